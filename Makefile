@@ -1,0 +1,87 @@
+# One command per job. Every target makes .venv, or brings it up to date, by itself; `make help` lists them.
+
+PYTHON ?= python3
+PROFILE = quick
+ARGS =
+BASE = HEAD~1
+HEAD = HEAD
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+READY := $(VENV)/.ready
+PINS := .ci/constraints.txt
+
+# One thread per library: figures stay comparable, and small matrices do not fight over two cores.
+export OMP_NUM_THREADS = 1
+export OPENBLAS_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+export NUMBA_NUM_THREADS = 1
+# The same order of sets and dicts of strings in every process.
+export PYTHONHASHSEED = 0
+# Ray neither reports its use nor waits for an answer from outside.
+export RAY_USAGE_STATS_ENABLED = 0
+# Figures are drawn into files, never on a screen.
+export MPLBACKEND = Agg
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv bench study test test-all lint format gate lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PYTHON=python3.12   the Python that .venv is made from, 3.11 or newer; as a rule python3"
+	@echo "  PROFILE=full        profile of 'make bench': quick, study or full"
+	@echo "  ARGS='...'          more options for pytest, as in:"
+	@echo "                      make bench ARGS='--populations 1,10,100 --modes ctde'"
+	@echo "                      make test ARGS='-k clearing -x'"
+	@echo "  BASE=.. HEAD=..     the two commits that 'make gate' compares; as a rule HEAD~1 and HEAD"
+
+venv: $(READY) ## make or update .venv only
+
+$(READY): pyproject.toml $(PINS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "PYTHON: got $$($(PYTHON) --version 2>&1); allowed: 3.11 or newer; try make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into $(VENV): minutes the first time (torch and ray are large) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -qq --constraint $(PINS) --editable '.[rl,bench,dev]'
+	@touch $@
+
+bench: $(READY) ## quick benchmarks, under 5 minutes: tables, CSV and figure in results/
+	@$(BIN)/pytest --benchmark-only --profile $(PROFILE) $(ARGS)
+
+study: $(READY) ## the study's 54 combinations, hours; continue one with ARGS='--resume'
+	@$(BIN)/pytest --benchmark-only --profile study $(ARGS)
+
+test: $(READY) ## tests that are quick, and each benchmark once, untimed; under 5 minutes
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-all: $(READY) ## every test
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## lay the code out as `make lint` wants it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+gate: $(READY) ## is HEAD slower than BASE?
+	@test -f benches/gate.py || { echo "make gate: benches/gate.py is not written yet; nothing was compared" >&2; exit 2; }
+	@$(BIN)/python -m benches.gate $(BASE) $(HEAD) $(ARGS)
+
+# The local build tag of torch (+cpu) is dropped, so that the pins hold on machines that get another build.
+lock: ## take the newest releases that pyproject.toml allows, and pin them
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -qq --editable '.[rl,bench,dev]'
+	@{ sed '/^[^#]/,$$d' $(PINS); $(PIP) freeze --exclude-editable | sed 's/+cpu$$//'; } > $(PINS).new
+	@mv $(PINS).new $(PINS)
+	@touch $(READY)
+
+clean: ## remove .venv, caches and builds; results/ stays
+	@rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
+	@find market benches tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,127 @@
+"""What a case is: a name, a grid of parameters per profile, what is prepared, what is timed, and what it may cost."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Value = int | float | str
+Params = dict[str, Value]
+Grid = Mapping[str, tuple[Value, ...]]
+
+PROFILES = ("quick", "study", "full")
+
+
+class Unsupported(Exception):
+    """A cell of the table that is not built yet: it is recorded as such, and is no failure."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a timed call may tell besides its time: seconds by phase, and figures worth keeping with the record."""
+
+    phases: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: something to be timed over a grid of parameters.
+
+    name: `group/what`. size: the parameter on the size axis, named by what it counts.
+    grids: parameter values by profile; a profile that is not named leaves the case out.
+    setup(params): prepares once, untimed. call(prepared, r): the timed call of round r, which must rotate its inputs.
+    warmup(prepared): the first, cold execution, timed apart; by default call(prepared, 0). close(prepared): releases.
+    rounds(params): how many rounds are timed. work(params): what one call does, by name ("orders", "env_steps", ...);
+    divided by the median it gives the rates, the first one is shown.
+    budget: largest exponent k of t(N) = floor + c N^k that is acceptable.
+    clock: "cpu" (single-threaded, decided on CPU seconds) or "wall". version: change it when the timed work changes.
+    seed: of every random input.
+    """
+
+    name: str
+    size: str
+    grids: Mapping[str, Grid]
+    setup: Callable[[Params], Any]
+    call: Callable[[Any, int], Outcome | None]
+    work: Callable[[Params], dict[str, float]]
+    budget: float
+    rounds: Callable[[Params], int]
+    clock: Literal["cpu", "wall"] = "cpu"
+    version: str = "1"
+    seed: int = 42
+    warmup: Callable[[Any], object] | None = None
+    close: Callable[[Any], object] | None = None
+
+    @property
+    def group(self) -> str:
+        """The part of the name before the slash: what a person asks for."""
+        return self.name.split("/", 1)[0]
+
+    def points(self, profile: str, selection: Mapping[str, tuple[Value, ...]] | None = None) -> list[Point]:
+        """Every parameter combination of a profile, sizes fastest; `selection` replaces the values of axes it names.
+
+        A profile has the cases that name it; axes that the case does not have are ignored.
+        """
+        grid = self.grids.get(profile)
+        if grid is None:
+            return []
+        chosen = {axis: (selection or {}).get(axis, values) for axis, values in grid.items()}
+        axes = [axis for axis in chosen if axis != self.size] + [self.size]
+        combinations = itertools.product(*(chosen[axis] for axis in axes))
+        return [Point(self, dict(zip(axes, values, strict=True))) for values in combinations]
+
+    def smallest(self, profile: str, selection: Mapping[str, tuple[Value, ...]] | None = None) -> list[Point]:
+        """The points of `points` whose every number is the least of its axis: one per combination of names."""
+        points = self.points(profile, selection)
+        axes = {axis for point in points for axis, value in point.params.items() if not isinstance(value, str)}
+        least = {axis: min(float(point.params[axis]) for point in points) for axis in axes}
+        return [point for point in points if all(point.params[axis] == value for axis, value in least.items())]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One cell: a case with its parameters. It knows its work, its place on the size axis and its key."""
+
+    case: Case
+    params: Params
+
+    @property
+    def size(self) -> float:
+        """Where the cell stands on the size axis."""
+        return float(self.params[self.case.size])
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds are timed."""
+        return self.case.rounds(self.params)
+
+    @property
+    def label(self) -> str:
+        """`group-what-a=1-b=ppo`: unique in the table, usable as a test id."""
+        parts = [self.case.name.replace("/", "-"), *(f"{axis}={value}" for axis, value in self.params.items())]
+        return "-".join(parts)
+
+    @property
+    def key(self) -> str:
+        """Names the measurement: equal keys mean that a record need not be taken again."""
+        return key_of(self.case.name, self.case.version, self.params, self.rounds, self.case.seed)
+
+
+def key_of(name: str, version: str, params: Params, rounds: int, seed: int) -> str:
+    """Short digest of everything that makes two measurements the same measurement."""
+    text = json.dumps([name, version, sorted(params.items()), rounds, seed], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def table(*cases: Case) -> dict[str, Case]:
+    """The cases by name; two with one name are an error."""
+    found = {case.name: case for case in cases}
+    if len(found) != len(cases):
+        names = [case.name for case in cases]
+        raise ValueError(f"cases: got {max(names, key=names.count)!r} twice; allowed: each name once")
+    return found

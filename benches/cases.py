@@ -1,0 +1,5 @@
+"""temp"""
+
+from benches.case import table
+
+CASES = table()

@@ -1,0 +1,67 @@
+"""The figure of a run: time by size on logarithmic axes, one panel per case, the fitted law beside the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from benches.report import Series
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255", "#999933")
+"""Colours that remain distinct to colour-blind readers (Okabe and Ito, "Color universal design", 2008)."""
+MARKERS = "osD^vPX<>"
+COLUMNS = 3
+
+
+def draw(curves: Sequence[Series], path: Path) -> list[Path]:
+    """Draw every curve into `path` (PNG) and its twin (SVG); returns the files written."""
+    panels: dict[str, list[Series]] = {}
+    for curve in curves:
+        panels.setdefault(f"{curve.case} by {curve.unit}", []).append(curve)
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(4.6 * columns, 3.7 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (title, members) in zip(grid, panels.items(), strict=False):
+        _panel(axes, title, members)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    written = [path.with_suffix(suffix) for suffix in (".png", ".svg")]
+    for file in written:
+        figure.savefig(file, dpi=150)
+    return written
+
+
+def _panel(axes: Axes, title: str, members: Sequence[Series]) -> None:
+    for number, curve in enumerate(members):
+        color, law = COLORS[number % len(COLORS)], curve.law
+        label = curve.name.removeprefix(curve.case).strip()
+        if not math.isnan(law.exponent):
+            label = f"{label}  k = {law.exponent:.2f}".strip()
+            if not math.isnan(law.low):
+                label += f" [{law.low:.2f}, {law.high:.2f}]"
+            sizes = np.geomspace(law.sizes[0], law.sizes[-1], 100)
+            axes.plot(sizes, [law.time(size) for size in sizes], color=color, linewidth=1)
+        else:
+            label = f"{label}  k undetermined".strip()
+        marker = MARKERS[number % len(MARKERS)]
+        axes.plot(law.sizes, law.medians, marker, color=color, markersize=5, alpha=0.8, label=label)
+        if not math.isnan(law.knee):
+            axes.axvline(law.knee, color=color, linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(members[0].unit)
+    axes.set_ylabel("CPU seconds" if members[0].clock == "cpu" else "seconds")
+    axes.grid(visible=True, which="major", alpha=0.25)
+    axes.legend(fontsize=7, frameon=False)

@@ -1,0 +1,86 @@
+"""The pytest side of the benchmarks: options, which cells run, and how one is run.
+
+Without --benchmark-only (or another timing option of pytest-benchmark) every benchmark runs once, untimed, at its
+smallest size. With it, each finished or failed cell is on disk before the next one starts.
+"""
+
+from __future__ import annotations
+
+from benches import threads
+
+threads.pin()  # before anything below imports numpy
+
+import statistics  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+
+import pytest  # noqa: E402
+
+from benches import cases, options  # noqa: E402
+from benches.case import Point, Unsupported  # noqa: E402
+from benches.measure import Stopwatch  # noqa: E402
+from benches.recorder import UNSUPPORTED, WATCH, Recorder  # noqa: E402
+
+OPTIONS = pytest.StashKey[options.Options]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options of the benchmarks."""
+    options.add(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options, and turn timing off unless it was asked for (before pytest-benchmark reads its options)."""
+    config.addinivalue_line("markers", "cases(group, ...): which groups of the table of cases a benchmark shows")
+    config.stash[OPTIONS] = options.read(config, cases.CASES)
+    if options.is_timed(config):
+        recorder = Recorder(config)
+        config.stash[OPTIONS] = recorder.options = options.read(config, cases.CASES, recorder.earlier)
+        config.pluginmanager.register(recorder, "benches-recorder")
+        plain = not any(config.getoption(name, None) for name in options.TIMED_BY if name != "benchmark_only")
+        if plain and not config.getoption("benchmark_verbose"):
+            config.option.benchmark_quiet = True  # the report shows the table instead
+    else:
+        config.option.benchmark_disable = True
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a benchmark the cells of its groups."""
+    marker = metafunc.definition.get_closest_marker("cases")
+    if marker is None or "point" not in metafunc.fixturenames:
+        return
+    points = metafunc.config.stash[OPTIONS].points(cases.CASES, timed=options.is_timed(metafunc.config))
+    mine = [point for point in points if point.case.group in marker.args]
+    metafunc.parametrize("point", mine, ids=[point.label for point in mine])
+
+
+@pytest.fixture
+def point(request: pytest.FixtureRequest) -> Point:
+    """The cell to measure: a case with its parameters."""
+    raise pytest.UsageError(f"{request.node.nodeid}: mark the benchmark with @pytest.mark.cases(group, ...)")
+
+
+@pytest.fixture
+def measure(point: Point, request: pytest.FixtureRequest) -> Callable[[], None]:
+    """Call it to run the cell: warmed up and timed by pytest-benchmark over its rounds, or once when timing is off."""
+    benchmark = request.getfixturevalue("benchmark")
+
+    def run() -> None:
+        watch = request.node.stash[WATCH] = Stopwatch(point)
+        rest = [f"{axis}={value}" for axis, value in point.params.items() if axis != point.case.size]
+        benchmark.group = " ".join([point.case.name, *rest])
+        try:
+            with watch:
+                if benchmark.enabled:
+                    watch.warm_up()
+                benchmark.pedantic(watch.round, rounds=point.rounds if benchmark.enabled else 1)
+        except Unsupported as reason:
+            request.node.stash[UNSUPPORTED] = str(reason)
+            pytest.skip(str(reason))
+        benchmark.extra_info.update(point.params, unit=point.case.size, setup=watch.seen.setup_seconds)
+        if watch.seen.warmup_seconds is not None:
+            median = statistics.median(watch.seen.seconds)
+            rates = {f"{name}/s": amount / median for name, amount in point.case.work(point.params).items()}
+            benchmark.extra_info.update(rates, warmup=watch.seen.warmup_seconds)
+
+    return run

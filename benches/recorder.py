@@ -1,0 +1,161 @@
+"""A timed run inside pytest: which cells are left, a record on disk as each ends, progress, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from benches import options, results, show
+from benches.case import Point
+from benches.measure import Measurement, Stopwatch
+
+WATCH = pytest.StashKey[Stopwatch]()
+"""What a test measured."""
+UNSUPPORTED = pytest.StashKey[str]()
+"""Why a test's cell cannot be measured yet."""
+
+
+class Recorder:
+    """One timed run: deselects what is no benchmark, skips what is finished, writes records, shows progress."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.results = Path(config.rootpath, config.getoption("results"))
+        self.options = options.Options()
+        self.earlier: options.Options | None = None
+        self.run: results.Run | None = None
+        self.progress: show.Progress | None = None
+        self.points: dict[str, Point] = {}
+        resume = config.getoption("resume")
+        if resume is not None:
+            try:
+                self.run = results.Run.find(self.results, resume)
+                self.earlier = options.Options.saved(self.run.folder)
+            except (OSError, ValueError, KeyError) as error:
+                raise pytest.UsageError(f"--resume: {error}") from None
+
+    @property
+    def terminal(self) -> pytest.TerminalReporter:
+        """Where pytest writes."""
+        found = self.config.pluginmanager.get_plugin("terminalreporter")
+        assert isinstance(found, pytest.TerminalReporter)
+        return found
+
+    def say(self, text: str) -> None:
+        """One line on the terminal, below whatever pytest was writing."""
+        self.terminal.ensure_newline()
+        self.terminal.write_line(text)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Keep the cells (and other benchmarks); mark those as skipped that the resumed run has finished."""
+        if config.getoption("benchmark_only"):
+            others = [item for item in items if "benchmark" not in getattr(item, "fixturenames", ())]
+            empty = [item for item in items if point_of(item) is None and "point" in getattr(item, "fixturenames", ())]
+            dropped = {id(item) for item in (*others, *empty)}
+            config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
+            items[:] = [item for item in items if id(item) not in dropped]
+        finished = self.run.finished() if self.run else set()
+        for item in items:
+            point = point_of(item)
+            if point is None:
+                continue
+            if point.key in finished:
+                item.add_marker(pytest.mark.skip(reason="finished earlier in this run"))
+            else:
+                self.points[item.nodeid] = point
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Open the run's folder once it is known that something will run."""
+        if self.config.option.collectonly or not (self.points or self.run):
+            return
+        known = self._earlier_durations()
+        if self.run is None:
+            try:
+                self.run = results.Run.create(self.results)
+                self.options.save(self.run.folder)
+            except OSError as error:
+                raise pytest.UsageError(f"--results: cannot write to {self.results} ({error})") from None
+        else:
+            self.run.point_latest()
+        for problem in self.run.read()[1]:
+            self.say(f"warning: {problem}")
+        self.progress = show.Progress(list(self.points.values()), known)
+        self.terminal.showfspath = False
+        self.say(f"{len(self.points)} cells to measure, profile {self.options.profile}; records: {self.run.file}")
+
+    def _earlier_durations(self) -> dict[str, float]:
+        try:
+            records, _ = results.Run.find(self.results).read()
+        except OSError:
+            return {}
+        return {record.key: record.elapsed for record in records if record.status == "ok"}
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """No dots: the progress lines say more."""
+        if report.nodeid not in self.points and not report.skipped:
+            return None
+        failed_apart = report.failed and report.when != "call"
+        quiet = report.when != "call" and not report.failed and not report.skipped
+        return ("error" if failed_apart else "" if quiet else report.outcome, "", "")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Record the cell as soon as its call is over, or its set-up has failed."""
+        report = yield
+        point = self.points.get(item.nodeid)
+        if (
+            point is None
+            or self.run is None
+            or not (report.when == "call" or (report.when == "setup" and report.failed))
+        ):
+            return report
+        watch = item.stash.get(WATCH, None)
+        seen = watch.seen if watch else Measurement()
+        status: results.Status = "ok"
+        error = item.stash.get(UNSUPPORTED, None)
+        if error is not None:
+            status = "unsupported"
+        elif not report.passed:
+            status, error = "failed", _error(call)
+        record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
+        self.run.append(record)
+        if self.progress is not None:
+            line = self.progress.finish(point, status, record.median, record.elapsed)
+            self.say(show.rendered(line, color=self.terminal.hasmarkup))
+        return report
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The report, from the records alone, whatever way the run ended."""
+        if self.run is None or self.config.option.collectonly:
+            return
+        terminalreporter.section("scalability")
+        from benches import report  # scipy and matplotlib load only now
+
+        for text in report.lines([self.run], self.run.folder, color=terminalreporter.hasmarkup):
+            terminalreporter.write_line(text)
+        missing = {point.key for point in self.points.values()} - {record.key for record in self.run.read()[0]}
+        if missing:
+            terminalreporter.write_line(
+                f"{len(missing)} cells are missing; go on with: pytest --benchmark-only --resume"
+            )
+
+
+def point_of(item: pytest.Item) -> Point | None:
+    """The cell that a collected test measures, if it is one of the table's."""
+    spec = getattr(item, "callspec", None)
+    found = spec.params.get("point") if spec is not None else None
+    return found if isinstance(found, Point) else None
+
+
+def _error(call: pytest.CallInfo[None]) -> str:
+    """One line: what was raised, and where."""
+    if call.excinfo is None:
+        return "unknown error"
+    last = call.excinfo.traceback[-1]
+    text = " ".join(str(call.excinfo.value).split())
+    return f"{call.excinfo.typename}: {text} ({Path(last.path).name}:{last.lineno + 1})"

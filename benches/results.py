@@ -1,0 +1,228 @@
+"""Durable records: one JSON line per finished or failed cell, on disk before the next cell starts.
+
+`results/<timestamp>-<commit>/cases.jsonl` is the truth about a run; tables and figures are made from it alone. A line
+cut short by a kill is kept, reported and skipped. A cell that was taken again counts by its last line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from benches import machine, threads
+from benches.case import Params, Point
+from benches.machine import Facts
+from benches.measure import Measurement
+
+SCHEMA = 1
+LATEST = "latest"
+FILE = "cases.jsonl"
+Status = Literal["ok", "failed", "unsupported"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of `cases.jsonl`. Lists hold one value per round; times in seconds, memory in bytes, rates a second."""
+
+    key: str
+    case: str
+    version: str
+    params: Params
+    size: float
+    unit: str
+    clock: str
+    budget: float
+    status: Status
+    error: str | None = None
+    rounds: int = 0
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    min: float | None = None
+    median: float | None = None
+    cpu_median: float | None = None
+    rates: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, list[float]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    setup_seconds: float | None = None
+    warmup_seconds: float | None = None
+    elapsed: float = 0.0
+    load_before: list[float] = field(default_factory=list)
+    load_after: list[float] = field(default_factory=list)
+    memory_before: int | None = None
+    peak_memory: int | None = None
+    peak_is_own: bool = False
+    seeds: dict[str, int | str | None] = field(default_factory=dict)
+    threads: dict[str, str | int | None] = field(default_factory=dict)
+    machine: Facts = field(default_factory=dict)
+    versions: Facts = field(default_factory=dict)
+    commit: str | None = None
+    dirty: bool | None = None
+    profile: str = ""
+    process: int = 0
+    timestamp: str = ""
+    schema: int = SCHEMA
+
+    @property
+    def series(self) -> str:
+        """The case and every parameter but the size: the cells that one curve joins."""
+        rest = [
+            value if isinstance(value, str) else f"{axis}={value}"
+            for axis, value in self.params.items()
+            if axis != self.unit
+        ]
+        return " ".join([self.case, *rest])
+
+    @property
+    def decisive(self) -> list[float]:
+        """Seconds per round on the clock that decides for this case."""
+        return self.cpu_seconds if self.clock == "cpu" else self.seconds
+
+
+def record_of(point: Point, seen: Measurement, *, status: Status, error: str | None, profile: str) -> Record:
+    """The record of a cell as measured, with everything that its figures depend on."""
+    case = point.case
+    median = statistics.median(seen.seconds) if seen.seconds else None
+    return Record(
+        key=point.key,
+        case=case.name,
+        version=case.version,
+        params=point.params,
+        size=point.size,
+        unit=case.size,
+        clock=case.clock,
+        budget=case.budget,
+        status=status,
+        error=error,
+        rounds=len(seen.seconds),
+        min=min(seen.seconds, default=None),
+        median=median,
+        cpu_median=statistics.median(seen.cpu_seconds) if seen.cpu_seconds else None,
+        rates={name: amount / median for name, amount in case.work(point.params).items()} if median else {},
+        seeds={"case": case.seed, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED")},
+        threads=threads.observed(),
+        machine=machine.machine(),
+        versions=machine.versions(),
+        commit=machine.commit(),
+        dirty=machine.dirty(),
+        profile=profile,
+        process=os.getpid(),
+        timestamp=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        **dataclasses.asdict(seen),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """`value` in JSON's own types: numpy scalars and arrays unwrapped, what is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool | None) else str(value)
+
+
+class Run:
+    """A folder of records: append to it, read it back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / FILE
+
+    @classmethod
+    def create(cls, results: Path) -> Run:
+        """A new folder under `results`, named by time and commit, which `results/latest` then points at."""
+        head = machine.commit()
+        stamp = dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        name = f"{stamp}-{head[:7] if head else 'nocommit'}"
+        results.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+            with contextlib.suppress(FileExistsError):
+                (results / (name + suffix)).mkdir()
+                run = cls(results / (name + suffix))
+                run.file.touch()
+                run.point_latest()
+                return run
+        raise FileExistsError(f"{results / name}: 100 runs started within one second")
+
+    @classmethod
+    def find(cls, results: Path, name: str = LATEST) -> Run:
+        """An earlier run: a folder name under `results`, a path, or "latest"."""
+        for folder in (results / name, Path(name)):
+            if (folder / FILE).is_file():
+                return cls(folder.resolve())
+        known = sorted((path.parent.name for path in results.glob(f"*/{FILE}")), reverse=True)
+        raise FileNotFoundError(f"run: got {name!r}; allowed: a folder with {FILE}; here: {', '.join(known) or 'none'}")
+
+    def point_latest(self) -> None:
+        """Let `latest` beside this folder name it; swapped in one step, so that there is always one."""
+        link = self.folder.parent / LATEST
+        if link.exists() and not link.is_symlink():
+            return
+        fresh = self.folder.parent / f".{LATEST}-{os.getpid()}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(self.folder.name)
+        fresh.replace(link)
+
+    def append(self, record: Record) -> None:
+        """Write one line and wait until it is on disk. A fragment left by a kill is first closed with a line end."""
+        line = json.dumps(_plain(dataclasses.asdict(record)), separators=(",", ":"), allow_nan=False) + "\n"
+        with self.file.open("ab+") as file:
+            if file.tell() and not self._ends_line(file.tell()):
+                line = "\n" + line
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _ends_line(self, length: int) -> bool:
+        with self.file.open("rb") as file:
+            file.seek(length - 1)
+            return file.read(1) == b"\n"
+
+    def read(self) -> tuple[list[Record], list[str]]:
+        """The last record of every cell, in order of first appearance, and a sentence per line that is unreadable."""
+        found: dict[str, Record] = {}
+        problems = []
+        for number, line in enumerate(self.file.read_bytes().split(b"\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                record = _parse(line)
+            except (ValueError, TypeError) as error:
+                problems.append(f"{self.file}: line {number} is damaged or cut short and was skipped ({error})")
+            else:
+                found[record.key] = record
+        return list(found.values()), problems
+
+    def finished(self) -> set[str]:
+        """Keys of the cells that need not be taken again."""
+        return {record.key for record in self.read()[0] if record.status == "ok"}
+
+
+_FIELDS = {field.name for field in dataclasses.fields(Record)}
+
+
+def _parse(line: bytes) -> Record:
+    raw = json.loads(line)
+    if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+        raise ValueError(f"schema: got {raw.get('schema') if isinstance(raw, dict) else raw!r}; allowed: {SCHEMA}")
+    record = Record(**{name: value for name, value in raw.items() if name in _FIELDS})
+    if record.status not in get_args(Status):
+        raise ValueError(f"status: got {record.status!r}; allowed: {', '.join(get_args(Status))}")
+    return record
+
+
+def failures(records: Iterable[Record]) -> list[Record]:
+    """Cells that should have worked and did not."""
+    return [record for record in records if record.status == "failed"]

@@ -1,0 +1,215 @@
+"""How time grows with size: t(N) = floor + c N^k, an interval for k, and the knee where growth becomes super-linear.
+
+The fit is made on the logarithms of the medians per size, with the soft-L1 loss: a plain line through the logarithms
+takes the floor for slow growth (k = 0.6 where the truth is 1). An exponent that the data cannot carry is NaN, with the
+reason. The knee comes from non-negative least squares (Lawson and Hanson, "Solving Least Squares Problems", 1974) on
+{1, N, N ln N, N^2}, rows divided by t, so that every size counts by its relative error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares, nnls
+
+Floats = NDArray[np.float64]
+Samples = Mapping[float, Sequence[float]]
+Basis = Literal["processes", "rounds", "none"]
+
+MIN_SIZES, MIN_RANGE, MIN_GROWTH = 4, 4.0, 2.0
+"""Fewest sizes, smallest ratio of sizes and of times that an exponent is taken from."""
+MIN_ABOVE, ABOVE = 3, 0.1
+"""At least MIN_ABOVE sizes must owe the share ABOVE of their time to c N^k."""
+MAX_MISFIT, MAX_WIDTH = 0.25, 1.0
+"""Largest median error of the fit (in logs), and widest interval, of an exponent that is reported."""
+MIN_ROUNDS, MIN_PROCESSES = 3, 3
+"""Fewest rounds per size, or else whole processes, that an interval is taken from."""
+MAX_EXPONENT = 4.0
+MIN_SUPERLINEAR = 1.1
+"""Marginal exponent that the largest size must reach for a knee to be more than noise."""
+NOISE = 0.05
+"""Relative error up to which the loss is quadratic."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The fitted law of one series. Times in seconds; sizes ascending [S], medians [S].
+
+    exponent: k, NaN where the data cannot tell, and then `reason` says why. low, high: its 95 % interval, resampled
+    over `basis`; NaN where there is nothing to resample. knee: size from which doubling it more than doubles the time;
+    NaN where that happens at no measured size.
+    """
+
+    sizes: tuple[float, ...]
+    medians: tuple[float, ...]
+    exponent: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    floor: float = math.nan
+    factor: float = math.nan
+    knee: float = math.nan
+    basis: Basis = "none"
+    reason: str = ""
+
+    def time(self, size: float) -> float:
+        """Seconds that the fit gives for `size`; NaN when the exponent is undetermined."""
+        return float(self.floor + self.factor * size**self.exponent)
+
+    @property
+    def verdict(self) -> str:
+        """sub-linear, near-linear or super-linear by where the interval lies, never by the point; else undetermined."""
+        if math.isnan(self.low):
+            return "undetermined"
+        return "sub-linear" if self.high < 1 else "super-linear" if self.low > 1 else "near-linear"
+
+
+def fit(processes: Sequence[Samples], *, replicates: int = 200, seed: int = 42) -> Scaling:
+    """Fit the seconds per round by size, one mapping per process.
+
+    With three processes or more the interval resamples whole processes; with fewer it resamples the rounds within
+    them, which leaves out what differs between processes and is somewhat too narrow: `basis` says which it was.
+    """
+    merged: dict[float, list[float]] = {}
+    for samples in processes:
+        for size, seconds in samples.items():
+            if len(seconds):
+                merged.setdefault(float(size), []).extend(seconds)
+    sizes = np.array(sorted(merged))
+    medians = _medians(processes, sizes)
+    known = Scaling(tuple(sizes.tolist()), tuple(medians.tolist()))
+    reason = _too_little(sizes, medians)
+    if reason:
+        return replace(known, reason=reason)
+    known = replace(known, knee=knee(sizes, medians))
+    best = _fit_law(sizes, medians, _starts(sizes, medians))
+    reason = best.doubt(sizes, medians)
+    if reason:
+        return replace(known, reason=reason)
+    drawn, basis = _replicates(processes, sizes, merged, np.random.default_rng(seed), replicates)
+    exponents = [_fit_law(sizes, row, [best.start]).exponent for row in drawn]
+    low, high = np.quantile(exponents, [0.025, 0.975]).tolist() if exponents else (math.nan, math.nan)
+    if high - low > MAX_WIDTH:
+        return replace(known, reason=f"the interval {low:.2f} to {high:.2f} is too wide")
+    law = replace(known, exponent=best.exponent, floor=best.floor, factor=best.factor)
+    return replace(law, low=low, high=high, basis=basis)
+
+
+def knee(sizes: Floats, medians: Floats) -> float:
+    """Size at which the marginal exponent d log t / d log N passes 1, NaN where it does so at no measured size.
+
+    With t = a + b N + c N ln N + d N^2 that is where c N + d N^2 = a.
+    """
+    if len(sizes) < MIN_SIZES:
+        return math.nan
+    basis = np.stack([np.ones_like(sizes), sizes, sizes * np.log(sizes), sizes**2], axis=1)
+    scale = np.abs(basis / medians[:, None]).max(axis=0)
+    weights, _ = nnls(basis / medians[:, None] / scale, np.ones(len(sizes)))
+    a, b, c, d = (weights / scale).tolist()
+    last = float(sizes[-1])
+    excess = c * last + d * last**2 - a  # N dt/dN - t
+    if excess < (MIN_SUPERLINEAR - 1) * (a + b * last + c * last * math.log(last) + d * last**2):
+        return math.nan
+    if d * last**2 > 1e-9 * medians[-1]:
+        found = (-c + math.sqrt(c * c + 4 * a * d)) / (2 * d)
+    else:
+        found = a / c if c > 0 else math.inf
+    return float(found) if sizes[0] < found <= last else math.nan
+
+
+def _too_little(sizes: Floats, medians: Floats) -> str:
+    """Why no exponent can be taken from these medians, or nothing."""
+    if len(sizes) < MIN_SIZES:
+        return f"{len(sizes)} sizes; at least {MIN_SIZES} are needed"
+    if sizes[0] <= 0 or not (np.isfinite(medians).all() and (medians > 0).all()):
+        return "a size or a time is not a positive number"
+    if sizes[-1] < MIN_RANGE * sizes[0]:
+        return f"sizes span a factor {sizes[-1] / sizes[0]:.1f}; at least {MIN_RANGE:g} is needed"
+    if medians[-1] < MIN_GROWTH * medians.min():
+        return f"the floor dominates: time grows {medians[-1] / medians.min():.2f}-fold, under {MIN_GROWTH:g}"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Law:
+    floor: float
+    factor: float
+    exponent: float
+    start: Floats
+    cost: float
+
+    def doubt(self, sizes: Floats, medians: Floats) -> str:
+        """Why the exponent of this fit is not to be trusted, or nothing."""
+        growth = self.factor * sizes**self.exponent
+        total = self.floor + growth
+        above = int((growth >= ABOVE * total).sum())
+        misfit = float(np.median(np.abs(np.log(total / medians))))
+        if above < MIN_ABOVE:
+            return f"the floor dominates: only {above} of {len(sizes)} sizes rise above it, {MIN_ABOVE} are needed"
+        if misfit > MAX_MISFIT:
+            return f"no power law fits: typical error {math.expm1(misfit):.0%}"
+        if self.exponent > MAX_EXPONENT - 0.01:
+            return f"the exponent runs to the bound {MAX_EXPONENT:g}"
+        return ""
+
+
+def _starts(sizes: Floats, medians: Floats) -> list[Floats]:
+    """Starting points [log floor, log growth at the middle size, k]."""
+    middle = np.interp(0.0, np.log(sizes) - np.log(sizes).mean(), np.log(medians))
+    lowest = math.log(medians.min())
+    return [np.array([lowest + math.log(share), middle, k]) for share in (0.01, 0.5, 0.95) for k in (0.5, 1.0, 2.0)]
+
+
+def _fit_law(sizes: Floats, medians: Floats, starts: Sequence[Floats]) -> _Law:
+    """Least soft-L1 error in logs over all starts."""
+    x = np.log(sizes) - np.log(sizes).mean()
+    y = np.log(medians)
+
+    def residual(p: Floats) -> Floats:
+        return np.asarray(np.logaddexp(p[0], p[1] + p[2] * x) - y)
+
+    def slope(p: Floats) -> Floats:
+        share = np.exp(p[1] + p[2] * x - np.logaddexp(p[0], p[1] + p[2] * x))
+        return np.stack([1 - share, share, share * x], axis=1)
+
+    low = np.array([y.min() - 12, y.min() - 12, 0.0])
+    high = np.array([y.min() + 1, y.max() + 1, MAX_EXPONENT])
+    found = [
+        least_squares(
+            residual, start.clip(low + 1e-6, high - 1e-6), slope, bounds=(low, high), loss="soft_l1", f_scale=NOISE
+        )
+        for start in starts
+    ]
+    best = min(found, key=lambda result: float(result.cost))
+    log_floor, log_growth, k = best.x.tolist()
+    factor = math.exp(log_growth - k * float(np.log(sizes).mean()))
+    return _Law(math.exp(log_floor), factor, k, best.x, float(best.cost))
+
+
+def _medians(processes: Sequence[Samples], sizes: Floats) -> Floats:
+    """Median seconds per size [S]: over the medians of the processes, so that each process counts once."""
+    if not len(sizes):
+        return sizes
+    return np.array(
+        [np.median([np.median(samples[size]) for samples in processes if len(samples.get(size, ()))]) for size in sizes]
+    )
+
+
+def _replicates(
+    processes: Sequence[Samples], sizes: Floats, merged: Samples, rng: np.random.Generator, count: int
+) -> tuple[list[Floats], Basis]:
+    """Resampled medians, [S] each, and what was resampled."""
+    if len(processes) >= MIN_PROCESSES:
+        choices = (rng.integers(len(processes), size=len(processes)) for _ in range(count))
+        chosen = ([processes[i] for i in choice] for choice in choices)
+        whole = [draw for draw in chosen if all(any(samples.get(size) for samples in draw) for size in sizes)]
+        return [_medians(draw, sizes) for draw in whole], "processes"
+    rounds = [np.asarray(merged[size]) for size in sizes]
+    if min(len(seconds) for seconds in rounds) < MIN_ROUNDS:
+        return [], "none"
+    draws = ([rng.choice(seconds, len(seconds)) for seconds in rounds] for _ in range(count))
+    return [np.array([np.median(seconds) for seconds in draw]) for draw in draws], "rounds"

@@ -1,0 +1,3 @@
+"""Loads the benchmarks' options and recorder into pytest, whether or not the package is installed."""
+
+pytest_plugins = ["benches.plugin"]

@@ -1,0 +1,103 @@
+"""The population as one native gymnasium VectorEnv: E communities stepped by one call, in lockstep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from market.config import check_positive_int
+from market.kpis import evaluate
+from market.observation import LIMIT, observation_size
+from market.orders import Floats
+from market.record import History, StepRecord
+from market.scenario import Scenario
+from market.simulation import ACTION_SIZE, State, initial, observe, step
+
+AGENT_REWARDS = "agent_rewards"
+"""Key of the step's info that holds the reward of each agent, [E, N]."""
+
+
+class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
+    """E communities of N agents. Observations [E, N, size] and actions [E, N, 4] are float32, actions in [-1, 1].
+
+    The reward of a community is the mean over its agents [E]; `info["agent_rewards"]` holds each agent's [E, N].
+    All episodes last max_steps and end together, `terminated`: the time of day is observed, so the task has a finite
+    horizon and nothing to bootstrap. The call after that starts the next episodes and ignores its action (NEXT_STEP).
+    Episodes are numbered on; reset(seed=s) starts again at the number s x E.
+    """
+
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}
+
+    def __init__(self, scenario: Scenario | Mapping[str, Any], num_envs: int = 1) -> None:
+        self.scenario = scenario if isinstance(scenario, Scenario) else Scenario.from_dict(scenario)
+        self.num_envs = check_positive_int("num_envs", num_envs)
+        self.params = self.scenario.params
+        agents = self.params.num_agents
+        self.single_observation_space = gym.spaces.Box(
+            -LIMIT, LIMIT, (agents, observation_size(self.params)), np.float32
+        )
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (agents, ACTION_SIZE), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._first_episode = 0
+        self._state: State | None = None
+        self._start: State | None = None
+        self._records: list[StepRecord] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """The first observations of new episodes."""
+        if seed is not None:
+            self._first_episode = check_positive_int("seed", seed, low=0) * self.num_envs
+        episode = self._first_episode + np.arange(self.num_envs, dtype=np.int64)
+        self._first_episode += self.num_envs
+        self._state = self._start = initial(self.params, episode)
+        self._records = []
+        return self._observe(), {}
+
+    def step(
+        self, actions: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], Floats, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """One step of all communities, or their next episodes when they are over."""
+        if self._state is None:
+            raise ValueError("step: got a call before reset; allowed: after reset()")
+        running, ended = np.zeros(self.num_envs, np.bool_), np.ones(self.num_envs, np.bool_)
+        shape = (self.num_envs, *self.single_action_space.shape)  # type: ignore[misc]
+        if self._state.step == self.params.max_steps:
+            observation, _ = self.reset()
+            return observation, np.zeros(self.num_envs), running, running, {AGENT_REWARDS: np.zeros(shape[:2])}
+        action = np.asarray(actions, np.float64)
+        if action.shape != shape or not np.isfinite(action).all():
+            raise ValueError(f"actions: got shape {action.shape}; allowed: {shape}, finite numbers in [-1, 1]")
+        self._state, reward, record = step(self.params, self._state, action)
+        self._records.append(record)
+        over = ended if self._state.step == self.params.max_steps else running
+        return self._observe(), reward.mean(1), over, running, {AGENT_REWARDS: reward}
+
+    def _observe(self) -> NDArray[np.float32]:
+        assert self._state is not None
+        return observe(self.params, self._state).astype(np.float32)
+
+    @property
+    def start(self) -> State:
+        """How the present episodes began: their tariffs and numbers."""
+        if self._start is None:
+            raise ValueError("start: got a call before reset; allowed: after reset()")
+        return self._start
+
+    def history(self) -> History:
+        """All steps of the present episodes so far, [T, E, ...]."""
+        if not self._records:
+            raise ValueError("history: got a call before the first step; allowed: after step()")
+        return History.of(self._records)
+
+    def kpis(self) -> dict[str, Floats]:
+        """Every KPI of the present episodes so far, name -> [E]."""
+        return evaluate(self.history())

@@ -1,0 +1,266 @@
+"""The distribution grid: distances and shortest paths once, then flows and congestion of trades along them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from market.config import GridTopology, check_positive_int, check_range, choose
+from market.topologies import FEEDERS, TOPOLOGIES, Layout, shortest_paths
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+_ROUTED, _BAD_OFFSETS = -1, -2
+
+
+class Placed(Protocol):
+    """What `GridNetwork.assign_agents_to_graph` reads of an agent; a node of None means "anywhere"."""
+
+    @property
+    def id(self) -> Hashable: ...
+    @property
+    def node(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class GridNetwork:
+    """A grid in four words; `to_grid` works it out.
+
+    topology: shape, see `market.topologies`. capacity: of the whole grid, kW. seed: of positions and lengths.
+    num_nodes: of a generated shape; IEEE13 and IEEE34 have 13 and 34 whatever is asked for, and agents share them.
+    """
+
+    topology: GridTopology
+    num_nodes: int
+    capacity: float
+    seed: int = 42
+    agent_node: dict[Hashable, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Node of each assigned agent, by agent id."""
+
+    def __post_init__(self) -> None:
+        topology = choose(GridTopology, self.topology, "topology")
+        num_nodes = check_positive_int("num_nodes", self.num_nodes)
+        if topology in FEEDERS:
+            num_nodes = len(FEEDERS[topology].names)
+        object.__setattr__(self, "topology", topology)
+        object.__setattr__(self, "num_nodes", num_nodes)
+        object.__setattr__(self, "capacity", check_range("capacity", self.capacity, 0.0, unit="kW"))
+        object.__setattr__(self, "seed", check_positive_int("seed", self.seed, low=0))
+
+    def assign_agents_to_graph(self, agents: Iterable[Placed]) -> dict[Hashable, int]:
+        """Gives every agent a node and returns `agent_node`, replacing what was assigned before.
+
+        An agent with a node of its own stays there; the k-th agent without one goes to node k modulo the node count.
+        """
+        places: dict[Hashable, int] = {}
+        for k, agent in enumerate(agents):
+            if agent.id in places:
+                raise ValueError(f"agents: got id {agent.id!r} twice; allowed: each id once")
+            places[agent.id] = k % self.num_nodes if agent.node is None else agent.node
+            if places[agent.id] not in range(self.num_nodes):
+                raise ValueError(f"node: got {agent.node!r} of agent {agent.id!r}; allowed: 0 to {self.num_nodes - 1}")
+        self.agent_node.clear()
+        self.agent_node.update(places)
+        return self.agent_node
+
+    def to_grid(self) -> Grid:
+        """The grid as arrays; worked out on the first call."""
+        return self._grid
+
+    @cached_property
+    def _grid(self) -> Grid:
+        return _build(TOPOLOGIES[self.topology](self.num_nodes, self.seed), self.capacity)
+
+    @cached_property
+    def graph(self) -> nx.Graph[int]:
+        """For plots and analysis: nodes 0..n-1 with `name` and `zone`, edges with `length` km and `capacity` kW."""
+        import networkx as nx
+
+        grid = self.to_grid()
+        graph: nx.Graph[int] = nx.Graph()
+        for node, (name, zone) in enumerate(zip(grid.names, grid.zone.tolist(), strict=True)):
+            graph.add_node(node, name=name, zone=zone)
+        columns = (grid.line_from, grid.line_to, grid.line_length, grid.line_capacity)
+        for start, end, length, capacity in zip(*(column.tolist() for column in columns), strict=True):
+            graph.add_edge(start, end, length=length, capacity=capacity)
+        return graph
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # without caches: cheap to send to workers
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A grid of n nodes and L lines, all arrays read-only.
+
+    capacity: of the whole grid, kW. distance: along the shortest path [n, n], km.
+    predecessor: the node before b on the path from a to b, [a, b]; -1 where a is b.
+    line_from, line_to: end nodes [L]; flow from the first to the second counts as positive.
+    line_length: [L] km. line_capacity: [L] kW, the grid's capacity shared out by inverse length so that lines add up to
+    it; switches and transformers of length 0 are unlimited (inf).
+    line_of: the line between two nodes [n, n], -1 where there is none. zone: [n]. diameter: the longest distance, km.
+    names: of the nodes, n.
+    """
+
+    capacity: float
+    distance: Floats
+    predecessor: NDArray[np.int32]
+    line_from: NDArray[np.int32]
+    line_to: NDArray[np.int32]
+    line_length: Floats
+    line_capacity: Floats
+    line_of: NDArray[np.int32]
+    zone: NDArray[np.int32]
+    diameter: float
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for value in vars(self).values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # arrays come out of a pickle writeable
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes, n."""
+        return len(self.names)
+
+
+class Routing(NamedTuple):
+    """Congestion that the trades of E markets cause; the utilisation of a line is |net flow| / what it can carry.
+
+    utilisation: of the fullest line on each trade's path [K], 0 within a node. mean, max: over all lines, used or not,
+    [E]. overloaded_hours: hours x lines with a utilisation above 1 [E], h.
+    """
+
+    utilisation: Floats
+    mean: Floats
+    max: Floats
+    overloaded_hours: Floats
+
+
+def _build(layout: Layout, capacity: float) -> Grid:
+    distance, predecessor, line_of = shortest_paths(layout)
+    length = layout.length * layout.km_per_unit
+    share = 1 / length[length > 0]
+    rating = np.full(len(length), np.inf)
+    rating[length > 0] = capacity * share / share.sum()
+    return Grid(
+        capacity=capacity,
+        distance=distance,
+        predecessor=predecessor,
+        line_from=layout.line_from,
+        line_to=layout.line_to,
+        line_length=length,
+        line_capacity=rating,
+        line_of=line_of,
+        zone=layout.zone,
+        diameter=float(distance.max()),
+        names=layout.names,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _add_flows(flow, paths, seller, buyer, energy):  # type: ignore[no-untyped-def]
+    """Adds the trades [K] to flow [L], walking each path back from the buyer."""
+    predecessor, line_of, line_from = paths
+    for k in range(len(energy)):
+        node = buyer[k]
+        while node != seller[k]:
+            before = predecessor[seller[k], node]
+            line = line_of[before, node]
+            flow[line] += energy[k] if line_from[line] == before else -energy[k]
+            node = before
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore[no-untyped-def]
+    """Fills `routing`. flow [L] is scratch: zero before and, line by line, after. Cost: trades x path length.
+
+    Returns -1, or -2 for offsets that do not ascend, or the first trade at an unknown node.
+    """
+    predecessor, line_of, _ = paths
+    seller, buyer, energy = trades
+    n = len(predecessor)
+    for k in range(len(energy)):
+        if not (0 <= seller[k] < n and 0 <= buyer[k] < n):
+            return k
+    for e in range(len(offsets) - 1):
+        if offsets[e] > offsets[e + 1]:
+            return _BAD_OFFSETS
+    for e in range(len(offsets) - 1):
+        first, last = offsets[e], offsets[e + 1]
+        _add_flows(flow, paths, seller[first:last], buyer[first:last], energy[first:last])
+        for k in range(first, last):
+            node = buyer[k]
+            while node != seller[k]:
+                before = predecessor[seller[k], node]
+                line = line_of[before, node]
+                if flow[line] != 0.0:
+                    load = abs(flow[line]) / (limit[line] * hours)
+                    routing.utilisation[k] = max(routing.utilisation[k], load)
+                node = before
+            routing.max[e] = max(routing.max[e], routing.utilisation[k])
+        for k in range(first, last):
+            node = buyer[k]
+            while node != seller[k]:
+                before = predecessor[seller[k], node]
+                line = line_of[before, node]
+                if flow[line] != 0.0:  # each line counts once: it is empty when the next trade passes
+                    load = abs(flow[line]) / (limit[line] * hours)
+                    routing.mean[e] += load / len(limit)
+                    routing.overloaded_hours[e] += hours * (load > 1.0)
+                    flow[line] = 0.0
+                node = before
+    return _ROUTED
+
+
+def route(
+    grid: Grid, seller_node: Ints, buyer_node: Ints, energy: Floats, offsets: Ints, step_hours: float = 1.0
+) -> Routing:
+    """Sends the trades of E markets along shortest paths, each market on an empty grid.
+
+    seller_node, buyer_node: [K]. energy: [K] kWh. offsets: the trades of market e are offsets[e]:offsets[e+1], [E+1].
+    step_hours: h. Flows are netted by direction and never clipped. Work in Python does not grow with E, K or the grid.
+    """
+    trades, markets = len(energy), len(offsets) - 1
+    if not seller_node.shape == buyer_node.shape == energy.shape == (trades,):
+        shapes = f"{seller_node.shape}, {buyer_node.shape} and {energy.shape}"
+        raise ValueError(f"seller_node, buyer_node, energy: got shapes {shapes}; allowed: one value per trade, [K]")
+    if markets < 0 or offsets[0] != 0 or offsets[-1] != trades:
+        raise ValueError(f"offsets: got {offsets!r:.60}; allowed: [E+1] from 0 to the number of trades, {trades}")
+    routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
+    flow, paths = np.zeros(len(grid.line_length)), (grid.predecessor, grid.line_of, grid.line_from)
+    sent = (seller_node, buyer_node, energy)
+    code = _route(flow, grid.line_capacity, paths, sent, offsets, float(step_hours), routing)
+    if code == _BAD_OFFSETS:
+        raise ValueError(f"offsets: got {offsets!r:.60}; allowed: numbers that never fall")
+    if code != _ROUTED:
+        nodes = f"{seller_node[code]} -> {buyer_node[code]}"
+        raise ValueError(f"node: got {nodes} in trade {code}; allowed: 0 to {grid.num_nodes - 1}")
+    return routing
+
+
+def line_flows(grid: Grid, seller_node: ArrayLike, buyer_node: ArrayLike, energy: ArrayLike) -> Floats:
+    """Net flow on each line [L], kWh, positive from line_from to line_to, when one market's K trades are delivered.
+
+    seller_node, buyer_node: [K]. energy: [K] kWh. For analysis; `route` is the fast way to congestion.
+    """
+    seller, buyer = np.atleast_1d(np.asarray(seller_node, np.int64)), np.atleast_1d(np.asarray(buyer_node, np.int64))
+    amount = np.atleast_1d(np.asarray(energy, np.float64))
+    route(grid, seller, buyer, amount, np.array([0, len(amount)]))  # checks nodes and shapes
+    flow = np.zeros(len(grid.line_length))
+    _add_flows(flow, (grid.predecessor, grid.line_of, grid.line_from), seller, buyer, amount)
+    return flow

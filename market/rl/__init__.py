@@ -1,0 +1,35 @@
+"""Multi-agent training on Ray RLlib: the whole population is one environment and one module with stacked weights.
+
+Importing this package loads neither torch nor ray; its trainer does, on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from market.rl.hyperparameters import Hyperparameters
+from market.rl.modes import MODES, Mode
+
+if TYPE_CHECKING:
+    from market.rl.ray_session import ray_session
+    from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
+    from market.rl.trainer import RLTrainer
+
+_LAZY = {
+    "RLTrainer": "trainer",
+    "ray_session": "ray_session",
+    "EvaluationResult": "records",
+    "IterationRecord": "records",
+    "SetUp": "records",
+    "TrainingResult": "records",
+}
+
+__all__ = ["MODES", "EvaluationResult", "Hyperparameters", "IterationRecord", "Mode", "RLTrainer", "SetUp",
+           "TrainingResult", "ray_session"]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,129 @@
+"""The learning algorithms: RLlib configurations of a population. To add an algorithm, add a row to `ALGORITHMS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gymnasium.vector import VectorEnv
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.ppo import PPO, PPOConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from market.config import RLAlgorithm, TrainingMode
+from market.rl.hyperparameters import Hyperparameters
+from market.rl.learners import PopulationLearner, PopulationPPOLearner
+from market.rl.modules import PopulationModule
+from market.rl.ray_session import without_object_store
+from market.rl.runner import PopulationEnvRunner
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an algorithm is configured from. make_env: (scenario, parallel episodes) -> environment; must be picklable.
+
+    episodes: per iteration, of `steps` steps each. cpus, gpus: per learner.
+    """
+
+    make_env: Callable[[Any, int], VectorEnv[Any, Any, Any]]
+    scenario: Any
+    training: TrainingMode
+    hyperparameters: Hyperparameters
+    episodes: int
+    steps: int
+    seed: int
+    cpus: int
+    gpus: int
+    num_env_runners: int
+    num_learners: int
+
+
+class InProcess(Algorithm):  # type: ignore[misc]
+    """Mixed into RLlib's algorithms: no Ray where no actor needs one, and no directory in the user's home."""
+
+    def setup(self, config: AlgorithmConfig) -> None:
+        with without_object_store():
+            super().setup(config)
+
+    def step(self) -> Any:
+        with without_object_store():
+            return super().step()
+
+    def _setup_logdir(self) -> None:
+        self._logdir = None
+
+
+class PopulationPPO(InProcess, PPO):  # type: ignore[misc]
+    """RLlib's PPO."""
+
+
+def _configure(config: AlgorithmConfig, run: Run, learner: type[PopulationLearner]) -> AlgorithmConfig:
+    """The part of the configuration that all algorithms share."""
+    config.environment("market", env_config={"make_env": run.make_env, "scenario": run.scenario, "seed": run.seed})
+    config.env_runners(
+        env_runner_cls=PopulationEnvRunner,
+        num_env_runners=run.num_env_runners,
+        num_envs_per_env_runner=run.episodes // max(1, run.num_env_runners),
+        rollout_fragment_length=run.steps,
+        sample_timeout_s=None,  # a slow environment is waited for; the default drops its samples without a word
+    )
+    config.learners(
+        learner_class=learner,
+        num_learners=run.num_learners,
+        num_cpus_per_learner=run.cpus,
+        num_gpus_per_learner=run.gpus,
+        learner_config_dict={"seed": run.seed},
+    )
+    settings = run.hyperparameters
+    module = {"mode": run.training.value, "hidden": settings.hidden, "activation": settings.activation}
+    config.rl_module(rl_module_spec=RLModuleSpec(module_class=PopulationModule, model_config=module))
+    config.training(
+        lr=settings.lr,
+        gamma=settings.gamma,
+        grad_clip=settings.grad_clip,
+        train_batch_size_per_learner=run.episodes * run.steps // max(1, run.num_learners),
+    )
+    config.framework(torch_skip_nan_gradients=True)  # PopulationLearner does this itself, and says how often
+    config.reporting(min_time_s_per_iteration=0)
+    config.debugging(log_level="ERROR", log_sys_usage=False)  # no seed here: it would turn on slow deterministic kernels
+    return config
+
+
+def _ppo(run: Run) -> AlgorithmConfig:
+    settings = run.hyperparameters
+    config = _configure(PPOConfig(algo_class=PopulationPPO), run, PopulationPPOLearner)
+    config.training(
+        lambda_=settings.lambda_,
+        clip_param=settings.clip,
+        vf_loss_coeff=settings.value_coeff,
+        entropy_coeff=settings.entropy_coeff,
+        use_kl_loss=settings.kl_coeff > 0.0,
+        kl_coeff=settings.kl_coeff,
+        kl_target=settings.kl_target,
+        num_epochs=settings.epochs,
+        minibatch_size=settings.minibatch,
+    )
+    return config
+
+
+@dataclass(frozen=True)
+class AlgorithmRow:
+    """One algorithm: how RLlib is configured for a run, and the study's defaults."""
+
+    configure: Callable[[Run], AlgorithmConfig]
+    hyperparameters: Hyperparameters
+
+
+ALGORITHMS: dict[RLAlgorithm, AlgorithmRow] = {
+    RLAlgorithm.PPO: AlgorithmRow(_ppo, Hyperparameters()),
+}
+
+
+def find_algorithm(algorithm: RLAlgorithm) -> AlgorithmRow:
+    """The row of `algorithm`, or a one-line ValueError that names those there are."""
+    if algorithm not in ALGORITHMS:
+        names = ", ".join(known.value for known in ALGORITHMS)
+        raise ValueError(f"algorithm: got {algorithm.value!r}; allowed: {names}; {algorithm.value} is not implemented yet")
+    return ALGORITHMS[algorithm]

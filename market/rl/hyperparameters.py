@@ -1,0 +1,58 @@
+"""Settings of the learning algorithms: the study's defaults, validated once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from market.config import check_positive_int, check_range, nearest
+
+ACTIVATIONS = ("tanh", "relu")
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """PPO (Schulman et al. 2017, arXiv:1707.06347) as RLlib computes it.
+
+    lr: Adam's learning rate. gamma: discount per step. lambda_: of generalised advantage estimation (arXiv:1506.02438).
+    clip: half width of the band of probability ratios. value_coeff: weight of the critic's loss.
+    entropy_coeff: weight of the entropy bonus. kl_coeff: initial weight of the KL penalty, 0 turns it off; halved or
+        raised by half after each iteration to keep the KL divergence near kl_target.
+    epochs: passes over the samples of an iteration. minibatch: rows per gradient step (a row is one step of one episode,
+        all agents; RLlib adds one row without weight per episode, for bootstrapping).
+    grad_clip: largest gradient norm, per agent for networks of its own.
+    hidden: widths of the hidden layers. activation: "tanh" or "relu".
+    """
+
+    lr: float = 1e-3
+    gamma: float = 0.95
+    lambda_: float = 0.9
+    clip: float = 0.2
+    value_coeff: float = 0.5
+    entropy_coeff: float = 0.0
+    kl_coeff: float = 0.0
+    kl_target: float = 0.01
+    epochs: int = 10
+    minibatch: int = 120
+    grad_clip: float = 0.5
+    hidden: tuple[int, ...] = (64, 64)
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        check_range("lr", self.lr, 1e-12, 1.0)
+        check_range("clip", self.clip, 1e-6, 10.0)
+        for field in ("gamma", "lambda_"):
+            check_range(field, getattr(self, field), 0.0, 1.0)
+        for field in ("value_coeff", "entropy_coeff", "kl_coeff"):
+            check_range(field, getattr(self, field))
+        for field in ("kl_target", "grad_clip"):
+            check_range(field, getattr(self, field), 1e-12, 1e12)
+        for field in ("epochs", "minibatch"):
+            check_positive_int(field, getattr(self, field))
+        if isinstance(self.hidden, int | str) or not self.hidden:
+            raise ValueError(f"hidden: got {self.hidden!r}; allowed: a tuple of one or more layer widths")
+        object.__setattr__(self, "hidden", tuple(check_positive_int("hidden", width) for width in self.hidden))
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation: got {self.activation!r}; allowed: {', '.join(ACTIVATIONS)}"
+                f"{nearest(str(self.activation), list(ACTIVATIONS))}"
+            )

@@ -1,0 +1,54 @@
+"""The three training modes, and all that makes them differ. To add a mode, add a row to `MODES`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from market.config import TrainingMode
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Who sees what, and who is paid for what.
+
+    joint_actor: one network maps all observations to all actions; otherwise each agent has its own actor, which reads
+        its own observation and nothing else.
+    central_critic: one value of the community, learned from all observations and used in training only; otherwise each
+        agent has its own critic on its own observation.
+    team_reward: everybody learns from the mean reward of the population; otherwise from its own.
+    joint_ratio: PPO clips one probability ratio, that of the joint action; otherwise one per agent. A ratio of a product
+        over N agents leaves the trust region after a step or two when N is large, so actors that can be told apart are
+        clipped apart (MAPPO: Yu et al., "The surprising effectiveness of PPO in cooperative multi-agent games",
+        NeurIPS 2022, arXiv:2103.01955).
+    """
+
+    joint_actor: bool
+    central_critic: bool
+    team_reward: bool
+    joint_ratio: bool
+
+    def __post_init__(self) -> None:
+        if self.central_critic != self.team_reward:
+            raise ValueError(
+                f"team_reward: got {self.team_reward}; allowed: {self.central_critic}, as central_critic, "
+                "since a central critic predicts the team's return and an own critic the agent's"
+            )
+        if self.joint_ratio and not self.central_critic:
+            raise ValueError("joint_ratio: got True; allowed: False without a central critic")
+        if self.joint_actor and not self.joint_ratio:
+            raise ValueError("joint_actor: got True; allowed: False without joint_ratio")
+
+    def ratios(self, num_agents: int) -> int:
+        """How many probability ratios (and KL coefficients) there are: one, or one per agent."""
+        return 1 if self.joint_ratio else num_agents
+
+    def values(self, num_agents: int) -> int:
+        """How many values (and advantages) a step has: one, or one per agent."""
+        return 1 if self.central_critic else num_agents
+
+
+MODES: dict[TrainingMode, Mode] = {
+    TrainingMode.CTCE: Mode(joint_actor=True, central_critic=True, team_reward=True, joint_ratio=True),
+    TrainingMode.CTDE: Mode(joint_actor=False, central_critic=True, team_reward=True, joint_ratio=False),
+    TrainingMode.DTDE: Mode(joint_actor=False, central_critic=False, team_reward=False, joint_ratio=False),
+}

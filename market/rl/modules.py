@@ -1,0 +1,56 @@
+"""The RLModule of a population: one for all modes, whose fields decide which networks it is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import Tensor, nn
+
+from market.rl.modes import MODES, Mode
+from market.rl.networks import AgentGaussian, CentralMLP, JointGaussian, StackedMLP
+
+
+class PopulationModule(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):  # type: ignore[misc]
+    """Actor and critic of N agents with observations [N, obs] and actions [N, act].
+
+    model_config: {"mode": a TrainingMode, "hidden": layer widths, "activation": name}.
+    """
+
+    mode: Mode
+
+    def setup(self) -> None:
+        settings = self.model_config
+        self.mode = MODES[settings["mode"]]
+        agents, obs = self.observation_space.shape
+        act = self.action_space.shape[-1]
+
+        def network(central: bool, out: int, heads: int) -> nn.Module:
+            widths = (obs, *settings["hidden"], out)
+            if central:
+                return CentralMLP(agents, widths, settings["activation"], heads)
+            return StackedMLP(agents, widths, settings["activation"])
+
+        self.actor = network(self.mode.joint_actor, out=2 * act, heads=agents)
+        if not self.inference_only:
+            self.critic = network(self.mode.central_critic, out=1, heads=1)
+        self.action_dist_cls = JointGaussian if self.mode.joint_ratio else AgentGaussian
+
+    def _forward(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
+        """Observations [B, N, obs] -> means and log standard deviations [B, N, 2 act]."""
+        return {Columns.ACTION_DIST_INPUTS: self.actor(batch[Columns.OBS])}
+
+    def compute_values(self, batch: dict[str, Tensor], embeddings: Any = None) -> Tensor:
+        """Values [B] of the community (central critic), or [B, N] of the agents."""
+        values: Tensor = self.critic(batch[Columns.OBS]).squeeze(-1)
+        return values.squeeze(-1) if self.mode.central_critic else values
+
+    def get_non_inference_attributes(self) -> list[str]:
+        return ["critic"]
+
+
+def columns(x: Tensor) -> Tensor:
+    """[B] -> [B, 1]; [B, N] stays: losses see one column per ratio or value."""
+    return x.unsqueeze(-1) if x.dim() == 1 else x

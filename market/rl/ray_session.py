@@ -1,0 +1,96 @@
+"""Ray, only where it is needed: in-process training runs without it, actors share one that is stopped with its last user."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.rllib.env import env_runner_group
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+"""A small, private, offline Ray."""
+
+_OBJECT_STORE_BYTES = 512 * 2**20
+
+_users = 0
+_ours = False
+
+
+@contextmanager
+def ray_session(address: str | None = None, cpus: int = 1) -> Iterator[float]:
+    """A running Ray inside; yields the seconds that starting (or reaching) it took.
+
+    An initialised Ray is used as it is and left running. Otherwise Ray connects to the cluster at `address`, or starts a
+    local one with at least `cpus` logical CPUs; whoever leaves last stops it. Open a session around several trainers to
+    start Ray once for all of them.
+    """
+    global _users, _ours
+    start = time.perf_counter()
+    if not ray.is_initialized():
+        os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address is not None:
+            ray.init(address=address, **quiet)
+        else:  # "local": never attach to a cluster that happens to run on this machine
+            ray.init(
+                address="local",
+                num_cpus=max(cpus, os.cpu_count() or 1),
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **quiet,
+            )
+        _ours = True
+    _users += 1
+    try:
+        available = int(ray.cluster_resources().get("CPU", 0))
+        if cpus > available:
+            raise ValueError(
+                f"cpus: got {cpus} for all env runners and learners; allowed: 1 to {available} in the running Ray"
+            )
+        yield time.perf_counter() - start
+    finally:
+        _users -= 1
+        if _users == 0 and _ours:
+            _ours = False
+            ray.shutdown()
+
+
+class _WithoutObjectStore:
+    """The module `ray` as RLlib's `EnvRunnerGroup` sees it when no Ray runs: putting an object gives the object."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(ray, name)
+
+    @staticmethod
+    def put(value: Any) -> Any:
+        return value
+
+
+@contextmanager
+def without_object_store() -> Iterator[None]:
+    """Let RLlib work in-process without Ray.
+
+    RLlib 2.60 needs Ray there for one thing only: `EnvRunnerGroup` puts its config and each new version of the weights into
+    the object store, for actors that do not exist; its local runner gets the weights directly. Starting Ray for
+    that costs seconds and processes. Does nothing where Ray runs.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    env_runner_group.ray = _WithoutObjectStore()
+    try:
+        yield
+    finally:
+        env_runner_group.ray = ray

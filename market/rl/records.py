@@ -1,0 +1,111 @@
+"""What training and evaluation return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.config import RLAlgorithm, TrainingMode
+from market.rl.hyperparameters import Hyperparameters
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """Seconds before the first iteration: starting Ray (0 when none was started) and building the algorithm."""
+
+    ray_seconds: float
+    build_seconds: float
+
+
+@dataclass(frozen=True)
+class IterationRecord:
+    """One training iteration. Wall-clock seconds: total = sampling + learning + other (weight transfer, bookkeeping).
+
+    return_mean: undiscounted team return, mean over the iteration's episodes. kpis: their mean KPIs.
+    env_steps: steps of the community; agent_steps = env_steps x agents.
+    gradient_steps: optimiser steps. skipped_updates: gradients left out because they were not finite, counted per network
+    and step (each agent's own networks are one; a central network is one). losses: of the last minibatch, mean over agents.
+    """
+
+    iteration: int
+    sampling_seconds: float
+    learning_seconds: float
+    other_seconds: float
+    total_seconds: float
+    return_mean: float
+    kpis: Mapping[str, float]
+    env_steps: int
+    agent_steps: int
+    gradient_steps: int
+    skipped_updates: int
+    losses: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A training run: what was asked for, what it ran on, and one record per iteration."""
+
+    algorithm: RLAlgorithm
+    training: TrainingMode
+    num_agents: int
+    seed: int
+    threads: int
+    device: str
+    hyperparameters: Hyperparameters
+    set_up: SetUp
+    iterations: tuple[IterationRecord, ...]
+
+    @property
+    def sampling_seconds(self) -> float:
+        return sum(record.sampling_seconds for record in self.iterations)
+
+    @property
+    def learning_seconds(self) -> float:
+        return sum(record.learning_seconds for record in self.iterations)
+
+    @property
+    def other_seconds(self) -> float:
+        return sum(record.other_seconds for record in self.iterations)
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(record.total_seconds for record in self.iterations)
+
+    @property
+    def env_steps(self) -> int:
+        return sum(record.env_steps for record in self.iterations)
+
+    @property
+    def agent_steps(self) -> int:
+        return sum(record.agent_steps for record in self.iterations)
+
+    @property
+    def gradient_steps(self) -> int:
+        return sum(record.gradient_steps for record in self.iterations)
+
+    @property
+    def skipped_updates(self) -> int:
+        return sum(record.skipped_updates for record in self.iterations)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Episodes of the deterministic policy (E episodes, N agents).
+
+    returns: team return [E]. agent_returns: own returns [E, N]. kpis: name -> [E].
+    """
+
+    returns: NDArray[np.float64]
+    agent_returns: NDArray[np.float64]
+    kpis: Mapping[str, NDArray[np.float64]]
+
+    @property
+    def return_mean(self) -> float:
+        return float(self.returns.mean())
+
+    @property
+    def kpi_means(self) -> dict[str, float]:
+        return {name: float(values.mean()) for name, values in self.kpis.items()}

@@ -1,0 +1,254 @@
+"""RLTrainer: train, evaluate, save and restore a population."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from gymnasium.vector import VectorEnv
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_MODULE_ID
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+
+from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
+from market.rl.algorithms import Run, find_algorithm
+from market.rl.hyperparameters import Hyperparameters
+from market.rl.learners import GRADIENT_STEPS, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
+from market.rl.modules import PopulationModule
+from market.rl.policy import Policy, agent_policy, population_policy, rollout
+from market.rl.ray_session import ray_session, without_object_store
+from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
+from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_SECONDS
+from market.rl.scopes import Stream, derive, torch_threads
+
+CHECKPOINT_FORMAT = 1
+
+
+class RLTrainer:
+    """Trains one population with one algorithm in one mode. Use it as a context manager, or call `close`.
+
+    env_config: a Scenario, or the dictionary that `Scenario.from_dict` reads. algorithm, training: members or their names.
+    iters: iterations of a call of `train`. episodes_per_iteration: whole episodes sampled for each of them.
+    cpus: torch threads of a learner. gpus: GPUs per learner, 0 or 1. seed: of weights, exploration, episodes, minibatches.
+    num_env_runners, num_learners: Ray actors for sampling and learning; 0 keeps that part in this process, and with both 0 no
+    Ray is started. ray_address: an existing cluster. hyperparameters: of the algorithm; None takes the study's defaults.
+    """
+
+    def __init__(
+        self,
+        env_config: Any,
+        algorithm: RLAlgorithm | str,
+        training: TrainingMode | str,
+        iters: int,
+        episodes_per_iteration: int = 10,
+        cpus: int = 1,
+        gpus: int = 0,
+        seed: int = 42,
+        num_env_runners: int = 0,
+        num_learners: int = 0,
+        ray_address: str | None = None,
+        hyperparameters: Hyperparameters | None = None,
+    ) -> None:
+        self.algorithm = choose(RLAlgorithm, algorithm, "algorithm")
+        self.training = choose(TrainingMode, training, "training")
+        row = find_algorithm(self.algorithm)
+        self.hyperparameters = row.hyperparameters if hyperparameters is None else hyperparameters
+        if type(self.hyperparameters) is not type(row.hyperparameters):
+            raise ValueError(f"hyperparameters: got {hyperparameters!r}; allowed: Hyperparameters or None")
+        self.iters = check_positive_int("iters", iters)
+        self.scenario = self._make_scenario(env_config)
+        self._ray_address = ray_address
+        self._run = Run(
+            make_env=self._make_env,
+            scenario=self.scenario,
+            training=self.training,
+            hyperparameters=self.hyperparameters,
+            episodes=check_positive_int("episodes_per_iteration", episodes_per_iteration),
+            steps=self.scenario.max_steps,
+            seed=check_positive_int("seed", seed, low=0),
+            cpus=check_positive_int("cpus", cpus),
+            gpus=check_positive_int("gpus", gpus, low=0),
+            num_env_runners=check_positive_int("num_env_runners", num_env_runners, low=0),
+            num_learners=check_positive_int("num_learners", num_learners, low=0),
+        )
+        self._check_run()
+        self._iteration = 0
+        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+        with ExitStack() as stack:
+            self.set_up = self._build(stack)
+            self._resources = stack.pop_all()
+
+    @staticmethod
+    def _make_scenario(env_config: Any) -> Any:
+        from market.scenario import Scenario
+
+        if isinstance(env_config, Scenario):
+            return env_config
+        if isinstance(env_config, Mapping):
+            return Scenario.from_dict(env_config)
+        raise ValueError(f"env_config: got {type(env_config).__name__}; allowed: a Scenario or a dictionary of its fields")
+
+    @staticmethod
+    def _make_env(scenario: Any, num_envs: int) -> VectorEnv[Any, Any, Any]:
+        """The environment of `num_envs` parallel episodes; called in this process and in Ray's actors."""
+        from market.envs.vector import MarketVectorEnv
+
+        return MarketVectorEnv(scenario, num_envs=num_envs)
+
+    def _check_run(self) -> None:
+        run = self._run
+        for field in ("num_env_runners", "num_learners"):
+            parts = getattr(run, field)
+            if parts and run.episodes % parts:
+                raise ValueError(
+                    f"episodes_per_iteration: got {run.episodes}; allowed: a multiple of {field} = {parts}, "
+                    "since each takes whole episodes"
+                )
+        if run.gpus > 1:
+            raise ValueError(f"gpus: got {run.gpus}; allowed: 0 or 1 per learner; for more use num_learners")
+        if run.gpus and not run.num_learners and not torch.cuda.is_available():
+            raise ValueError(f"gpus: got {run.gpus}; allowed: 0, since torch finds no CUDA device on this machine")
+
+    def _build(self, stack: ExitStack) -> SetUp:
+        run = self._run
+        ray_seconds = 0.0
+        if run.num_env_runners or run.num_learners or self._ray_address is not None:
+            logical_cpus = run.num_env_runners + run.num_learners * run.cpus
+            ray_seconds = stack.enter_context(ray_session(self._ray_address, max(1, logical_cpus)))
+        start = time.perf_counter()
+        with torch_threads(run.cpus):
+            self._algorithm = find_algorithm(self.algorithm).configure(run).build_algo(use_copy=False)
+        stack.callback(self._algorithm.stop)
+        answers = self._algorithm.learner_group.foreach_learner(lambda learner: str(learner.device))
+        self.device = next(answer.get() for answer in answers)
+        return SetUp(ray_seconds=ray_seconds, build_seconds=time.perf_counter() - start)
+
+    @property
+    def module(self) -> PopulationModule:
+        """The actor that plays in this process, with the newest weights."""
+        module: PopulationModule = self._algorithm.env_runner.module
+        return module
+
+    @property
+    def num_agents(self) -> int:
+        return int(self.module.observation_space.shape[0])
+
+    def train_iteration(self) -> IterationRecord:
+        """Sample `episodes_per_iteration` episodes and learn from them, once."""
+        start = time.perf_counter()
+        with torch_threads(self._run.cpus):
+            result = self._algorithm.train()
+        total = time.perf_counter() - start
+        if MARKET not in result.get(ENV_RUNNER_RESULTS, {}):
+            raise RuntimeError(f"iteration {self._iteration}: no env runner returned a sample")
+        sampled, learned = result[ENV_RUNNER_RESULTS][MARKET], result[LEARNER_RESULTS][DEFAULT_MODULE_ID]
+        sampling, learning = float(sampled[SAMPLING_SECONDS]), float(learned[LEARNING_SECONDS])
+        env_steps = int(sampled[SAMPLED_STEPS])
+        record = IterationRecord(
+            iteration=self._iteration,
+            sampling_seconds=sampling,
+            learning_seconds=learning,
+            other_seconds=total - sampling - learning,
+            total_seconds=total,
+            return_mean=float(sampled[RETURN_MEAN]),
+            kpis={name: float(value) for name, value in sampled.get(KPIS, {}).items()},
+            env_steps=env_steps,
+            agent_steps=env_steps * self.num_agents,
+            gradient_steps=int(learned[GRADIENT_STEPS]),
+            skipped_updates=int(learned[SKIPPED_UPDATES]),
+            losses={name: float(value) for name, value in learned[LOSSES].items()},
+        )
+        self._iteration += 1
+        return record
+
+    def train(self) -> TrainingResult:
+        """`iters` more iterations."""
+        records = tuple(self.train_iteration() for _ in range(self.iters))
+        return TrainingResult(
+            algorithm=self.algorithm,
+            training=self.training,
+            num_agents=self.num_agents,
+            seed=self._run.seed,
+            threads=self._run.cpus,
+            device=self.device,
+            hyperparameters=self.hyperparameters,
+            set_up=self.set_up,
+            iterations=records,
+        )
+
+    def evaluate(self, episodes: int = 10) -> EvaluationResult:
+        """Play the deterministic policy. The episodes depend on the seed alone, never on training: evaluations compare."""
+        env = self._make_env(self.scenario, check_positive_int("episodes", episodes))
+        with torch_threads(self._run.cpus):
+            played = rollout(env, self.module, seed=derive(self._run.seed, Stream.EVALUATE), explore=False)
+        kpis = {name: values.copy() for name, values in env.kpis().items()}
+        env.close()
+        return EvaluationResult(returns=played.rewards.sum(1), agent_returns=played.agent_rewards.sum(1), kpis=kpis)
+
+    def policy(self) -> Policy:
+        """Observations [E, N, obs] -> the most likely actions [E, N, act]; follows further training."""
+        return population_policy(self.module)
+
+    def agent_policy(self, agent: int) -> Policy:
+        """One agent's observations [E, obs] -> its most likely actions [E, act]; a copy of its weights as they are now."""
+        return agent_policy(self.module, agent)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything that training needs to go on identically to one file, in one piece or not at all."""
+        run = self._run
+        state = self._algorithm.learner_group.get_state(not_components=f"{COMPONENT_LEARNER}/{COMPONENT_METRICS_LOGGER}")
+        checkpoint = {
+            "format": CHECKPOINT_FORMAT,
+            "arguments": {
+                "env_config": self.scenario,
+                "algorithm": self.algorithm,
+                "training": self.training,
+                "iters": self.iters,
+                "episodes_per_iteration": run.episodes,
+                "cpus": run.cpus,
+                "gpus": run.gpus,
+                "seed": run.seed,
+                "num_env_runners": run.num_env_runners,
+                "num_learners": run.num_learners,
+                "ray_address": self._ray_address,
+                "hyperparameters": self.hyperparameters,
+            },
+            "iteration": self._iteration,
+            "learner": state,
+        }
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial.write_bytes(pickle.dumps(checkpoint, protocol=5))
+        os.replace(partial, path)
+
+    @classmethod
+    def restore(cls, path: str | Path) -> Self:
+        """A trainer as it was saved. The file is a pickle: restore only what you trust."""
+        checkpoint = pickle.loads(Path(path).read_bytes())
+        if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
+            raise ValueError(f"path: got {str(path)!r}; allowed: a file that RLTrainer.save wrote (format {CHECKPOINT_FORMAT})")
+        trainer = cls(**checkpoint["arguments"])
+        trainer._iteration = checkpoint["iteration"]
+        trainer._algorithm.learner_group.set_state(checkpoint["learner"])
+        with without_object_store():
+            trainer._algorithm.env_runner_group.sync_weights(
+                from_worker_or_learner_group=trainer._algorithm.learner_group, timeout_seconds=None, inference_only=True
+            )
+        return trainer
+
+    def close(self) -> None:
+        """Stop the algorithm, and Ray if this was the last trainer that needed one we started. Calling it again is harmless."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

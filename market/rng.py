@@ -1,0 +1,64 @@
+"""Stateless random numbers, so that market e of a batch equals the same market alone.
+
+Every number is a hash of (seed, episode, step, stream, position): the finaliser of SplitMix64 (Steele, Lea and Flood,
+"Fast splittable pseudorandom number generators", OOPSLA 2014, doi:10.1145/2660193.2660195), applied part by part.
+Streams keep the uses apart; they are named here so that no two share one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, uint64
+from numpy.typing import NDArray
+
+TARIFF_STREAM, ARRIVAL_STREAM, ERROR_STREAM, POLICY_STREAM, ANCHOR_STREAM, POPULATION_STREAM = range(6)
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(cache=True, inline="always")
+def _mix(x: np.uint64) -> np.uint64:
+    x = (x ^ (x >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> uint64(27))) * uint64(0x94D049BB133111EB)
+    return x ^ (x >> uint64(31))
+
+
+@njit(cache=True, inline="always")
+def _start(seed: int, episode: int, step: int, stream: int) -> np.uint64:
+    key = _mix(uint64(seed) + _GOLDEN)
+    key = _mix(key ^ (uint64(episode) + _GOLDEN))
+    return _mix(key ^ ((uint64(step) << uint64(8)) + uint64(stream) + _GOLDEN))
+
+
+@njit(cache=True, nogil=True)
+def _uniform(seed, episode, step, stream, out):  # type: ignore[no-untyped-def]
+    for e in range(out.shape[0]):
+        key = _start(seed, episode[e], step, stream)
+        for i in range(out.shape[1]):
+            key += _GOLDEN
+            out[e, i] = (_mix(key) >> uint64(11)) * 2.0**-53
+
+
+@njit(cache=True, nogil=True)
+def _permutation(seed, episode, step, stream, out):  # type: ignore[no-untyped-def]
+    for e in range(out.shape[0]):
+        key = _start(seed, episode[e], step, stream)
+        for i in range(out.shape[1]):  # Fisher-Yates, inside out
+            key += _GOLDEN
+            j = int((_mix(key) >> uint64(11)) * 2.0**-53 * (i + 1))
+            out[e, i] = out[e, j]
+            out[e, j] = i
+
+
+def uniform(seed: int, episode: NDArray[np.int64], step: int, stream: int, size: int) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1), [E, size]; row e depends on (seed, episode[e], step, stream) alone."""
+    out = np.empty((len(episode), size))
+    _uniform(seed, episode, step, stream, out)
+    return out
+
+
+def permutation(seed: int, episode: NDArray[np.int64], step: int, stream: int, size: int) -> NDArray[np.int64]:
+    """A random order of 0..size-1 for each episode, [E, size]."""
+    out = np.empty((len(episode), size), np.int64)
+    _permutation(seed, episode, step, stream, out)
+    return out

@@ -1,0 +1,85 @@
+"""A small task with the market environment's interface: each agent has to hit a target that its observation shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from market.rl.trainer import RLTrainer
+
+ACTIONS = 4
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The stand-in for a Scenario: agent i's target is its observation's first four numbers times its own matrix."""
+
+    num_agents: int = 3
+    max_steps: int = 6
+    num_observations: int = 7
+    bad_agent: int = -1
+    """This agent's observation is NaN."""
+
+    def weights(self) -> NDArray[np.float32]:
+        """[N, 4, 4]"""
+        return np.random.default_rng(7).uniform(-0.6, 0.6, (self.num_agents, ACTIONS, ACTIONS)).astype(np.float32)
+
+
+class TargetEnv(VectorEnv[Any, Any, Any]):
+    """Own reward: 1 minus the mean squared distance to the own target; team reward: the mean over agents."""
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(self, task: Targets, num_envs: int) -> None:
+        self.task, self.num_envs = task, num_envs
+        shape = (task.num_agents, task.num_observations)
+        self.single_observation_space = gym.spaces.Box(-10.0, 10.0, shape, np.float32)
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (task.num_agents, ACTIONS), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._weights = task.weights()
+        self._random = np.random.default_rng(0)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        if seed is not None:
+            self._random = np.random.default_rng(seed)
+        self._step = 0
+        self._hit = np.zeros(self.num_envs)
+        return self._observe(), {}
+
+    def step(self, actions: NDArray[np.float32]) -> Any:
+        assert np.all(np.abs(np.nan_to_num(actions)) <= 1.0)
+        target = np.einsum("eni,nij->enj", self._clean[..., :ACTIONS], self._weights)
+        rewards = 1.0 - np.square(np.nan_to_num(actions) - target).mean(-1)
+        self._step += 1
+        self._hit += rewards.mean(1) / self.task.max_steps
+        over = np.full(self.num_envs, self._step == self.task.max_steps)
+        return self._observe(), rewards.mean(1), over, np.zeros_like(over), {"agent_rewards": rewards}
+
+    def kpis(self) -> dict[str, NDArray[np.float64]]:
+        return {"hit": self._hit}
+
+    def _observe(self) -> NDArray[np.float32]:
+        self._clean = self._random.uniform(-1, 1, self.observation_space.shape).astype(np.float32)
+        seen = self._clean.copy()
+        if self.task.bad_agent >= 0:
+            seen[:, self.task.bad_agent] = np.nan
+        return seen
+
+
+class TargetTrainer(RLTrainer):
+    """RLTrainer on the target task."""
+
+    @staticmethod
+    def _make_scenario(env_config: Any) -> Any:
+        return env_config
+
+    @staticmethod
+    def _make_env(scenario: Any, num_envs: int) -> TargetEnv:
+        return TargetEnv(scenario, num_envs)

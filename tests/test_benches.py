@@ -1,0 +1,282 @@
+"""The benchmark plugin as its users meet it: toy cases in a folder of their own, run by a pytest of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benches import report
+from benches.results import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFTEST = """
+import os, pathlib, time
+from benches import cases
+from benches.case import Case, Outcome, Unsupported, table
+
+def add(prepared, number):
+    end = time.perf_counter() + 2e-4 * prepared["agents"]
+    while time.perf_counter() < end:
+        pass
+    return Outcome({"sampling": 0.1, "learning": 0.2}, {"episodes": 7})
+
+def broken(prepared, number):
+    if prepared["agents"] == 2 and not os.environ.get("MENDED"):
+        raise RuntimeError("boom\\nover two lines")
+
+def hang(prepared, number):
+    if prepared["agents"] == 3 and not os.environ.get("MENDED"):
+        pathlib.Path("hanging").touch()
+        time.sleep(120)
+
+def algorithm(params):
+    if params["algorithm"] == "sac":
+        raise Unsupported("sac is not built yet")
+    return params
+
+def case(name, call, sizes=(1, 2, 3), setup=dict, **axes):
+    grid = {**axes, "agents": sizes}
+    return Case(name, "agents", {"quick": grid, "study": grid}, setup, call,
+                lambda params: {"agent_steps": 24.0 * params["agents"], "env_steps": 24.0}, 1.2, lambda params: 5)
+
+cases.CASES.clear()
+cases.CASES.update(table(
+    case("toy/add", add, (1, 4, 16, 64)),
+    case("toy/broken", broken),
+    case("toy/hang", hang),
+    case("train/iteration", add, (1, 2), algorithm, mode=("ctce", "dtde"), algorithm=("ppo", "sac"), iterations=(3,)),
+))
+pytest_plugins = ["benches.plugin"]
+"""
+SUITE = """
+import pytest
+
+@pytest.mark.cases("toy")
+def test_toy(measure):
+    measure()
+
+@pytest.mark.cases("train")
+def test_train(measure):
+    measure()
+
+def test_nothing_to_do_with_benchmarks():
+    pass
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder whose pytest uses the plugin with a toy table."""
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nstrict = true\nfilterwarnings = error\n")
+    return tmp_path
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+
+
+def environment(**changes):
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "150", **changes}
+
+
+def run(project, *arguments, **changes):
+    """Exit status and output of a pytest in the project."""
+    done = subprocess.run(
+        command(*arguments), cwd=project, env=environment(**changes), capture_output=True, text=True, timeout=100
+    )
+    assert "INTERNALERROR" not in done.stdout, done.stdout
+    return done.returncode, done.stdout + done.stderr
+
+
+def lines(project, which="latest"):
+    return [json.loads(line) for line in (project / "results" / which / "cases.jsonl").read_text().splitlines()]
+
+
+def statuses(project):
+    return {
+        (each["case"], *each["params"].values()): each["status"] for each in lines(project)
+    }  # a later line of the same cell wins
+
+
+def test_without_timing_each_case_runs_once_at_its_smallest_size(project):
+    status, output = run(project, "-v")
+    assert status == 0, output
+    assert "toy-add-agents=1] PASSED" in output
+    assert "agents=2" not in output
+    assert "toy-broken-agents=1] PASSED" in output
+    assert "mode=dtde-algorithm=ppo-iterations=1-agents=1] PASSED" in output
+    assert "algorithm=sac-iterations=1-agents=1] SKIPPED (sac is not built yet)" in output
+    assert "test_nothing_to_do_with_benchmarks PASSED" in output
+    assert not (project / "results").exists()
+
+
+def test_a_timed_run_records_everything_and_reports_at_the_end(project):
+    status, output = run(project, "--benchmark-only", "--case", "add,broken,train")
+    assert status == 1, "a failed case must show in the exit status"
+    found = statuses(project)
+    assert len(found) == 4 + 3 + 8
+    assert found["toy/broken", 2] == "failed"
+    assert found["toy/broken", 3] == "ok", "the run goes on after a failure"
+    assert found["train/iteration", "ctce", "sac", 3, 1] == "unsupported"
+    first = lines(project)[0]
+    assert len(first["seconds"]) == len(first["cpu_seconds"]) == 5
+    assert first["median"] == pytest.approx(2e-4, rel=0.9)
+    assert first["phases"]["learning"] == [0.2] * 5
+    assert first["facts"] == {"episodes": 7}
+    assert first["rates"]["env_steps"] == pytest.approx(24 / first["median"])
+    assert first["warmup_seconds"] > 0
+    assert first["threads"]["OMP_NUM_THREADS"] == "1"
+    (failed,) = [each for each in lines(project) if each["status"] == "failed"]
+    assert failed["error"].startswith("RuntimeError: boom over two lines (conftest.py:")
+    assert "[ 1/15] toy/add" in output
+    assert "left" in output
+    assert "failed: toy/broken agents=2: RuntimeError: boom over two lines" in output
+    assert "unsupported: train/iteration mode=ctce algorithm=sac iterations=3 agents=1: sac is not built yet" in output
+    for name in ("scalability_results.csv", "scaling.png", "scaling.svg"):
+        written = project / "results" / "latest" / name
+        assert written.stat().st_size > 500
+        assert str(written.resolve()) in output
+
+
+def test_a_run_without_failures_exits_with_zero_though_some_cells_are_unsupported(project):
+    status, output = run(project, "--benchmark-only", "--case", "train", "--algorithms", "SAC,ppo", "--modes", "dtde")
+    assert status == 0, output
+    assert sorted(statuses(project).values()) == ["ok", "ok", "unsupported", "unsupported"]
+
+
+def test_options_select_the_cells(project):
+    status, output = run(
+        project, "--benchmark-only", "--case=train", "--populations=7,5", "--algorithms=ppo", "--iterations=2"
+    )
+    assert status == 0, output
+    assert set(statuses(project)) == {
+        ("train/iteration", mode, "ppo", 2, agents) for mode in ("ctce", "dtde") for agents in (5, 7)
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile=studdy"], "--profile: got 'studdy'; allowed: quick, study, full; did you mean study?"),
+        (["--modes=ctde,dtd"], "--modes: got 'dtd'; allowed: ctce, ctde, dtde; did you mean dtde?"),
+        (["--algorithms=pop"], "--algorithms: got 'pop'; allowed: ppo, appo, sac; did you mean"),
+        (["--populations=1,x"], "--populations: got 'x'; allowed: whole numbers >= 1"),
+        (["--populations=0"], "--populations: got '0'; allowed: whole numbers >= 1"),
+        (["--populations="], "--populations: got ''; allowed: values with commas"),
+        (["--iterations=1,2"], "--iterations: got '1,2'; allowed: one whole number >= 1"),
+        (["--iterations=-1"], "--iterations: got '-1'; allowed: whole numbers >= 1"),
+        (["--case=tyo"], "--case: got 'tyo'; allowed: toy/add, toy/broken"),
+        (["--resume"], "--resume: run: got 'latest'; allowed: a folder with cases.jsonl; here: none"),
+        (["--resume=nope"], "--resume: run: got 'nope'"),
+        (["--results=pytest.ini"], "--results: cannot write to"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_options_are_one_line_errors(project, arguments, message):
+    status, output = run(project, "--benchmark-only", *arguments)
+    assert status == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in output.splitlines() if line.startswith("ERROR: ")]
+    assert message in line
+
+
+@pytest.mark.parametrize("option", ["--profile=full", "--iterations=2", "--resume"])
+def test_options_of_timed_runs_need_timing(project, option):
+    status, output = run(project, option)
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert "only for timed runs; add --benchmark-only" in output
+
+
+def test_a_run_killed_in_the_middle_loses_nothing_and_resumes(project):
+    with subprocess.Popen(
+        command("--benchmark-only", "--case", "broken,hang"), cwd=project, env=environment(), stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (project / "hanging").exists():
+            assert process.poll() is None, "the run ended before it reached the case that hangs"
+            assert time.monotonic() < deadline, "the run never reached the case that hangs"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = lines(project)
+    assert [each["status"] for each in before] == ["ok", "failed", "ok", "ok", "ok"]
+    file = project / "results" / "latest" / "cases.jsonl"
+    with file.open("ab") as stream:
+        stream.write(b'{"schema":1,"key":"cut sho')
+    status, output = run(project, "--benchmark-only", "--resume", MENDED="1")
+    assert status == 0, output
+    assert "line 6 is damaged or cut short" in output
+    assert "2 cells to measure" in output, "only the failed and the killed cell are taken again"
+    records, _ = Run(file.parent).read()
+    assert [record.status for record in records] == ["ok"] * 6
+    kept = {each["key"]: each["timestamp"] for each in before if each["status"] == "ok"}
+    assert kept.items() <= {record.key: record.timestamp for record in records}.items()
+    assert len(list((project / "results").glob("*/cases.jsonl"))) == 2, "a resumed run stays in its folder"
+    status, output = run(project, "--benchmark-only", "--resume")
+    assert status == 0, "a complete run has nothing to do"
+    assert "0 cells to measure" in output
+
+
+def test_an_interrupted_run_reports_what_it_has_and_says_how_to_go_on(project):
+    with subprocess.Popen(
+        command("--benchmark-only", "--case", "hang"), cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (project / "hanging").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert len(lines(project)) == 2
+    assert "1 cells are missing; go on with: pytest --benchmark-only --resume" in output
+
+
+def test_the_report_of_a_finished_run_is_made_from_the_records_alone(project, capsys, monkeypatch):
+    assert run(project, "--benchmark-only", "--case", "toy/add")[0] == 0
+    folder = project / "results" / "latest"
+    for name in ("scalability_results.csv", "scaling.png", "scaling.svg", "run.json"):
+        (folder / name).unlink()
+    monkeypatch.chdir(project)
+    assert report.main(["results/latest"]) == 0
+    output = capsys.readouterr().out
+    assert "64 agents" in output
+    assert "agent-steps/s" in output
+    header, *rows = (folder / "scalability_results.csv").read_text().splitlines()
+    assert header.startswith("num_agents,training_mode,algorithm,training_time")
+    assert len(rows) == 4
+    assert (folder / "scaling.png").read_bytes().startswith(b"\x89PNG")
+    assert report.main(["results/nothing"]) == 2
+    assert "got 'results/nothing'" in capsys.readouterr().err
+
+
+def test_several_runs_are_taken_as_processes(project, capsys):
+    for _ in range(3):
+        assert run(project, "--benchmark-only", "--case", "toy/add")[0] == 0
+    folders = sorted(str(path.parent) for path in (project / "results").glob("2*/cases.jsonl"))
+    assert report.main([*folders, "--out", str(project / "pooled")]) == 0
+    assert "95 % over processes" in capsys.readouterr().out
+    assert (project / "pooled" / "scaling.svg").is_file()
+
+
+def test_the_usual_options_of_pytest_benchmark_still_work(project):
+    status, output = run(project, "--benchmark-only", "--case=toy/add", "--benchmark-json=out.json")
+    assert status == 0, output
+    found = json.loads((project / "out.json").read_text())["benchmarks"]
+    assert len(found) == 4
+    assert found[0]["group"] == "toy/add"
+    assert found[0]["extra_info"]["agents"] == 1
+    assert found[0]["extra_info"]["unit"] == "agents"
+    assert found[0]["extra_info"]["agent_steps/s"] > 0
+    assert found[0]["stats"]["rounds"] == 5
+
+
+def test_collecting_leaves_no_folder(project):
+    status, output = run(project, "--benchmark-only", "--collect-only", "-q")
+    assert status == 0, output
+    assert not (project / "results").exists()

@@ -1,0 +1,167 @@
+"""Records survive: they are whole on disk, damaged lines cost themselves alone, the last record of a cell counts."""
+
+import dataclasses
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+
+from benches.case import Case, Point, table
+from benches.measure import Measurement, Stopwatch
+from benches.results import FILE, Run, failures, record_of
+
+
+def toy(name="toy/add", **changes):
+    settings = {
+        "size": "agents",
+        "grids": {"quick": {"agents": (1, 2), "mode": ("a", "b"), "iterations": (3,)}, "full": {"agents": (9,)}},
+        "setup": lambda params: [params["agents"]],
+        "call": lambda prepared, number: prepared.append(number),
+        "work": lambda params: {"orders": float(params["agents"])},
+        "budget": 1.2,
+        "rounds": lambda params: 4,
+    }
+    return Case(name=name, **(settings | changes))
+
+
+def record(size=1, status="ok", error=None, seconds=(0.2, 0.1, 0.3), **facts):
+    point = Point(toy(), {"mode": "a", "agents": size})
+    seen = Measurement(seconds=list(seconds), cpu_seconds=list(seconds), facts=facts)
+    return record_of(point, seen, status=status, error=error, profile="quick")
+
+
+def test_a_grid_becomes_points_with_the_size_fastest():
+    points = toy().points("quick")
+    assert [tuple(point.params.values()) for point in points] == [("a", 3, 1), ("a", 3, 2), ("b", 3, 1), ("b", 3, 2)]
+    assert len({point.key for point in points}) == len({point.label for point in points}) == 4
+    assert toy().points("study") == []
+    assert [point.size for point in toy().points("full")] == [9.0]
+
+
+def test_a_selection_replaces_axes_and_ignores_those_that_are_missing():
+    points = toy().points("full", {"agents": (5, 7), "mode": ("x",)})
+    assert [point.params for point in points] == [{"agents": 5}, {"agents": 7}]
+
+
+def test_the_smallest_points_are_one_per_combination_of_names():
+    points = toy().smallest("quick", {"iterations": (1,)})
+    assert [point.params for point in points] == [
+        {"mode": "a", "iterations": 1, "agents": 1},
+        {"mode": "b", "iterations": 1, "agents": 1},
+    ]
+
+
+@pytest.mark.parametrize("change", [{"version": "2"}, {"rounds": lambda params: 5}, {"seed": 1}, {"name": "toy/sub"}])
+def test_the_key_changes_with_whatever_makes_it_another_measurement(change):
+    assert Point(toy(), {"agents": 1}).key != Point(toy(**change), {"agents": 1}).key
+    assert Point(toy(), {"agents": 1}).key == Point(toy(budget=2.0), {"agents": 1}).key
+
+
+def test_two_cases_with_one_name_are_refused():
+    with pytest.raises(ValueError, match="got 'toy/add' twice"):
+        table(toy(), toy("toy/other"), toy())
+
+
+def test_a_stopwatch_keeps_setup_warmup_and_rounds_apart():
+    calls = []
+    case = toy(
+        setup=lambda params: calls.append("setup"),
+        call=lambda prepared, number: calls.append(number),
+        warmup=lambda prepared: calls.append("warm"),
+        close=lambda prepared: calls.append("close"),
+    )
+    with Stopwatch(Point(case, {"agents": 1})) as watch:
+        watch.warm_up()
+        for _ in range(3):
+            watch.round()
+    assert calls == ["setup", "warm", 0, 1, 2, "close"]
+    assert len(watch.seen.seconds) == len(watch.seen.cpu_seconds) == 3
+    assert min(watch.seen.seconds) >= 0
+    assert watch.seen.peak_memory > 0
+    assert watch.seen.elapsed > 0
+
+
+def test_what_was_prepared_is_released_when_a_call_fails():
+    closed = []
+
+    def fail(prepared, number):
+        raise RuntimeError("boom")
+
+    with (
+        pytest.raises(RuntimeError, match="boom"),
+        Stopwatch(Point(toy(call=fail, close=closed.append), {"agents": 1})) as watch,
+    ):
+        watch.round()
+    assert closed == [[1]]
+
+
+def test_a_record_holds_what_its_figures_depend_on():
+    found = record(2)
+    assert (found.min, found.median, found.rates) == (0.1, 0.2, {"orders": 10.0})
+    assert found.machine["cores"] == os.cpu_count()
+    assert found.versions["numpy"] == np.__version__
+    assert {"OMP_NUM_THREADS", "PYTHONHASHSEED"} <= set(found.threads)
+    assert found.seeds["case"] == 42
+    assert found.process == os.getpid()
+    assert found.series == "toy/add a"
+
+
+def test_records_come_back_as_they_were_written(tmp_path):
+    run = Run.create(tmp_path)
+    written = record(3, kpis={"welfare": np.float64(1.5), "price": np.array([1.0, 2.0])}, missing=math.nan)
+    run.append(written)
+    (read,), problems = run.read()
+    assert problems == []
+    assert read.facts == {"kpis": {"welfare": 1.5, "price": [1.0, 2.0]}, "missing": None}
+    assert dataclasses.replace(read, facts={}) == dataclasses.replace(written, facts={})
+    json.loads(run.file.read_text(), parse_constant=pytest.fail)
+
+
+def test_a_line_cut_short_is_reported_and_costs_nothing_else(tmp_path):
+    run = Run.create(tmp_path)
+    run.append(record(1))
+    run.append(record(2))
+    whole = run.file.read_bytes()
+    run.file.write_bytes(whole[:-40])
+    records, problems = run.read()
+    assert [each.size for each in records] == [1]
+    assert len(problems) == 1
+    assert "line 2 is damaged or cut short" in problems[0]
+    run.append(record(3))
+    records, problems = run.read()
+    assert [each.size for each in records] == [1, 3], "a record must never be glued to a fragment"
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize("junk", [b"\xff\xfe\x00", b"[]", b'{"schema":99}', b'{"schema":1,"key":"x"}', b"null"])
+def test_a_foreign_line_is_reported_and_skipped(tmp_path, junk):
+    run = Run.create(tmp_path)
+    run.file.write_bytes(junk + b"\n")
+    run.append(record(1))
+    records, problems = run.read()
+    assert [each.size for each in records] == [1]
+    assert "line 1" in problems[0]
+
+
+def test_the_last_record_of_a_cell_counts(tmp_path):
+    run = Run.create(tmp_path)
+    run.append(record(1, "failed", "RuntimeError: boom"))
+    run.append(record(2))
+    assert [each.size for each in failures(run.read()[0])] == [1]
+    assert run.finished() == {record(2).key}
+    run.append(record(1))
+    assert failures(run.read()[0]) == []
+    assert len(run.finished()) == 2
+
+
+def test_latest_names_the_newest_run_and_runs_never_share_a_folder(tmp_path):
+    first, second = Run.create(tmp_path), Run.create(tmp_path)
+    assert first.folder != second.folder
+    assert (tmp_path / "latest").resolve() == second.folder.resolve()
+    assert Run.find(tmp_path).folder == second.folder
+    assert Run.find(tmp_path, first.folder.name).folder == first.folder
+    assert Run.find(tmp_path, str(first.folder)).folder == first.folder
+    with pytest.raises(FileNotFoundError, match=f"got 'nope'.*{FILE}.*{first.folder.name}"):
+        Run.find(tmp_path, "nope")
