@@ -10,8 +10,10 @@ from benches import threads
 
 threads.pin()  # before anything below imports numpy
 
+import contextlib  # noqa: E402
 import statistics  # noqa: E402
 from collections.abc import Callable  # noqa: E402
+from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 
@@ -61,19 +63,23 @@ def point(request: pytest.FixtureRequest) -> Point:
 
 
 @pytest.fixture
-def measure(point: Point, request: pytest.FixtureRequest) -> Callable[[], None]:
+def measure(point: Point, benchmark: Any, request: pytest.FixtureRequest) -> Callable[[], None]:
     """Call it to run the cell: warmed up and timed by pytest-benchmark over its rounds, or once when timing is off."""
-    benchmark = request.getfixturevalue("benchmark")
 
     def run() -> None:
         watch = request.node.stash[WATCH] = Stopwatch(point)
         rest = [f"{axis}={value}" for axis, value in point.params.items() if axis != point.case.size]
         benchmark.group = " ".join([point.case.name, *rest])
         try:
-            with watch:
-                if benchmark.enabled:
-                    watch.warm_up()
-                benchmark.pedantic(watch.round, rounds=point.rounds if benchmark.enabled else 1)
+            with contextlib.ExitStack() as stack:
+
+                def prepare() -> None:  # inside `pedantic`, which otherwise complains that it was not reached
+                    if watch.seen.setup_seconds is None:
+                        stack.enter_context(watch)
+                        if benchmark.enabled:
+                            watch.warm_up()
+
+                benchmark.pedantic(watch.round, setup=prepare, rounds=point.rounds if benchmark.enabled else 1)
         except Unsupported as reason:
             request.node.stash[UNSUPPORTED] = str(reason)
             pytest.skip(str(reason))

@@ -72,6 +72,8 @@ class DERAgent:
 
     def __post_init__(self) -> None:
         check_range("capacity", self.capacity, 1e-6, 1e9, "kW")
+        if not isinstance(self.battery, Battery | None):
+            raise ValueError(f"battery: got {self.battery!r:.60}; allowed: a Battery or None")
         for field in ("generation_profile", "demand_profile"):
             object.__setattr__(self, field, check_profile(field, getattr(self, field)))
         if len(self.generation_profile) != len(self.demand_profile):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig, check_range
+from market.config import DSO, NO_PARTNER, MarketConfig, check_range
 from market.grid import Grid, GridNetwork
-from market.orders import REPUTATION_STEPS, Orders, Trades, energy_ticks, price_ticks
+from market.orders import REPUTATION_STEPS, Orders, Trades, energy_of, energy_ticks, price_ticks
 from market.stages import Book, clear_batch
 
 
@@ -92,11 +92,11 @@ def clear(
     if isinstance(grid, GridNetwork):
         grid = grid.to_grid()
     book = _book(orders, grid)
-    tariffs = (np.array([float(x)]) for x in (feed_in_tariff, utility_price, last_price))
-    cleared = clear_batch(book, config, *tariffs, grid, step_hours)
+    prices = np.array([[feed_in_tariff], [utility_price], [last_price]], np.float64)
+    cleared = clear_batch(book, config, prices[0], prices[1], prices[2], grid, step_hours)
     left = cleared.left[0]
     rest = np.flatnonzero(left)
-    energy, buys, agent = left[rest] * ENERGY_TICK, orders.is_buy[rest], orders.agents[rest]
+    energy, buys, agent = energy_of(left[rest]), orders.is_buy[rest], orders.agents[rest]
     price = np.where(buys, float(utility_price), float(feed_in_tariff))
     nothing = np.zeros(len(rest))
     dso = Trades(

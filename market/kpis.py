@@ -106,7 +106,7 @@ def peak_to_average(history: History) -> Floats:
 
 
 def gini_savings(history: History) -> Floats:
-    """Gini coefficient of the agents' savings, negative ones counted as nothing; 0 when all are equal or below 1e-6 $."""
+    """Gini coefficient of the agents' savings, negative ones counted as none; 0 when all are equal or below 1e-6 $."""
     saved = history.saving.sum(0)
     saved = np.sort(np.where(saved > 1e-6, saved, 0.0), axis=-1)  # [E, N]
     agents, total = saved.shape[-1], saved.sum(-1)

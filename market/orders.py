@@ -33,6 +33,16 @@ def energy_ticks(energy: Floats) -> Ints:
     return np.rint(energy / ENERGY_TICK).astype(np.int64)
 
 
+def price_of(ticks: NDArray[Any]) -> Floats:
+    """Ticks to $/MWh, correctly rounded; same shape."""
+    return np.asarray(ticks / round(1 / PRICE_TICK), np.float64)
+
+
+def energy_of(ticks: Ints) -> Floats:
+    """Ticks to kWh, correctly rounded; same shape."""
+    return np.asarray(ticks / round(1 / ENERGY_TICK), np.float64)
+
+
 def sum_by(index: Ints, amount: Floats, size: int) -> Floats:
     """Sum of `amount` [K] by `index` [K] in 0..size-1, [size]; zeros where K is 0, too."""
     return np.bincount(index, amount, size).astype(np.float64, copy=False)  # of nothing it gives integers
@@ -52,7 +62,7 @@ def _column(field: str, value: ArrayLike, size: int | None, dtype: type) -> NDAr
     try:
         raw = np.asarray(value)
         with np.errstate(invalid="ignore"):
-            column = raw.astype(dtype)
+            column: NDArray[Any] = raw.astype(dtype)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{field}: got {value!r:.60}; allowed: a 1-d array of numbers") from None
     if column.ndim != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -36,7 +36,7 @@ class Scenario:
 
     agents: tuple[DERAgent, ...]
     max_steps: int = 24
-    market_config: MarketConfig = MarketConfig()
+    market_config: MarketConfig = field(default_factory=MarketConfig)
     grid_network: GridNetwork | None = None
     der_profile_handler: DERProfileHandler | None = None
     dso_profile_handler: DSOProfileHandler | None = None
@@ -55,13 +55,13 @@ class Scenario:
         check_range("max_error", self.max_error, 0.0, 0.999)
         check_range("step_hours", self.step_hours, 1e-3, 24.0, "h")
         check_range("cooperation_weight", self.cooperation_weight, 0.0, 1.0)
-        for field, kind in (
+        for name, kind in (
             ("market_config", MarketConfig),
             ("grid_network", GridNetwork | None),
             ("dso_profile_handler", DSOProfileHandler | None),
         ):
-            if not isinstance(getattr(self, field), kind):
-                raise ValueError(f"{field}: got {getattr(self, field)!r:.60}; allowed: {getattr(kind, '__name__', kind)}")
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name}: got {getattr(self, name)!r:.60}; allowed: {getattr(kind, '__name__', kind)}")
         agents = tuple(self.agents)
         if not agents:
             raise ValueError("agents: got 0 agents; allowed: at least 1")
@@ -115,14 +115,14 @@ class Scenario:
             DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), generation[i], demand[i])
             for i in range(num_agents)
         )
-        scenario = cls(
-            agents=agents,
-            grid_network=GridNetwork(topology, num_agents, STUDY_CAPACITY, seed),  # type: ignore[arg-type]
-            der_profile_handler=DERProfileHandler(seed),
-            dso_profile_handler=DSOProfileHandler(config.min_price, config.max_price),
-            seed=seed,
-        )
-        return replace(scenario, **overrides)
+        defaults = {
+            "agents": agents,
+            "grid_network": GridNetwork(topology, num_agents, STUDY_CAPACITY, seed),  # type: ignore[arg-type]
+            "der_profile_handler": DERProfileHandler(seed),
+            "dso_profile_handler": DSOProfileHandler(config.min_price, config.max_price),
+            "seed": seed,
+        }
+        return cls(**(defaults | overrides))
 
     @property
     def num_agents(self) -> int:
@@ -163,9 +163,7 @@ class Scenario:
         for i, agent in enumerate(self.agents):
             nodes[i] = agent.node if agent.node is not None else placed.get(agent.id, i % network.num_nodes)
             if nodes[i] >= network.num_nodes:
-                raise ValueError(
-                    f"node: got {nodes[i]} for agent {agent.id!r}; allowed: 0 to {network.num_nodes - 1}"
-                )
+                raise ValueError(f"node: got {nodes[i]} for agent {agent.id!r}; allowed: 0 to {network.num_nodes - 1}")
         return nodes
 
 

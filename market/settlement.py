@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from market.assets import Fleet, charge_discharge
-from market.config import ENERGY_TICK
-from market.orders import Bools, Floats, Ints, sum_by
+from market.orders import Bools, Floats, Ints, energy_of, sum_by
 from market.stages import Cleared
 
 
@@ -40,7 +39,7 @@ def exchange(cleared: Cleared, is_buy: Bools) -> Exchange:
     def by_order(order: Ints, amount: Floats) -> Floats:
         return sum_by(order, amount, size).reshape(shape)
 
-    left = cleared.left * ENERGY_TICK
+    left = energy_of(cleared.left)
     half_fee = trades.fee / 2
     return Exchange(
         bought_p2p=by_order(buyers, trades.quantity),

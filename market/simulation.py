@@ -12,10 +12,10 @@ from functools import cached_property
 import numpy as np
 
 from market.assets import Fleet, charge_discharge
-from market.config import DSO, ENERGY_TICK, NO_PARTNER, PRICE_TICK, MarketConfig
+from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig
 from market.grid import Grid
 from market.observation import observation
-from market.orders import REPUTATION_STEPS, Bools, Floats, Ints, price_ticks, sum_by
+from market.orders import REPUTATION_STEPS, Bools, Floats, Ints, energy_of, price_of, price_ticks, sum_by
 from market.profiles import DSOProfileHandler
 from market.record import StepRecord
 from market.rng import ARRIVAL_STREAM, permutation
@@ -165,11 +165,12 @@ def orders(params: Params, state: State, action: Floats) -> Book:
 
 def _partner(params: Params, action: Floats) -> Ints:
     """The partner named, [E, N]: an agent, DSO or NO_PARTNER; an empty anchor place names nobody."""
-    choices = params.anchors.shape[1] + 2
-    choice = np.minimum(((action + 1) / 2 * choices).astype(np.int64), choices - 1)
-    anchor = params.anchors[np.arange(params.num_agents), np.maximum(choice - 2, 0)]
-    named = np.where(anchor < 0, NO_PARTNER, anchor)
-    return np.where(choice == 0, NO_PARTNER, np.where(choice == 1, DSO, named))
+    agents, anchors = params.anchors.shape
+    options = np.full((agents, anchors + 2), NO_PARTNER)
+    options[:, 1] = DSO
+    options[:, 2:] = np.where(params.anchors < 0, NO_PARTNER, params.anchors)
+    choice = np.minimum(((action + 1) / 2 * (anchors + 2)).astype(np.int64), anchors + 1)
+    return np.asarray(options[np.arange(agents), choice])
 
 
 def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, StepRecord]:
@@ -225,7 +226,7 @@ def _record(
     return StepRecord(
         generation=np.broadcast_to(params.generation[:, t], shape),
         demand=np.broadcast_to(params.demand[:, t], shape),
-        ordered=book.quantity * ENERGY_TICK,
+        ordered=energy_of(book.quantity),
         is_buy=book.is_buy,
         bought_p2p=traded.bought_p2p,
         sold_p2p=traded.sold_p2p,
@@ -264,12 +265,12 @@ def _reputation(
     """
     local = traded.bought_p2p + traded.sold_p2p
     outside = traded.bought_dso + traded.sold_dso + settled.imported + settled.exported
-    ordered = book.quantity * ENERGY_TICK
+    ordered = energy_of(book.quantity)
     placed: Bools = ordered > 0
     fill = np.divide(local, ordered, out=np.zeros_like(local), where=placed)
     reference = np.where(np.isnan(cleared.clearing_price), state.last_price, cleared.clearing_price)
     span = max(params.config.max_price - params.config.min_price, 1e-9)
-    fairness = 1 - np.minimum(np.abs(book.price * PRICE_TICK - reference[:, None]) / span, 1.0)
+    fairness = 1 - np.minimum(np.abs(price_of(book.price) - reference[:, None]) / span, 1.0)
     exchanged = local + outside
     contribution = np.divide(local, exchanged, out=np.ones_like(local), where=exchanged > 0)
     score = (np.minimum(fill, 1.0) + fairness + contribution) / 3

@@ -11,14 +11,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from market.config import DSO, ENERGY_TICK, PRICE_TICK, MarketConfig
+from market.config import DSO, PRICE_TICK, MarketConfig
 from market.grid import Grid, Routing, route
 from market.matching import ARRIVAL_MASK, EMPTY, _interval, _merge, _pack, _partner_matches, _sides
-from market.orders import Bools, Floats, Ints, Trades, capacity_ticks, sum_by
+from market.orders import Bools, Floats, Ints, Trades, capacity_ticks, energy_of, price_of, sum_by
 from market.pricing import RULES, Pairs
 from market.reduction import _reduce
 
-TICKS_PER_PRICE = round(1 / PRICE_TICK)
 UNLIMITED = np.iinfo(np.int64).max // 4
 
 
@@ -197,11 +196,11 @@ def clear_batch(
         ticks,
     )
     count = offsets[-1]
-    bid_order, ask_order, energy = matched[0, :count], matched[1, :count], matched[2, :count] * ENERGY_TICK
+    bid_order, ask_order, energy = matched[0, :count], matched[1, :count], energy_of(matched[2, :count])
     stage = stage[:count]
     market = np.repeat(np.arange(markets), np.diff(offsets))
-    bid, ask = (book.price.ravel()[side] / TICKS_PER_PRICE for side in (bid_order, ask_order))
-    lower, upper = ticks.T / TICKS_PER_PRICE
+    bid, ask = (price_of(book.price.ravel()[side]) for side in (bid_order, ask_order))
+    lower, upper = price_of(ticks.T)
     pairs = Pairs(
         bid=bid,
         ask=ask,

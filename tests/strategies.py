@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 from hypothesis import strategies as st
 
-from market import ClearingMechanism, GridNetwork, GridTopology, MarketConfig
+from market import Battery, ClearingMechanism, DERAgent, GridNetwork, GridTopology, MarketConfig, Scenario
 
 RULES = list(ClearingMechanism)
 PAIRWISE = [r for r in RULES if r not in (ClearingMechanism.UNIFORM, ClearingMechanism.MCAFEE)]
@@ -130,3 +131,40 @@ def batteries(draw):
     stored = min(max(size * (low + share * (high - low)), low * size), high * size)
     efficiency = st.sampled_from([0.5, 0.9, 0.95, 1.0])
     return stored, low * size, high * size, draw(efficiency), draw(efficiency)
+
+
+@st.composite
+def scenarios(draw, sizes=(9, 6, 2, 1), **fixed):
+    """Small communities of random agents, some without a battery, over all rules, grids and switches."""
+    size, steps = draw(st.sampled_from(sizes)), draw(st.sampled_from([3, 1]))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    agents = [
+        DERAgent(
+            id=f"a{i}",
+            capacity=rng.uniform(5, 50),
+            battery=Battery(rng.uniform(0, 40), initial_soc=rng.uniform(0.1, 0.9)) if rng.random() < 0.7 else None,
+            generation_profile=rng.uniform(0, 30, steps) * (i % 3 > 0),
+            demand_profile=rng.uniform(0, 30, steps) * (i % 3 < 2),
+        )
+        for i in range(size)
+    ]
+    config = MarketConfig(
+        price_mechanism=draw(st.sampled_from(RULES)),
+        enable_partner_preference=draw(st.sampled_from([True, False])),
+        min_quantity=draw(st.sampled_from([0.1, 5.0, 0.0])),
+        max_quantity=draw(st.sampled_from([10.0, 200.0])),
+    )
+    networks = st.builds(GridNetwork, st.sampled_from(list(GridTopology)), st.just(size), st.sampled_from([20.0, 500.0]))
+    fields = {
+        "agents": agents,
+        "max_steps": steps,
+        "market_config": config,
+        "grid_network": draw(networks | networks | st.none()),
+        "num_anchor": draw(st.sampled_from([1, 8, 0])),
+        "max_error": draw(st.sampled_from([0.0, 0.15])),
+        "seed": draw(st.integers(0, 99)),
+        "step_hours": draw(st.sampled_from([0.25, 1.0])),
+        "enable_reset_dso_profiles": draw(st.booleans()),
+        "enable_asynchronous_order": draw(st.booleans()),
+    }
+    return Scenario(**(fields | fixed))

@@ -32,7 +32,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
     Episodes are numbered on; reset(seed=s) starts again at the number s x E.
     """
 
-    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012 (gymnasium's own name)
 
     def __init__(self, scenario: Scenario | Mapping[str, Any], num_envs: int = 1) -> None:
         self.scenario = scenario if isinstance(scenario, Scenario) else Scenario.from_dict(scenario)

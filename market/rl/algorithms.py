@@ -87,7 +87,9 @@ def _configure(config: AlgorithmConfig, run: Run, learner: type[PopulationLearne
     )
     config.framework(torch_skip_nan_gradients=True)  # PopulationLearner does this itself, and says how often
     config.reporting(min_time_s_per_iteration=0)
-    config.debugging(log_level="ERROR", log_sys_usage=False)  # no seed here: it would turn on slow deterministic kernels
+    config.debugging(
+        log_level="ERROR", log_sys_usage=False
+    )  # no seed here: it would turn on slow deterministic kernels
     return config
 
 
@@ -125,5 +127,7 @@ def find_algorithm(algorithm: RLAlgorithm) -> AlgorithmRow:
     """The row of `algorithm`, or a one-line ValueError that names those there are."""
     if algorithm not in ALGORITHMS:
         names = ", ".join(known.value for known in ALGORITHMS)
-        raise ValueError(f"algorithm: got {algorithm.value!r}; allowed: {names}; {algorithm.value} is not implemented yet")
+        raise ValueError(
+            f"algorithm: got {algorithm.value!r}; allowed: {names}; {algorithm.value} is not implemented yet"
+        )
     return ALGORITHMS[algorithm]

@@ -64,7 +64,9 @@ class PopulationLearner(TorchLearner):  # type: ignore[misc]
             super().update(*args, **kwargs, _no_metrics_reduce=True)
         self.metrics.log_value((DEFAULT_MODULE_ID, GRADIENT_STEPS), self._steps, reduce="max", window=1)
         self.metrics.log_value((DEFAULT_MODULE_ID, SKIPPED_UPDATES), self._skipped, reduce="max", window=1)
-        self.metrics.log_value((DEFAULT_MODULE_ID, LEARNING_SECONDS), time.perf_counter() - start, reduce="max", window=1)
+        self.metrics.log_value(
+            (DEFAULT_MODULE_ID, LEARNING_SECONDS), time.perf_counter() - start, reduce="max", window=1
+        )
         return self.metrics.reduce()
 
     def postprocess_gradients(self, gradients_dict: dict[Any, Tensor]) -> dict[Any, Tensor]:
@@ -133,6 +135,8 @@ class PopulationPPOLearner(PopulationLearner, PPOTorchLearner):  # type: ignore[
         """Report the last minibatch, then let RLlib adapt the KL coefficients."""
         means = {name: loss.detach().mean() for name, loss in self._losses.items()}
         self.metrics.log_dict(means, key=(DEFAULT_MODULE_ID, LOSSES), window=1)
+        if LEARNER_RESULTS_KL_KEY in means:  # where RLlib looks for it
+            self.metrics.log_value((DEFAULT_MODULE_ID, LEARNER_RESULTS_KL_KEY), means[LEARNER_RESULTS_KL_KEY], window=1)
         super().after_gradient_based_update(timesteps=timesteps)
 
     def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float) -> None:

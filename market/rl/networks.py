@@ -101,7 +101,9 @@ class AgentGaussian(Distribution):
         return self._over_agents((other.log_std - self.log_std + 0.5 * (spread * precision - 1.0)).sum(-1))
 
     def rsample(self, *, sample_shape: Any = None, return_logp: bool = False, **kwargs: Any) -> Any:
-        value = self.mean + self.log_std.exp() * torch.randn(*(sample_shape or ()), *self.mean.shape, device=self.mean.device)
+        value = self.mean + self.log_std.exp() * torch.randn(
+            *(sample_shape or ()), *self.mean.shape, device=self.mean.device
+        )
         return (value, self.logp(value)) if return_logp else value
 
     def sample(self, *, sample_shape: Any = None, return_logp: bool = False, **kwargs: Any) -> Any:

@@ -1,7 +1,8 @@
-"""Settings of the process that training borrows and gives back: random states and the number of threads."""
+"""Settings of the process that training borrows and gives back: random states, number of threads, log level."""
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,3 +52,17 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def quiet_rllib() -> Iterator[None]:
+    """RLlib logs errors only inside; its warnings there are about its own deprecated calls and unused catalogs."""
+    loggers = [logging.getLogger(name) for name in ("ray.rllib", "ray._common.deprecation")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

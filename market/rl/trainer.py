@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import time
@@ -25,7 +24,7 @@ from market.rl.policy import Policy, agent_policy, population_policy, rollout
 from market.rl.ray_session import ray_session, without_object_store
 from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
 from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_SECONDS
-from market.rl.scopes import Stream, derive, torch_threads
+from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
 
 CHECKPOINT_FORMAT = 1
 
@@ -79,7 +78,6 @@ class RLTrainer:
         )
         self._check_run()
         self._iteration = 0
-        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         with ExitStack() as stack:
             self.set_up = self._build(stack)
             self._resources = stack.pop_all()
@@ -92,7 +90,9 @@ class RLTrainer:
             return env_config
         if isinstance(env_config, Mapping):
             return Scenario.from_dict(env_config)
-        raise ValueError(f"env_config: got {type(env_config).__name__}; allowed: a Scenario or a dictionary of its fields")
+        raise ValueError(
+            f"env_config: got {type(env_config).__name__}; allowed: a Scenario or a dictionary of its fields"
+        )
 
     @staticmethod
     def _make_env(scenario: Any, num_envs: int) -> VectorEnv[Any, Any, Any]:
@@ -122,7 +122,7 @@ class RLTrainer:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
             ray_seconds = stack.enter_context(ray_session(self._ray_address, max(1, logical_cpus)))
         start = time.perf_counter()
-        with torch_threads(run.cpus):
+        with torch_threads(run.cpus), quiet_rllib():
             self._algorithm = find_algorithm(self.algorithm).configure(run).build_algo(use_copy=False)
         stack.callback(self._algorithm.stop)
         answers = self._algorithm.learner_group.foreach_learner(lambda learner: str(learner.device))
@@ -202,7 +202,9 @@ class RLTrainer:
     def save(self, path: str | Path) -> None:
         """Write everything that training needs to go on identically to one file, in one piece or not at all."""
         run = self._run
-        state = self._algorithm.learner_group.get_state(not_components=f"{COMPONENT_LEARNER}/{COMPONENT_METRICS_LOGGER}")
+        state = self._algorithm.learner_group.get_state(
+            not_components=f"{COMPONENT_LEARNER}/{COMPONENT_METRICS_LOGGER}"
+        )
         checkpoint = {
             "format": CHECKPOINT_FORMAT,
             "arguments": {
@@ -233,7 +235,9 @@ class RLTrainer:
         """A trainer as it was saved. The file is a pickle: restore only what you trust."""
         checkpoint = pickle.loads(Path(path).read_bytes())
         if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
-            raise ValueError(f"path: got {str(path)!r}; allowed: a file that RLTrainer.save wrote (format {CHECKPOINT_FORMAT})")
+            raise ValueError(
+                f"path: got {str(path)!r}; allowed: a file that RLTrainer.save wrote (format {CHECKPOINT_FORMAT})"
+            )
         trainer = cls(**checkpoint["arguments"])
         trainer._iteration = checkpoint["iteration"]
         trainer._algorithm.learner_group.set_state(checkpoint["learner"])

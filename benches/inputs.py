@@ -1,0 +1,251 @@
+"""What the cases prepare and call. The market loads inside the functions, so that listing the table costs nothing.
+
+Inputs rotate: a round never sees the input of the round before, for repeating one order book trains the branch
+predictor and makes clearing look faster than it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benches.case import Outcome, Params, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from market import MarketConfig, Orders, RLTrainer, Trades
+    from market.grid import Grid
+    from market.rl.records import IterationRecord
+    from market.simulation import Params as Market
+    from market.simulation import State
+
+SEED = 42
+INPUTS = 64
+"""Different inputs that a case rotates through, where memory allows."""
+FEED_IN_TARIFF, UTILITY_PRICE = 60.0, 220.0
+"""The DSO's prices for a single clearing, $/MWh."""
+STEPS = 24
+"""Steps of an episode."""
+EPISODES = 10
+"""Episodes of a training iteration, and of the evaluation after a whole training."""
+
+
+def number(params: Params, axis: str) -> int:
+    """The value of a numeric axis."""
+    return int(params[axis])
+
+
+# --- clearing -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Books:
+    """Order books under one set of rules."""
+
+    books: Sequence[Orders]
+    config: MarketConfig
+    grid: Grid | None
+
+
+def inputs_by_size(size: int) -> int:
+    """How many inputs of `size` rows a case holds: INPUTS, fewer above 100,000 rows, which no predictor remembers."""
+    return INPUTS if size <= 100_000 else 8
+
+
+def _books(size: int, grid: Grid | None) -> Books:
+    from market import MarketConfig, Orders
+
+    config = MarketConfig()
+    rng = np.random.default_rng([SEED, size])
+    books = [
+        Orders(
+            price=rng.uniform(config.min_price, config.max_price, size),
+            quantity=rng.uniform(config.min_quantity, config.max_quantity, size),
+            is_buy=rng.random(size) < 0.5,
+        )
+        for _ in range(inputs_by_size(size))
+    ]
+    return Books(books, config, grid)
+
+
+def books(params: Params) -> Books:
+    """Random books, prices and quantities uniform within the study's bounds, half of the orders bids."""
+    return _books(number(params, "orders"), None)
+
+
+def books_on_feeder(params: Params) -> Books:
+    """The same books on the IEEE 34 feeder, with capacity enough for all trades, so that each is routed."""
+    from market import GridNetwork, GridTopology, MarketConfig
+
+    size = number(params, "orders")
+    capacity = MarketConfig().max_quantity * size
+    return _books(size, GridNetwork(GridTopology.IEEE34, num_nodes=34, capacity=capacity, seed=SEED).to_grid())
+
+
+def clear_book(prepared: Books, turn: int) -> None:
+    """Clear the next book."""
+    from market import clear
+
+    book = prepared.books[turn % len(prepared.books)]
+    clear(book, prepared.config, feed_in_tariff=FEED_IN_TARIFF, utility_price=UTILITY_PRICE, grid=prepared.grid)
+
+
+# --- simulation -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Walk:
+    """States along whole episodes and the action taken in each."""
+
+    market: Market
+    turns: Sequence[tuple[State, Any]]
+
+
+def walk(params: Params) -> Walk:
+    """Three episodes of E parallel markets under random actions [E, N, 4]: 72 states to step from."""
+    from market import Scenario
+    from market.simulation import initial, step
+
+    envs, agents = number(params, "episodes"), number(params, "agents")
+    market = Scenario.study(agents, SEED).params
+    rng = np.random.default_rng([SEED, envs, agents])
+    turns = []
+    for first in range(3):
+        state = initial(market, first * envs + np.arange(envs))
+        for _ in range(market.max_steps):
+            action = rng.uniform(-1.0, 1.0, (envs, agents, 4))
+            turns.append((state, action))
+            state = step(market, state, action)[0]
+    return Walk(market, turns)
+
+
+def env_step(prepared: Walk, turn: int) -> None:
+    """What an environment does in a step: act, clear, settle, reward, observe as float32."""
+    from market.simulation import observe, step
+
+    state, action = prepared.turns[turn % len(prepared.turns)]
+    following = step(prepared.market, state, action)[0]
+    observe(prepared.market, following).astype(np.float32)
+
+
+def build_scenario(params: Params, turn: int) -> None:
+    """The study's population from a seed not used before: agents, profiles, grid, and the arrays made of them."""
+    from market import Scenario
+
+    _ = Scenario.study(number(params, "agents"), SEED + turn).params
+
+
+# --- ledger ---------------------------------------------------------------------------------------------------------
+
+
+def trades(params: Params) -> Sequence[Trades]:
+    """Random trades, all of them between agents."""
+    from market import Trades
+
+    size = number(params, "trades")
+    rng = np.random.default_rng([SEED, size])
+
+    def draw() -> Trades:
+        price = rng.uniform(40.0, 240.0, size)
+        return Trades(
+            buyer=rng.integers(0, 1000, size),
+            seller=rng.integers(1000, 2000, size),
+            price=price,
+            seller_price=price,
+            quantity=rng.uniform(0.1, 200.0, size),
+            stage=np.full(size, 2, np.int8),
+            distance=rng.uniform(0.0, 30.0, size),
+            loss=rng.uniform(0.0, 0.1, size),
+            fee=rng.uniform(0.0, 0.1, size),
+        )
+
+    return [draw() for _ in range(inputs_by_size(size))]
+
+
+def seal_block(prepared: Sequence[Trades], turn: int) -> None:
+    """One block at the study's difficulty, on a ledger of its own so that memory does not grow with the rounds."""
+    from market import Ledger
+
+    Ledger(difficulty=1).append(prepared[turn % len(prepared)], turn)
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def algorithms() -> tuple[str, ...]:
+    """The algorithms that can be trained now, from the registry."""
+    from market.rl.algorithms import ALGORITHMS
+
+    return tuple(algorithm.value for algorithm in ALGORITHMS)
+
+
+def trainer(params: Params) -> RLTrainer:
+    """A trainer of the study's population, built and not yet trained."""
+    if params["algorithm"] not in algorithms():
+        raise Unsupported(f"{params['algorithm']} is not implemented yet; there are: {', '.join(algorithms())}")
+    from market import RLTrainer, Scenario
+
+    return RLTrainer(
+        Scenario.study(number(params, "agents"), SEED),
+        algorithm=str(params["algorithm"]),
+        training=str(params["mode"]),
+        iters=number(params, "iterations"),
+        episodes_per_iteration=EPISODES,
+        seed=SEED,
+    )
+
+
+def warm_trainer(params: Params) -> RLTrainer:
+    """The same, after another trainer has run one iteration, so that compilation is not charged to the training."""
+    with trainer(params) as other:
+        other.train_iteration()
+    return trainer(params)
+
+
+def train_iteration(prepared: RLTrainer, _: int) -> Outcome:
+    """One iteration of EPISODES episodes; each goes on from the one before."""
+    return _outcome([prepared.train_iteration()])
+
+
+def train_whole(prepared: RLTrainer, _: int) -> Outcome:
+    """All iterations, then the evaluation."""
+    result = prepared.train()
+    evaluation = prepared.evaluate(EPISODES)
+    trained = _outcome(result.iterations)
+    return Outcome(
+        trained.phases,
+        {
+            **trained.facts,
+            "iteration_seconds": [record.total_seconds for record in result.iterations],
+            "iteration_returns": [record.return_mean for record in result.iterations],
+            "evaluation_return": evaluation.return_mean,
+            "evaluation_kpis": evaluation.kpi_means,
+            "build_seconds": result.set_up.build_seconds,
+            "device": result.device,
+        },
+    )
+
+
+def _outcome(records: Sequence[IterationRecord]) -> Outcome:
+    return Outcome(
+        {
+            "sampling": sum(record.sampling_seconds for record in records),
+            "learning": sum(record.learning_seconds for record in records),
+            "other": sum(record.other_seconds for record in records),
+        },
+        {
+            "training_seconds": sum(record.total_seconds for record in records),
+            "gradient_steps": sum(record.gradient_steps for record in records),
+            "skipped_updates": sum(record.skipped_updates for record in records),
+            "return": records[-1].return_mean,
+            "kpis": dict(records[-1].kpis),
+        },
+    )
+
+
+def close_trainer(prepared: RLTrainer) -> None:
+    """Stop the algorithm."""
+    prepared.close()

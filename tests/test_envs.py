@@ -1,0 +1,107 @@
+"""The vector environment: interface, episodes in lockstep, numbering, rewards, and bad actions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from market import MarketConfig, Scenario
+from market.envs import MarketVectorEnv
+from market.envs.vector import AGENT_REWARDS
+from market.simulation import initial, observe, step
+
+
+def make(num_agents=4, num_envs=3, **overrides):
+    return MarketVectorEnv(Scenario.study(num_agents, **overrides), num_envs)
+
+
+def actions(env, number):
+    env.action_space.seed(number)
+    return env.action_space.sample()
+
+
+def test_observations_and_actions_fit_their_spaces():
+    env = make()
+    observation, info = env.reset(seed=0)
+    assert info == {}
+    for number in range(24):
+        assert env.observation_space.contains(observation)
+        observation, reward, _, _, info = env.step(actions(env, number))
+        assert reward.shape == (3,)
+        np.testing.assert_allclose(reward, info[AGENT_REWARDS].mean(1))
+
+
+@pytest.mark.parametrize("preference", [False, True])
+def test_observation_size_does_not_grow_with_agents(preference):
+    config = MarketConfig(enable_partner_preference=preference)
+    sizes = {make(n, 1, market_config=config).single_observation_space.shape[1] for n in (1, 5, 60)}
+    assert sizes == {42 + 8 * preference}
+
+
+def test_an_episode_lasts_all_its_steps_and_the_next_begins():
+    env = make()
+    first, _ = env.reset(seed=0)
+    for number in range(24):
+        observation, _, terminated, truncated, _ = env.step(actions(env, number))
+        assert terminated.all() == terminated.any() == (number == 23)
+        assert not truncated.any()
+    assert len(env.history().cost) == 24
+    observation, reward, terminated, _, info = env.step(actions(env, 24))
+    assert not terminated.any()
+    assert not reward.any()
+    assert not info[AGENT_REWARDS].any()
+    assert (observation != first).any()
+    np.testing.assert_array_equal(env.start.episode, [3, 4, 5])
+
+
+def test_it_is_the_simulation():
+    env = make()
+    observation, _ = env.reset(seed=2)
+    params = env.params
+    state = initial(params, np.array([6, 7, 8]))
+    np.testing.assert_array_equal(observation, observe(params, state).astype(np.float32))
+    action = actions(env, 1)
+    observation, reward, *_ = env.step(action)
+    state, expected, _ = step(params, state, action.astype(float))
+    np.testing.assert_array_equal(observation, observe(params, state).astype(np.float32))
+    np.testing.assert_array_equal(reward, expected.mean(1))
+
+
+def test_same_seed_same_episodes_other_seed_others():
+    env, again = make(), make()
+    np.testing.assert_array_equal(env.reset(seed=1)[0], again.reset(seed=1)[0])
+    assert (env.reset(seed=2)[0] != again.reset(seed=3)[0]).any()
+
+
+def test_fixed_tariffs_when_they_are_not_redrawn():
+    env = make(enable_reset_dso_profiles=False)
+    env.reset(seed=0)
+    assert (env.start.utility_price == env.start.utility_price[0]).all()
+    redrawn = make()
+    redrawn.reset(seed=0)
+    assert (redrawn.start.utility_price[0] != redrawn.start.utility_price[1]).any()
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 3), (4, 4), (2, 4, 4)])
+def test_actions_of_the_wrong_shape(shape):
+    env = make()
+    env.reset()
+    with pytest.raises(ValueError, match=r"actions: got shape .*; allowed: \(3, 4, 4\)"):
+        env.step(np.zeros(shape))
+
+
+def test_actions_that_are_not_numbers():
+    env = make()
+    env.reset()
+    with pytest.raises(ValueError, match="finite"):
+        env.step(np.full((3, 4, 4), np.nan))
+
+
+def test_step_before_reset():
+    with pytest.raises(ValueError, match="after reset"):
+        make().step(np.zeros((3, 4, 4)))
+
+
+def test_no_environments():
+    with pytest.raises(ValueError, match="num_envs: got 0; allowed: a whole number >= 1"):
+        make(num_envs=0)

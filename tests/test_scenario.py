@@ -1,0 +1,168 @@
+"""Scenarios: the study's defaults, the configuration dictionary, and every error at the edge."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from market import (
+    Battery,
+    DERAgent,
+    DERProfileHandler,
+    DSOProfileHandler,
+    GridNetwork,
+    GridTopology,
+    MarketConfig,
+    Scenario,
+    clear,
+)
+from market.config import RLAlgorithm, TrainingMode, choose
+
+FLAT = np.ones(24)
+
+
+def agent(**changes):
+    settings = {
+        "id": "a",
+        "capacity": 100.0,
+        "battery": Battery(50.0),
+        "generation_profile": FLAT,
+        "demand_profile": FLAT,
+    }
+    return DERAgent(**(settings | changes))
+
+
+def env_config(num_agents=3, **changes):
+    """An environment configuration with the study's own keys."""
+    handler = DERProfileHandler()
+    agents = []
+    for i in range(num_agents):
+        generation, demand = handler.get_energy_profiles(24, 80.0)
+        agents.append(agent(id=f"agent_{i:04d}", generation_profile=generation, demand_profile=demand))
+    network = GridNetwork(topology=GridTopology.MESH, num_nodes=num_agents, capacity=5000.0, seed=42)
+    network.assign_agents_to_graph(agents)
+    return {
+        "max_steps": 24,
+        "agents": agents,
+        "market_config": MarketConfig(enable_partner_preference=False, blockchain_difficulty=1),
+        "grid_network": network,
+        "der_profile_handler": handler,
+        "dso_profile_handler": DSOProfileHandler(min_price=40.0, max_price=240.0),
+        "enable_reset_dso_profiles": True,
+        "enable_asynchronous_order": True,
+        "max_error": 0.15,
+        "num_anchor": 8,
+        "seed": 42,
+    } | changes
+
+
+def test_the_studys_configuration_makes_a_scenario():
+    scenario = Scenario.from_dict(env_config())
+    assert scenario.num_agents == 3
+    assert scenario.params.generation.shape == (3, 24)
+    assert scenario.params.anchors.shape == (3, 8)
+
+
+def test_defaults_are_the_studys():
+    scenario = Scenario.study(200)
+    params = scenario.params
+    battery = params.fleet.high / 0.9
+    assert scenario.market_config == MarketConfig(min_price=40, max_price=240, min_quantity=0.1, max_quantity=200)
+    assert (scenario.max_steps, scenario.seed, scenario.num_anchor, scenario.max_error) == (24, 42, 8, 0.15)
+    assert scenario.grid_network is not None
+    assert (scenario.grid_network.topology, scenario.grid_network.capacity) == (GridTopology.MESH, 5000.0)
+    assert 50 <= params.capacity.min() < 60 < 140 < params.capacity.max() <= 150
+    assert ((battery >= 0.5 * params.capacity) & (battery <= params.capacity)).all()
+    np.testing.assert_allclose(params.fleet.low, 0.1 * battery)
+
+
+def test_agent_i_is_the_same_in_every_population():
+    few, many = Scenario.study(3).params, Scenario.study(50).params
+    for name in ("capacity", "generation", "demand"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:3])
+
+
+def test_a_scenario_survives_pickling():
+    scenario = Scenario.study(5)
+    expected = scenario.params.generation
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(scenario)).params.generation, expected)
+
+
+@pytest.mark.parametrize("num_agents", [1, 2, 3, 9, 10, 40])
+def test_anchors_are_mutual_distinct_and_never_oneself(num_agents):
+    anchors = Scenario.study(num_agents).params.anchors
+    for me, mine in enumerate(anchors):
+        known = mine[mine >= 0]
+        assert len(known) == min(8, num_agents - 1) == len(set(known))
+        assert me not in known
+        assert all(me in anchors[peer] for peer in known)
+
+
+def test_more_agents_than_nodes_share_them():
+    params = Scenario.study(20, topology="ieee13").params
+    assert params.node.max() == 12
+    assert np.bincount(params.node).max() == 2
+
+
+BAD = {
+    "mechanism": (lambda: MarketConfig(price_mechanism="averge"), "price_mechanism", "averge", "average"),
+    "topology": (lambda: GridNetwork("mehs", 3, 100.0), "topology", "mehs", "mesh"),
+    "mode": (lambda: choose(TrainingMode, "CTED", "training"), "training", "CTED", "ctde"),
+    "algorithm": (lambda: choose(RLAlgorithm, "POP", "algorithm"), "algorithm", "POP", "ppo"),
+    "prices crossed": (lambda: MarketConfig(min_price=10, max_price=5), "min_price", "10", "max_price = 5"),
+    "price nan": (lambda: MarketConfig(min_price=float("nan")), "min_price", "nan", "0 to"),
+    "price negative": (lambda: MarketConfig(min_price=-1), "min_price", "-1", "0 to"),
+    "quantities crossed": (
+        lambda: MarketConfig(min_quantity=5, max_quantity=1),
+        "min_quantity",
+        "5",
+        "max_quantity = 1",
+    ),
+    "share": (lambda: MarketConfig(spread_share=1.5), "spread_share", "1.5", "0 to 1"),
+    "difficulty": (lambda: MarketConfig(blockchain_difficulty=64), "blockchain_difficulty", "64", "0 to 6"),
+    "picture": (lambda: MarketConfig(visualize_blockchain=True), "visualize_blockchain", "True", "False"),
+    "soc crossed": (lambda: Battery(10, min_soc=0.9, max_soc=0.1), "min_soc", "0.9", "max_soc = 0.1"),
+    "soc above one": (lambda: Battery(10, max_soc=1.1), "max_soc", "1.1", "0 to 1"),
+    "soc outside": (lambda: Battery(10, initial_soc=0.95), "initial_soc", "0.95", "0.1 to 0.9"),
+    "efficiency": (lambda: Battery(10, charge_efficiency=0.0), "charge_efficiency", "0.0", "to 1"),
+    "battery negative": (lambda: Battery(-1.0), "nominal_capacity", "-1.0", "0 to"),
+    "agent capacity": (lambda: agent(capacity=0.0), "capacity", "0.0", "kW"),
+    "profiles differ": (lambda: agent(demand_profile=np.ones(23)), "demand_profile", "23 steps", "24"),
+    "profile nan": (lambda: agent(demand_profile=np.full(24, np.nan)), "demand_profile", "nan at step 0", "finite kWh"),
+    "profile negative": (lambda: agent(generation_profile=-FLAT), "generation_profile", "-1.0", "finite kWh >= 0"),
+    "profile 2d": (lambda: agent(generation_profile=np.ones((2, 24))), "generation_profile", "(2, 24)", "[steps]"),
+    "profile text": (lambda: agent(generation_profile="sunny"), "generation_profile", "sunny", "kWh"),
+    "profile length": (lambda: Scenario([agent()], max_steps=12), "generation_profile", "24 steps", "max_steps = 12"),
+    "no agents": (lambda: Scenario([]), "agents", "0 agents", "at least 1"),
+    "zero agents": (lambda: Scenario.study(0), "num_agents", "0", ">= 1"),
+    "half an agent": (lambda: Scenario.study(1.5), "num_agents", "1.5", "whole number"),
+    "same id": (lambda: Scenario([agent(), agent()]), "agents", "'a' twice", "one agent per id"),
+    "node": (
+        lambda: Scenario([agent(node=7)], grid_network=GridNetwork("ring", 3, 10.0)).params,
+        "node",
+        "7",
+        "0 to 2",
+    ),
+    "error": (lambda: Scenario.study(2, max_error=1.5), "max_error", "1.5", "0 to"),
+    "anchors": (lambda: Scenario.study(2, num_anchor=-1), "num_anchor", "-1", ">= 0"),
+    "override": (lambda: Scenario.study(2, max_stesp=3), "overrides", "max_stesp", "max_steps"),
+    "key": (lambda: Scenario.from_dict(env_config(max_stpes=24)), "env_config", "max_stpes", "max_steps"),
+    "no agents key": (lambda: Scenario.from_dict({"max_steps": 24}), "env_config", "'agents'", "at least 1"),
+    "config kind": (lambda: Scenario.study(2, grid_network="mesh"), "grid_network", "'mesh'", "GridNetwork"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_with_field_value_and_what_is_allowed(name):
+    build, *parts = BAD[name]
+    with pytest.raises(ValueError, match=r"\A\S[^\n]*\Z") as caught:
+        build()
+    message = str(caught.value)
+    for part in (*parts, "allowed"):
+        assert part in message, message
+
+
+def test_clear_is_part_of_the_package():
+    assert callable(clear)

@@ -1,0 +1,334 @@
+"""The simulation: each step against the slow twin, conservation, repeatability, bounds, and constant Python work."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracle
+from market import MarketConfig, Scenario
+from market.record import Flows
+from market.simulation import REWARD_LIMIT, Params, State, initial, observe, orders, step
+from strategies import scenarios
+
+SHORT = settings(max_examples=max(1, settings.default.max_examples // 2))
+ENERGY = (("generation", "bought_p2p", "bought_dso", "imported", "discharged"),
+          ("demand", "sold_p2p", "sold_dso", "exported", "charged"))  # fmt: skip
+
+
+def actions(params: Params, episodes: int, seed: int) -> np.ndarray:
+    """Random actions [T, E, N, 4], some of them beyond [-1, 1]; most bids are high, most asks low, so that trade happens."""
+    rng = np.random.default_rng(seed)
+    action = rng.uniform(-1.2, 1.2, (params.max_steps, episodes, params.num_agents, 4))
+    eager = rng.random(action.shape[:3]) < 0.7
+    action[..., 0] = np.where(eager, np.copysign(action[..., 0], action[..., 2]), action[..., 0])
+    return action
+
+
+def play(params: Params, episodes: list[int], action: np.ndarray):
+    """(state before, next state, reward, record) of each step."""
+    state = initial(params, np.array(episodes))
+    for t in range(params.max_steps):
+        following, reward, record = step(params, state, action[t])
+        yield state, following, reward, record
+        state = following
+    assert state.step == params.max_steps
+
+
+def twin_of(params: Params, state: State, action: np.ndarray, e: int):
+    """Episode e of one step by the oracle: (cleared, accounts, the DSO's money)."""
+    book = orders(params, state, action)
+    columns = {
+        "price": book.price[e] / 100,
+        "quantity": book.quantity[e] / 1000,
+        "is_buy": book.is_buy[e],
+        "arrival": np.argsort(book.by_arrival[e]).tolist(),
+        "reputation": state.reputation[e].tolist(),
+        "partner": None if book.partner is None else book.partner[e],
+        "node": params.node,
+    }
+    t, fleet = state.step, params.fleet
+    dso = {"feed_in_tariff": state.feed_in_tariff[e, t], "utility_price": state.utility_price[e, t]}
+    more = {"last_price": state.last_price[e], "grid": params.grid, "step_hours": params.step_hours}
+    cleared = oracle.clear_book(columns, params.config, **dso, **more)
+    batteries = list(zip(state.energy[e], fleet.low, fleet.high, fleet.charge_efficiency, fleet.discharge_efficiency,
+                         strict=True))  # fmt: skip
+    return cleared, *oracle.settle(cleared.trades, params.generation[:, t], params.demand[:, t], batteries, **dso)
+
+
+@given(scenarios(), st.integers(0, 99))
+def test_every_step_is_that_of_the_twin(scenario, seed):
+    params = scenario.params
+    action = actions(params, 2, seed)
+    for state, _, _, record in play(params, [0, 7], action):
+        for e in range(2):
+            cleared, accounts, dso = twin_of(params, state, action[state.step], e)
+            assert np.rint(record.bought_p2p[e].sum() * 1000) == cleared.p2p_volume
+            columns = {
+                "bought": record.bought_p2p + record.bought_dso,
+                "sold": record.sold_p2p + record.sold_dso,
+                "charged": record.charged,
+                "discharged": record.discharged,
+                "imported": record.imported,
+                "exported": record.exported,
+                "stored": record.energy,
+                "money": -record.cost,
+            }
+            for name, values in columns.items():
+                expected = [getattr(account, name) for account in accounts]
+                np.testing.assert_allclose(values[e], expected, rtol=1e-9, atol=1e-9, err_msg=name)
+            assert record.dso_income[e] == pytest.approx(dso, rel=1e-9, abs=1e-9)
+            assert record.loss[e] == pytest.approx(sum(t.loss for t in cleared.trades), rel=1e-9, abs=1e-12)
+            assert record.social_welfare[e] == pytest.approx(float(cleared.social_welfare), rel=1e-9, abs=1e-12)
+
+
+@given(scenarios(), st.integers(0, 99))
+def test_energy_and_money_are_conserved_in_every_step(scenario, seed):
+    params = scenario.params
+    for state, following, _, record in play(params, [3, 4, 5], actions(params, 3, seed)):
+        supply, use = (np.sum([getattr(record, name) for name in names], axis=0) for names in ENERGY)
+        np.testing.assert_allclose(supply, use, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(supply.sum(1), use.sum(1), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(record.bought_p2p.sum(1), record.sold_p2p.sum(1), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(record.cost.sum(1), record.dso_income, rtol=1e-9, atol=1e-9)
+        fleet, change = params.fleet, following.energy - state.energy
+        stored = record.charged * fleet.charge_efficiency - record.discharged / fleet.discharge_efficiency
+        np.testing.assert_allclose(change, stored, rtol=1e-9, atol=1e-9)
+        assert (following.energy >= fleet.low).all()
+        assert (following.energy <= fleet.high).all()
+
+
+def equal(one, two, pick=slice(None)) -> None:
+    """Every array field of two records or states is the same, to the last bit."""
+    for f in fields(Flows) if isinstance(one, Flows) else fields(one):
+        value, other = getattr(one, f.name), getattr(two, f.name)
+        if f.name == "last" or value is None:
+            continue
+        np.testing.assert_array_equal(value[pick] if np.ndim(value) else value, other, err_msg=f.name)
+
+
+@SHORT
+@given(scenarios(), st.integers(0, 99))
+def test_a_batch_of_episodes_equals_each_alone(scenario, seed):
+    params, episodes = scenario.params, [5, 0, 5, 11]
+    action = actions(params, len(episodes), seed)
+    for e, number in enumerate(episodes):
+        alone = play(params, [number], action[:, e : e + 1])
+        for together, single in zip(play(params, episodes, action), alone, strict=True):
+            np.testing.assert_array_equal(observe(params, together[1])[e], observe(params, single[1])[0])
+            np.testing.assert_array_equal(together[2][e], single[2][0])
+            equal(together[1], single[1], slice(e, e + 1))
+            equal(together[3], single[3], slice(e, e + 1))
+
+
+@pytest.mark.parametrize("rule", ["average", "uniform", "mcafee"])
+def test_a_large_batch_equals_each_episode_alone(rule):
+    config = MarketConfig(price_mechanism=rule, enable_partner_preference=True)
+    params = Scenario.study(61, max_steps=5, market_config=config).params
+    action = actions(params, 6, 1)
+    alone = list(play(params, [4], action[:, 4:5]))
+    for together, single in zip(play(params, list(range(6)), action), alone, strict=True):
+        np.testing.assert_array_equal(observe(params, together[1])[4], observe(params, single[1])[0])
+        equal(together[3], single[3], slice(4, 5))
+    assert alone[-1][3].bought_p2p.sum() > 0
+
+
+def trace(scenario: Scenario, episode: int = 0) -> np.ndarray:
+    """Observations and rewards of an episode in one array."""
+    params = scenario.params
+    done = list(play(params, [episode], actions(params, 1, 0)))
+    return np.concatenate([np.append(observe(params, after), reward) for _, after, reward, _ in done])
+
+
+def test_the_same_seed_gives_the_same_and_another_seed_another_result():
+    same, again, other = (trace(Scenario.study(4, seed=seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(same, again)
+    assert (same != other).any()
+    agents = Scenario.study(4).agents
+    assert (trace(Scenario(agents, seed=1)) != trace(Scenario(agents, seed=2))).any()
+
+
+@pytest.mark.parametrize("redraw", [True, False])
+def test_new_episodes_bring_new_tariffs_only_when_asked(redraw):
+    params = Scenario.study(2, enable_reset_dso_profiles=redraw, max_steps=3).params
+    state = initial(params, np.array([0, 1]))
+    assert (state.utility_price[0] != state.utility_price[1]).any() == redraw
+    assert (state.feed_in_tariff <= state.utility_price).all()
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_arrival_changes_from_step_to_step_only_when_asynchronous(asynchronous):
+    params = Scenario.study(30, enable_asynchronous_order=asynchronous, max_steps=2).params
+    action = actions(params, 1, 0)
+    first = initial(params, np.array([0]))
+    second, _, _ = step(params, first, action[0])
+    one, two = (orders(params, s, action[0]).by_arrival for s in (first, second))
+    assert (one != two).any() == asynchronous
+    assert np.sort(two[0]).tolist() == list(range(30))
+
+
+def test_tariffs_follow_the_clock():
+    hourly = initial(Scenario.study(1).params, np.array([0]))
+    quarters = initial(Scenario.study(1, step_hours=0.25, max_steps=96).params, np.array([0]))
+    np.testing.assert_allclose(quarters.utility_price[:, ::4], hourly.utility_price, rtol=1e-12)
+
+
+@given(scenarios(sizes=(1,)), st.integers(0, 99))
+def test_one_agent_trades_with_the_dso_alone(scenario, seed):
+    params = scenario.params
+    for *_, reward, record in play(params, [0], actions(params, 1, seed)):
+        assert not record.bought_p2p.any()
+        assert not record.sold_p2p.any()
+        assert np.isnan(record.clearing_price).all()
+        np.testing.assert_allclose(record.bought_dso + record.sold_dso, record.ordered, rtol=1e-9)
+        assert np.isfinite(reward).all()
+
+
+@given(scenarios(), st.integers(0, 99))
+def test_who_orders_nothing_pays_what_the_dso_alone_would_cost(scenario, seed):
+    params = scenario.params
+    action = actions(params, 2, seed)
+    action[..., 1] = -1.0
+    params = replace(params, config=replace(params.config, min_quantity=0.1))
+    for *_, record in play(params, [0, 1], action):
+        np.testing.assert_allclose(record.cost, record.alone_cost, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(record.saving, 0.0, atol=1e-9)
+
+
+@given(scenarios(), st.integers(0, 99))
+def test_savings_add_up_to_the_bill_against_the_dso_alone(scenario, seed):
+    params = scenario.params
+    records = [done[3] for done in play(params, [0], actions(params, 1, seed))]
+    stored = records[-1].energy - params.alone[2][:, -1]
+    worth = initial(params, np.array([0])).feed_in_tariff.mean() * params.fleet.discharge_efficiency / 1000
+    bill = sum(r.alone_cost - r.cost for r in records)
+    np.testing.assert_allclose(sum(r.saving for r in records), bill + worth * stored, rtol=1e-9, atol=1e-9)
+
+
+@given(scenarios(), st.integers(0, 99))
+def test_rewards_observations_and_reputations_are_bounded(scenario, seed):
+    params = scenario.params
+    size = 42 + scenario.num_anchor * scenario.market_config.enable_partner_preference
+    for state, following, reward, record in play(params, [0, 1], actions(params, 2, seed)):
+        assert (np.abs(reward) <= REWARD_LIMIT + params.cooperation_weight + 1e-12).all()
+        assert (np.abs(record.cooperation) <= 1).all()
+        assert (following.reputation >= 0).all()
+        assert (following.reputation <= 1).all()
+        idle = record.ordered == 0
+        np.testing.assert_array_equal(following.reputation[idle], state.reputation[idle])
+        for seen in (observe(params, state), observe(params, following)):
+            assert seen.shape == (2, params.num_agents, size)
+            assert (np.abs(seen) <= 10).all()  # also refuses nan
+
+
+@pytest.mark.parametrize(("preference", "anchors", "size"), [(False, 8, 42), (True, 8, 50), (True, 3, 45)])
+def test_what_an_agent_sees_does_not_grow_with_the_population(preference, anchors, size):
+    config = MarketConfig(enable_partner_preference=preference)
+    for agents in (1, 2, 10, 100):
+        params = Scenario.study(agents, market_config=config, num_anchor=anchors, max_steps=1).params
+        assert observe(params, initial(params, np.arange(3))).shape == (3, agents, size)
+
+
+@given(scenarios(max_error=0.15), st.integers(0, 99))
+def test_measurement_errors_are_relative_and_bounded(scenario, seed):
+    noisy, exact = scenario.params, replace(scenario.params, max_error=0.0)
+    for state, following, *_ in play(noisy, [0, 1], actions(noisy, 2, seed)):
+        for s in (state, following):
+            seen, true = observe(noisy, s), observe(exact, s)
+            assert (np.abs(seen - true) <= 0.15 * np.abs(true) + 1e-12).all()
+            np.testing.assert_array_equal(seen[..., :16], true[..., :16])
+            np.testing.assert_array_equal(seen[..., 32:], true[..., 32:])
+
+
+@SHORT
+@given(scenarios(), st.integers(0, 99))
+def test_a_step_changes_no_input_and_clips_actions(scenario, seed):
+    params = scenario.params
+    action = actions(params, 2, seed)
+    state = initial(params, np.array([0, 1]))
+    before = {name: np.copy(value) for name, value in vars(state).items() if value is not None}
+    _, reward, _ = step(params, state, action[0])
+    _, clipped, _ = step(params, state, np.clip(action[0], -1, 1))
+    np.testing.assert_array_equal(reward, clipped)
+    for name, value in before.items():
+        np.testing.assert_array_equal(getattr(state, name), value)
+
+
+def test_an_episode_has_all_its_steps_and_no_more():
+    params = Scenario.study(3).params
+    state = initial(params, np.array([0]))
+    idle = np.zeros((1, 3, 4))
+    for count in range(24):
+        assert state.step == count
+        state, _, _ = step(params, state, idle)
+    with pytest.raises(ValueError, match=r"^step: got step 24 .*; allowed: 0 to 23$"):
+        step(params, state, idle)
+
+
+def python_calls(agents: int, episodes: int, config: MarketConfig) -> int:
+    """Python functions entered by one step and the observation after it, once everything is warm."""
+    params = Scenario.study(agents, max_steps=4, market_config=config).params
+    action = actions(params, episodes, 0)
+    state = initial(params, np.arange(episodes))
+    for t in range(2):
+        state, _, _ = step(params, state, action[t])
+        observe(params, state)
+    calls = 0
+
+    def count(frame, event, arg):
+        nonlocal calls
+        calls += event == "call"
+
+    gc.disable()  # hypothesis hooks a Python function into the collector
+    previous = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        following, _, record = step(params, state, action[2])
+        observe(params, following)
+    finally:
+        sys.setprofile(previous)
+        gc.enable()
+    assert record.bought_p2p.any()
+    return calls
+
+
+@pytest.mark.parametrize("rule", ["average", "mcafee"])
+@pytest.mark.parametrize("preference", [False, True])
+def test_python_work_does_not_grow_with_agents_or_episodes(rule, preference):
+    config = MarketConfig(price_mechanism=rule, enable_partner_preference=preference)
+    few = python_calls(10, 4, config)
+    assert python_calls(1000, 4, config) == few
+    assert python_calls(10, 32, config) == few
+    assert few < 400
+
+
+BAD = [
+    ({"agents": []}, "agents", "0 agents", "at least 1"),
+    ({"agents": [3]}, "agents", "3", "DERAgent"),
+    ({"max_steps": 0}, "max_steps", "0", ">= 1"),
+    ({"max_steps": 25}, "generation_profile", "24 steps", "25"),
+    ({"max_error": 1.0}, "max_error", "1.0", "0 to 0.999"),
+    ({"num_anchor": -1}, "num_anchor", "-1", ">= 0"),
+    ({"seed": 0.5}, "seed", "0.5", "whole number"),
+    ({"step_hours": 0.0}, "step_hours", "0.0", "24 h"),
+    ({"cooperation_weight": -0.1}, "cooperation_weight", "-0.1", "0 to 1"),
+    ({"market_config": {"min_price": 1}}, "market_config", "min_price", "MarketConfig"),
+    ({"max_step": 24}, "env_config", "'max_step'", "did you mean 'max_steps'"),
+]
+
+
+@pytest.mark.parametrize(("change", "field", "value", "allowed"), BAD, ids=lambda x: str(x)[:20])
+def test_bad_scenarios_are_refused(change, field, value, allowed):
+    with pytest.raises(ValueError, match=field) as error:
+        Scenario.from_dict({"agents": Scenario.study(2).agents} | change)
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.startswith(f"{field}: got ")
+    assert value in message.split("; allowed: ", maxsplit=1)[0]
+    assert allowed in message.split("; allowed: ")[1]
