@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 Value = int | float | str
 Params = dict[str, Value]
-Grid = Mapping[str, tuple[Value, ...]]
+Values = tuple[Value, ...]
+Grid = Mapping[str, Values | tuple[int, ...] | tuple[str, ...] | Callable[[], tuple[str, ...]]]
+"""Values by axis; a function gives them when they are asked for."""
 
 PROFILES = ("quick", "study", "full")
 
@@ -62,7 +64,7 @@ class Case:
         """The part of the name before the slash: what a person asks for."""
         return self.name.split("/", 1)[0]
 
-    def points(self, profile: str, selection: Mapping[str, tuple[Value, ...]] | None = None) -> list[Point]:
+    def points(self, profile: str, selection: Mapping[str, Values] | None = None) -> list[Point]:
         """Every parameter combination of a profile, sizes fastest; `selection` replaces the values of axes it names.
 
         A profile has the cases that name it; axes that the case does not have are ignored.
@@ -70,12 +72,12 @@ class Case:
         grid = self.grids.get(profile)
         if grid is None:
             return []
-        chosen = {axis: (selection or {}).get(axis, values) for axis, values in grid.items()}
+        chosen = {axis: (selection or {}).get(axis) or _values(values) for axis, values in grid.items()}
         axes = [axis for axis in chosen if axis != self.size] + [self.size]
         combinations = itertools.product(*(chosen[axis] for axis in axes))
         return [Point(self, dict(zip(axes, values, strict=True))) for values in combinations]
 
-    def smallest(self, profile: str, selection: Mapping[str, tuple[Value, ...]] | None = None) -> list[Point]:
+    def smallest(self, profile: str, selection: Mapping[str, Values] | None = None) -> list[Point]:
         """The points of `points` whose every number is the least of its axis: one per combination of names."""
         points = self.points(profile, selection)
         axes = {axis for point in points for axis, value in point.params.items() if not isinstance(value, str)}
@@ -110,6 +112,10 @@ class Point:
     def key(self) -> str:
         """Names the measurement: equal keys mean that a record need not be taken again."""
         return key_of(self.case.name, self.case.version, self.params, self.rounds, self.case.seed)
+
+
+def _values(values: Values | tuple[int, ...] | tuple[str, ...] | Callable[[], tuple[str, ...]]) -> Values:
+    return values() if callable(values) else values
 
 
 def key_of(name: str, version: str, params: Params, rounds: int, seed: int) -> str:

@@ -6,8 +6,8 @@ Importing this module loads neither the market nor torch nor ray, and times noth
 from __future__ import annotations
 
 from benches import inputs
-from benches.case import Case, Grid, Params, table
-from benches.inputs import EPISODES, INPUTS, STEPS, inputs_by_size, number
+from benches.case import PROFILES, Case, Grid, Params, table
+from benches.inputs import EPISODES, STEPS, inputs_by_size, number
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
 """Agents of the study; `full` goes on to 1000."""
@@ -15,27 +15,125 @@ MORE = (*POPULATIONS, 200, 500, 1000)
 MODES = ("ctce", "ctde", "dtde")
 ALGORITHMS = ("ppo", "appo", "sac")
 ORDERS = (10, 100, 1_000, 10_000, 100_000)
-PROFILES = ("quick", "study", "full")
+WALK = 72
+"""Rounds of an environment step: every step of three episodes."""
 
 
-def _profiles(quick: Grid, study: Grid | None = None, full: Grid | None = None) -> dict[str, Grid]:
-    """The grids of a case; a profile that is not given is as the one before it."""
+def _grids(quick: Grid, study: Grid | None = None, full: Grid | None = None) -> dict[str, Grid]:
+    """Grids by profile; one that is not given is as the one before it."""
     study = study or quick
     return dict(zip(PROFILES, (quick, study, full or study), strict=True))
 
 
-def _rows(axis: str) -> dict[str, float]:
-    raise NotImplementedError(axis)
+def _agents(
+    quick: tuple[int, ...], study: tuple[int, ...], full: tuple[int, ...], **axes: tuple[int, ...]
+) -> dict[str, Grid]:
+    return {name: {**axes, "agents": values} for name, values in zip(PROFILES, (quick, study, full), strict=True)}
 
 
-def _orders(params: Params) -> dict[str, float]:
-    return {"orders": number(params, "orders")}
-
-
-def _step(params: Params) -> dict[str, float]:
-    envs = number(params, "episodes")
-    return {"agent_steps": envs * number(params, "agents"), "env_steps": envs}
+def _steps(params: Params) -> dict[str, float]:
+    """Work of one step of E communities."""
+    communities = number(params, "episodes")
+    return {"agent_steps": communities * number(params, "agents"), "env_steps": communities}
 
 
 def _training(params: Params, episodes: int) -> dict[str, float]:
+    """Work of so many training (and evaluation) episodes."""
     return {"agent_steps": episodes * STEPS * number(params, "agents"), "env_steps": episodes * STEPS}
+
+
+CASES = table(
+    Case(
+        name="clear/orders",
+        size="orders",
+        grids=_grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
+        setup=inputs.books,
+        call=inputs.clear_book,
+        work=lambda params: {"orders": number(params, "orders")},
+        rounds=lambda params: inputs_by_size(number(params, "orders")),
+        budget=1.25,  # n log n sorting looks like k = 1.19
+    ),
+    Case(
+        name="clear/feeder",
+        size="orders",
+        grids=_grids({"orders": ORDERS}),
+        setup=inputs.books_on_feeder,
+        call=inputs.clear_book,
+        work=lambda params: {"orders": number(params, "orders")},
+        rounds=lambda params: inputs_by_size(number(params, "orders")),
+        budget=1.25,
+    ),
+    Case(
+        name="step/agents",
+        size="agents",
+        grids=_agents(POPULATIONS, POPULATIONS, MORE, episodes=(32,)),
+        setup=inputs.walk,
+        call=inputs.env_step,
+        work=_steps,
+        rounds=lambda _: WALK,
+        budget=1.25,
+    ),
+    Case(
+        name="step/episodes",
+        size="episodes",
+        grids=_grids({"agents": (100,), "episodes": (1, 4, 16, 64, 256)}),
+        setup=inputs.walk,
+        call=inputs.env_step,
+        work=_steps,
+        rounds=lambda _: WALK,
+        budget=1.1,
+    ),
+    Case(
+        name="scenario/build",
+        size="agents",
+        grids=_agents(POPULATIONS, POPULATIONS, MORE),
+        setup=lambda params: params,
+        call=inputs.build_scenario,
+        warmup=lambda params: inputs.build_scenario(params, 1000),
+        work=lambda params: {"agents": number(params, "agents")},
+        rounds=lambda params: 20 if number(params, "agents") <= 100 else 5,
+        budget=2.1,  # a mesh has N^2 lines
+    ),
+    Case(
+        name="ledger/block",
+        size="trades",
+        grids=_grids({"trades": (10, 100, 1_000, 10_000, 100_000)}),
+        setup=inputs.trades,
+        call=inputs.seal_block,
+        work=lambda params: {"trades": number(params, "trades")},
+        rounds=lambda params: inputs_by_size(number(params, "trades")),
+        budget=1.1,
+    ),
+    Case(
+        name="train/iteration",
+        size="agents",
+        grids={
+            "quick": {"mode": MODES, "algorithm": inputs.algorithms, "iterations": (5,), "agents": POPULATIONS},
+            "full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (5,), "agents": MORE},
+        },
+        setup=inputs.trainer,
+        call=inputs.train_iteration,
+        close=inputs.close_trainer,
+        work=lambda params: _training(params, EPISODES),
+        rounds=lambda params: number(params, "iterations"),
+        budget=1.25,
+        clock="wall",
+    ),
+    Case(
+        name="train/whole",
+        size="agents",
+        grids={
+            "quick": {"mode": MODES, "algorithm": inputs.algorithms, "iterations": (3,), "agents": (1, 10)},
+            "study": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": POPULATIONS},
+            "full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": MORE},
+        },
+        setup=inputs.trainer,
+        warmup=inputs.warm_up_beside,
+        call=inputs.train_whole,
+        close=inputs.close_trainer,
+        work=lambda params: _training(params, (number(params, "iterations") + 1) * EPISODES),
+        rounds=lambda _: 1,
+        budget=1.25,
+        clock="wall",
+    ),
+)

@@ -7,7 +7,7 @@ predictor and makes clearing look faster than it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,11 +16,15 @@ from benches.case import Outcome, Params, Unsupported
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from market import MarketConfig, Orders, RLTrainer, Trades
     from market.grid import Grid
     from market.rl.records import IterationRecord
     from market.simulation import Params as Market
     from market.simulation import State
+
+    Floats = NDArray[np.float64]
 
 SEED = 42
 INPUTS = 64
@@ -96,39 +100,38 @@ def clear_book(prepared: Books, turn: int) -> None:
 # --- simulation -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class Walk:
-    """States along whole episodes and the action taken in each."""
+    """E parallel markets on their way through a few episodes: where they stand, where each episode starts."""
 
     market: Market
-    turns: Sequence[tuple[State, Any]]
+    starts: Sequence[State]
+    actions: Sequence[Floats]
+    state: State
 
 
 def walk(params: Params) -> Walk:
-    """Three episodes of E parallel markets under random actions [E, N, 4]: 72 states to step from."""
+    """E parallel markets of the study's population, with INPUTS random actions [E, N, 4] prepared."""
     from market import Scenario
-    from market.simulation import initial, step
+    from market.simulation import initial
 
     envs, agents = number(params, "episodes"), number(params, "agents")
     market = Scenario.study(agents, SEED).params
     rng = np.random.default_rng([SEED, envs, agents])
-    turns = []
-    for first in range(3):
-        state = initial(market, first * envs + np.arange(envs))
-        for _ in range(market.max_steps):
-            action = rng.uniform(-1.0, 1.0, (envs, agents, 4))
-            turns.append((state, action))
-            state = step(market, state, action)[0]
-    return Walk(market, turns)
+    starts = [initial(market, first * envs + np.arange(envs)) for first in range(3)]
+    actions = [rng.uniform(-1.0, 1.0, (envs, agents, 4)) for _ in range(INPUTS)]
+    return Walk(market, starts, actions, starts[0])
 
 
 def env_step(prepared: Walk, turn: int) -> None:
-    """What an environment does in a step: act, clear, settle, reward, observe as float32."""
+    """What an environment does in a step: act, clear, settle, reward, observe as float32. No episode starts in it."""
     from market.simulation import observe, step
 
-    state, action = prepared.turns[turn % len(prepared.turns)]
-    following = step(prepared.market, state, action)[0]
-    observe(prepared.market, following).astype(np.float32)
+    market = prepared.market
+    if prepared.state.step == market.max_steps:
+        prepared.state = prepared.starts[turn // market.max_steps % len(prepared.starts)]
+    prepared.state = step(market, prepared.state, prepared.actions[turn % len(prepared.actions)])[0]
+    observe(market, prepared.state).astype(np.float32)
 
 
 def build_scenario(params: Params, turn: int) -> None:
@@ -176,9 +179,11 @@ def seal_block(prepared: Sequence[Trades], turn: int) -> None:
 
 
 def algorithms() -> tuple[str, ...]:
-    """The algorithms that can be trained now, from the registry."""
-    from market.rl.algorithms import ALGORITHMS
-
+    """The algorithms that can be trained now, from the registry; without torch or ray ppo, whose cases then fail."""
+    try:
+        from market.rl.algorithms import ALGORITHMS
+    except ImportError:
+        return ("ppo",)
     return tuple(algorithm.value for algorithm in ALGORITHMS)
 
 
@@ -198,11 +203,12 @@ def trainer(params: Params) -> RLTrainer:
     )
 
 
-def warm_trainer(params: Params) -> RLTrainer:
-    """The same, after another trainer has run one iteration, so that compilation is not charged to the training."""
-    with trainer(params) as other:
+def warm_up_beside(prepared: RLTrainer) -> None:
+    """One iteration of another trainer like it: what is compiled and loaded once is not charged to the training."""
+    from market import RLTrainer
+
+    with RLTrainer(prepared.scenario, prepared.algorithm, prepared.training, 1, EPISODES, seed=SEED) as other:
         other.train_iteration()
-    return trainer(params)
 
 
 def train_iteration(prepared: RLTrainer, _: int) -> Outcome:

@@ -47,7 +47,6 @@ class Stopwatch:
         """Prepare the cell's inputs."""
         self._began = time.perf_counter()
         self.seen.load_before = machine.load_average()
-        gc.collect()
         self.seen.memory_before = machine.resident_memory()
         self.seen.peak_is_own = machine.reset_peak_memory()
         try:

@@ -36,7 +36,12 @@ def add(parser: pytest.Parser) -> None:
     group.addoption("--algorithms", metavar="NAME,NAME", help="algorithms: ppo, appo, sac")
     group.addoption("--iterations", metavar="N", help="training iterations of each training case")
     group.addoption("--case", metavar="TEXT,TEXT", help="only cases whose name contains one of these")
-    group.addoption("--results", metavar="DIR", default="results", help="where runs are kept (default: results)")
+    group.addoption(
+        "--results",
+        metavar="DIR",
+        default="results",
+        help="where runs are kept (default: results); with =, not a space",
+    )
     group.addoption(
         "--resume",
         metavar="RUN",

@@ -13,6 +13,7 @@ threads.pin()  # before anything below imports numpy
 import contextlib  # noqa: E402
 import statistics  # noqa: E402
 from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
@@ -22,6 +23,7 @@ from benches.case import Point, Unsupported  # noqa: E402
 from benches.measure import Stopwatch  # noqa: E402
 from benches.recorder import UNSUPPORTED, WATCH, Recorder  # noqa: E402
 
+SUITE = Path(__file__).resolve().with_name("pytest_suite")
 OPTIONS = pytest.StashKey[options.Options]()
 
 
@@ -39,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
         recorder = Recorder(config)
         config.stash[OPTIONS] = recorder.options = options.read(config, cases.CASES, recorder.earlier)
         config.pluginmanager.register(recorder, "benches-recorder")
+        if config.getoption("benchmark_only") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+            mine = [path for path in config.args if Path(config.rootpath, path).resolve() == SUITE]
+            config.args[:] = mine or config.args  # the tests' modules need not be loaded to leave them out
         plain = not any(config.getoption(name, None) for name in options.TIMED_BY if name != "benchmark_only")
         if plain and not config.getoption("benchmark_verbose"):
             config.option.benchmark_quiet = True  # the report shows the table instead

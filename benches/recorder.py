@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator
 from pathlib import Path
 
@@ -84,6 +85,7 @@ class Recorder:
             self.say(f"warning: {problem}")
         self.progress = show.Progress(list(self.points.values()), known)
         self.terminal.showfspath = False
+        tidy_memory()
         self.say(f"{len(self.points)} cells to measure, profile {self.options.profile}; records: {self.run.file}")
 
     def _earlier_durations(self) -> dict[str, float]:
@@ -124,6 +126,7 @@ class Recorder:
             status, error = "failed", _error(call)
         record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
         self.run.append(record)
+        tidy_memory()
         if self.progress is not None:
             line = self.progress.finish(point, status, record.median, record.elapsed)
             self.say(show.rendered(line, color=self.terminal.hasmarkup))
@@ -150,6 +153,12 @@ def point_of(item: pytest.Item) -> Point | None:
     spec = getattr(item, "callspec", None)
     found = spec.params.get("point") if spec is not None else None
     return found if isinstance(found, Point) else None
+
+
+def tidy_memory() -> None:
+    """Collect garbage, and take what lives on (modules, the table) out of the collector's sight during the timing."""
+    gc.collect()
+    gc.freeze()
 
 
 def _error(call: pytest.CallInfo[None]) -> str:

@@ -87,21 +87,23 @@ def exponent(curve: Series) -> Text:
 def table(curves: Sequence[Series]) -> Table:
     """One row per cell, sizes ascending; the exponent stands in the first row of its curve."""
     shown = Table(show_edge=False, pad_edge=False, header_style="bold")
-    shown.add_column("case")
+    shown.add_column("case", no_wrap=True)
     for heading in ("size", "median", "min", "rate"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("exponent", no_wrap=True)
     for curve in curves:
+        parts = curve.name.split()
         for row, size in enumerate(sorted(curve.records)):
+            last = row == len(curve.records) - 1
             found = curve.rate(size)
             shown.add_row(
-                curve.name if row == 0 else "",
+                " ".join(parts[row:] if last else parts[row : row + 1]),
                 f"{show.count(size)} {curve.unit}",
                 show.seconds(curve.median(size)),
                 show.seconds(curve.best(size)),
                 show.rate(found[1], found[0].replace("_", "-")) if found else "-",
                 exponent(curve) if row == 0 else "",
-                end_section=row == len(curve.records) - 1,
+                end_section=last,
             )
     return shown
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from benches.case import Point
 
-MIN_WIDTH = 100
+MIN_WIDTH = 110
 
 
 def seconds(value: float | None) -> str:

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from market.config import MAX_PRICE, PRICE_TICK, check_positive_int, check_range
-from market.rng import TARIFF_STREAM, uniform
+from market.rng import HOUSEHOLD_STREAM, TARIFF_STREAM, WEATHER_STREAM, uniform
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Source = ArrayLike | str | os.PathLike[str]
 
-HOUSEHOLD_STREAM, WEATHER_STREAM = 16, 17  # beside the streams of market.rng
 _TRAITS, _CLOUDS, _HABITS = range(3)  # what a household's random numbers are for
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 

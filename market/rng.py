@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-TARIFF_STREAM, ARRIVAL_STREAM, ERROR_STREAM, POLICY_STREAM, ANCHOR_STREAM, POPULATION_STREAM = range(6)
+TARIFF_STREAM, ARRIVAL_STREAM, ERROR_STREAM, ANCHOR_STREAM = range(4)
+POPULATION_STREAM, HOUSEHOLD_STREAM, WEATHER_STREAM = range(4, 7)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -53,12 +54,14 @@ def _permutation(seed, episode, step, stream, out):  # type: ignore[no-untyped-d
 def uniform(seed: int, episode: NDArray[np.int64], step: int, stream: int, size: int) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1), [E, size]; row e depends on (seed, episode[e], step, stream) alone."""
     out = np.empty((len(episode), size))
-    _uniform(seed, episode, step, stream, out)
+    with np.errstate(over="ignore"):  # hashes wrap around; compiled code never warns
+        _uniform(seed, episode, step, stream, out)
     return out
 
 
 def permutation(seed: int, episode: NDArray[np.int64], step: int, stream: int, size: int) -> NDArray[np.int64]:
     """A random order of 0..size-1 for each episode, [E, size]."""
     out = np.empty((len(episode), size), np.int64)
-    _permutation(seed, episode, step, stream, out)
+    with np.errstate(over="ignore"):
+        _permutation(seed, episode, step, stream, out)
     return out

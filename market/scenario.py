@@ -115,7 +115,7 @@ class Scenario:
             DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), generation[i], demand[i])
             for i in range(num_agents)
         )
-        defaults = {
+        defaults: dict[str, Any] = {
             "agents": agents,
             "grid_network": GridNetwork(topology, num_agents, STUDY_CAPACITY, seed),  # type: ignore[arg-type]
             "der_profile_handler": DERProfileHandler(seed),

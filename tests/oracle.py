@@ -201,7 +201,7 @@ def grid_terms(trades: list[Trade], grid, config, utility_price: float, step_hou
 
 
 def charge_discharge(residual: float, energy: float, low: float, high: float, eta_c: float, eta_d: float):
-    """One battery, one step: (energy stored, drawn, delivered), all kWh. Clips to what fits."""
+    """One battery, one step: (energy, drawn, delivered), all kWh. Clips to what fits."""
     if residual > 0:
         drawn = min(residual, max(high - energy, 0.0) / eta_c)
         return energy + eta_c * drawn, drawn, 0.0
@@ -211,7 +211,7 @@ def charge_discharge(residual: float, energy: float, low: float, high: float, et
 
 @dataclass
 class Account:
-    """One agent's step. Energy in kWh, money in $ (positive: received)."""
+    """One agent's step. All kWh, but cost: what it pays in all, $; energy is what its battery holds afterwards."""
 
     bought: float = 0.0
     sold: float = 0.0
@@ -219,14 +219,14 @@ class Account:
     discharged: float = 0.0
     imported: float = 0.0
     exported: float = 0.0
-    stored: float = 0.0
-    money: float = 0.0
+    energy: float = 0.0
+    cost: float = 0.0
 
 
 def settle(trades: list[Trade], generation, demand, batteries, *, feed_in_tariff: float, utility_price: float):
     """What is left after the market goes to the battery, then to the DSO; returns ([Account], the DSO's money in $).
 
-    batteries: one (stored, low, high, eta_c, eta_d) per agent, kWh and fractions. All `trades` count as bought or sold.
+    batteries: one (energy, low, high, eta_c, eta_d) per agent, kWh and fractions. All `trades` count as bought or sold.
     """
     accounts, dso = [Account() for _ in generation], 0.0
 
@@ -235,7 +235,7 @@ def settle(trades: list[Trade], generation, demand, batteries, *, feed_in_tariff
         if agent == DSO:
             dso += money
         else:
-            accounts[agent].money += money
+            accounts[agent].cost -= money
 
     for t in trades:
         kwh = t.quantity / 1000
@@ -248,7 +248,7 @@ def settle(trades: list[Trade], generation, demand, batteries, *, feed_in_tariff
             accounts[t.seller].sold += kwh
     for i, account in enumerate(accounts):
         residual = generation[i] - demand[i] + account.bought - account.sold
-        account.stored, account.charged, account.discharged = charge_discharge(residual, *batteries[i])
+        account.energy, account.charged, account.discharged = charge_discharge(residual, *batteries[i])
         account.exported = max(residual - account.charged, 0.0)
         account.imported = max(-residual - account.discharged, 0.0)
         bill = account.exported * feed_in_tariff / 1000 - account.imported * utility_price / 1000

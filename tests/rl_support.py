@@ -18,7 +18,7 @@ ACTIONS = 4
 
 @dataclass(frozen=True)
 class Targets:
-    """The stand-in for a Scenario: agent i's target is its observation's first four numbers times its own matrix."""
+    """The stand-in for a Scenario: agent i's target is its own point, moved a little by its observation's first numbers."""
 
     num_agents: int = 3
     max_steps: int = 6
@@ -26,9 +26,10 @@ class Targets:
     bad_agent: int = -1
     """This agent's observation is NaN."""
 
-    def weights(self) -> NDArray[np.float32]:
-        """[N, 4, 4]"""
-        return np.random.default_rng(7).uniform(-0.6, 0.6, (self.num_agents, ACTIONS, ACTIONS)).astype(np.float32)
+    def targets(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Observations [E, N, num_observations] -> targets [E, N, 4]."""
+        points = np.random.default_rng(7).uniform(-0.7, 0.7, (self.num_agents, ACTIONS)).astype(np.float32)
+        return points + 0.2 * observation[..., :ACTIONS]
 
 
 class TargetEnv(VectorEnv[Any, Any, Any]):
@@ -43,7 +44,6 @@ class TargetEnv(VectorEnv[Any, Any, Any]):
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (task.num_agents, ACTIONS), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._weights = task.weights()
         self._random = np.random.default_rng(0)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[NDArray[np.float32], dict[str, Any]]:
@@ -55,8 +55,7 @@ class TargetEnv(VectorEnv[Any, Any, Any]):
 
     def step(self, actions: NDArray[np.float32]) -> Any:
         assert np.all(np.abs(np.nan_to_num(actions)) <= 1.0)
-        target = np.einsum("eni,nij->enj", self._clean[..., :ACTIONS], self._weights)
-        rewards = 1.0 - np.square(np.nan_to_num(actions) - target).mean(-1)
+        rewards = 1.0 - np.square(np.nan_to_num(actions) - self.task.targets(self._clean)).mean(-1)
         self._step += 1
         self._hit += rewards.mean(1) / self.task.max_steps
         over = np.full(self.num_envs, self._step == self.task.max_steps)

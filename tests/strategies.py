@@ -134,10 +134,10 @@ def batteries(draw):
 
 
 @st.composite
-def scenarios(draw, sizes=(9, 6, 2, 1), **fixed):
+def scenarios(draw, sizes=(9, 6, 2, 1), rules=tuple(RULES), **fixed):
     """Small communities of random agents, some without a battery, over all rules, grids and switches."""
     size, steps = draw(st.sampled_from(sizes)), draw(st.sampled_from([3, 1]))
-    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     agents = [
         DERAgent(
             id=f"a{i}",
@@ -149,18 +149,19 @@ def scenarios(draw, sizes=(9, 6, 2, 1), **fixed):
         for i in range(size)
     ]
     config = MarketConfig(
-        price_mechanism=draw(st.sampled_from(RULES)),
+        price_mechanism=draw(st.sampled_from(rules)),
         enable_partner_preference=draw(st.sampled_from([True, False])),
         min_quantity=draw(st.sampled_from([0.1, 5.0, 0.0])),
         max_quantity=draw(st.sampled_from([10.0, 200.0])),
     )
-    networks = st.builds(GridNetwork, st.sampled_from(list(GridTopology)), st.just(size), st.sampled_from([20.0, 500.0]))
+    shapes, capacities = st.sampled_from(list(GridTopology)), st.sampled_from([20.0, 500.0])
+    networks = st.builds(GridNetwork, shapes, st.just(size), capacities)
     fields = {
         "agents": agents,
         "max_steps": steps,
         "market_config": config,
         "grid_network": draw(networks | networks | st.none()),
-        "num_anchor": draw(st.sampled_from([1, 8, 0])),
+        "num_anchor": draw(st.sampled_from([2, 8, 1, 0])),
         "max_error": draw(st.sampled_from([0.0, 0.15])),
         "seed": draw(st.integers(0, 99)),
         "step_hours": draw(st.sampled_from([0.25, 1.0])),

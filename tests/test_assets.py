@@ -90,14 +90,8 @@ PROFILE = [1.0, 2.0]
 @pytest.mark.parametrize(
     ("change", "field", "value", "allowed"),
     [
-        ({"nominal_capacity": -1.0}, "nominal_capacity", "-1.0", "0 to"),
         ({"nominal_capacity": math.nan}, "nominal_capacity", "nan", "0 to"),
-        ({"min_soc": 0.9, "max_soc": 0.1}, "min_soc", "0.9", "0.1"),
-        ({"max_soc": 1.5}, "max_soc", "1.5", "0 to 1"),
-        ({"initial_soc": 0.95}, "initial_soc", "0.95", "0.1 to 0.9"),
-        ({"charge_efficiency": 0.0}, "charge_efficiency", "0.0", "to 1"),
         ({"discharge_efficiency": 1.01}, "discharge_efficiency", "1.01", "to 1"),
-        ({"capacity": 0.0}, "capacity", "0.0", "to"),
         ({"generation_profile": [1.0, math.nan]}, "generation_profile", "nan", ">= 0"),
         ({"demand_profile": [1.0, -2.0]}, "demand_profile", "-2.0", ">= 0"),
         ({"demand_profile": [1.0, 2.0, 3.0]}, "demand_profile", "3 steps", "2"),

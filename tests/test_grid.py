@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import networkx as nx
+import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -287,12 +288,14 @@ def test_one_node_has_no_lines_and_no_congestion():
     assert [x.tolist() for x in routing] == [[0], [0], [0], [0]]
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")  # numpy's, when the JIT is off
 def test_a_grid_without_capacity_is_full_at_once():
     grid = GridNetwork("line", 3, 0).to_grid()
     routing = route(grid, *columns([(0, 1, 1.0)]), np.array([0, 1]))
     assert routing.utilisation[0] == np.inf
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="the kernel is Python when the JIT is off")
 def test_python_work_does_not_grow_with_trades_or_markets():
     grid = NETWORKS[GridTopology.IEEE34].to_grid()
 

@@ -22,7 +22,7 @@ from torch import nn
 from market.rl import Hyperparameters
 from market.rl.connectors import AGENT_REWARDS, estimate_advantages
 from market.rl.networks import AgentGaussian, JointGaussian, StackedLinear
-from market.rl.ray_session import without_object_store
+from market.rl.session import without_object_store
 from market.rl.scopes import Stream, quiet_rllib, seeded
 
 AGENTS = 3

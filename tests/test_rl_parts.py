@@ -122,7 +122,7 @@ def test_central_network_sees_everybody() -> None:
 
 def test_gaussians_agree_with_rllib() -> None:
     generator = torch.Generator().manual_seed(0)
-    logits, others = (torch.randn(ROWS, AGENTS, 2 * ACT, generator=generator) for _ in range(2))
+    logits, others = (0.5 * torch.randn(ROWS, AGENTS, 2 * ACT, generator=generator) for _ in range(2))
     actions = torch.randn(ROWS, AGENTS, ACT, generator=generator)
     ours, theirs = AgentGaussian.from_logits(logits), TorchDiagGaussian.from_logits(logits)
     other, their_other = AgentGaussian.from_logits(others), TorchDiagGaussian.from_logits(others)

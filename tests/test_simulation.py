@@ -15,19 +15,26 @@ import oracle
 from market import MarketConfig, Scenario
 from market.record import Flows
 from market.simulation import REWARD_LIMIT, Params, State, initial, observe, orders, step
-from strategies import scenarios
+from strategies import RULES, scenarios
 
 SHORT = settings(max_examples=max(1, settings.default.max_examples // 2))
-ENERGY = (("generation", "bought_p2p", "bought_dso", "imported", "discharged"),
-          ("demand", "sold_p2p", "sold_dso", "exported", "charged"))  # fmt: skip
+SEEDS = st.integers(0, 2**32)
+SUPPLY = ("generation", "bought_p2p", "bought_dso", "imported", "discharged")
+USE = ("demand", "sold_p2p", "sold_dso", "exported", "charged")
 
 
 def actions(params: Params, episodes: int, seed: int) -> np.ndarray:
-    """Random actions [T, E, N, 4], some of them beyond [-1, 1]; most bids are high, most asks low, so that trade happens."""
+    """Random actions [T, E, N, 4], some beyond [-1, 1]; most bids are high and most asks low, so that trade happens.
+
+    With most seeds, everybody names the first or second anchor, so that partners find each other.
+    """
     rng = np.random.default_rng(seed)
     action = rng.uniform(-1.2, 1.2, (params.max_steps, episodes, params.num_agents, 4))
     eager = rng.random(action.shape[:3]) < 0.7
     action[..., 0] = np.where(eager, np.copysign(action[..., 0], action[..., 2]), action[..., 0])
+    if seed % 4:
+        choices = 2 + params.anchors.shape[1]
+        action[..., 3] = 2 * (2.5 + np.arange(params.num_agents) % 2) / choices - 1
     return action
 
 
@@ -53,33 +60,28 @@ def twin_of(params: Params, state: State, action: np.ndarray, e: int):
         "partner": None if book.partner is None else book.partner[e],
         "node": params.node,
     }
-    t, fleet = state.step, params.fleet
+    t, f = state.step, params.fleet
     dso = {"feed_in_tariff": state.feed_in_tariff[e, t], "utility_price": state.utility_price[e, t]}
     more = {"last_price": state.last_price[e], "grid": params.grid, "step_hours": params.step_hours}
     cleared = oracle.clear_book(columns, params.config, **dso, **more)
-    batteries = list(zip(state.energy[e], fleet.low, fleet.high, fleet.charge_efficiency, fleet.discharge_efficiency,
-                         strict=True))  # fmt: skip
+    batteries = np.stack((state.energy[e], f.low, f.high, f.charge_efficiency, f.discharge_efficiency)).T
     return cleared, *oracle.settle(cleared.trades, params.generation[:, t], params.demand[:, t], batteries, **dso)
 
 
-@given(scenarios(), st.integers(0, 99))
-def test_every_step_is_that_of_the_twin(scenario, seed):
-    params = scenario.params
+@SHORT
+@given(st.data(), SEEDS)
+@pytest.mark.parametrize("rule", RULES)
+def test_every_step_is_that_of_the_twin(rule, data, seed):
+    params = data.draw(scenarios(rules=(rule,), sizes=(9, 6, 2))).params
     action = actions(params, 2, seed)
     for state, _, _, record in play(params, [0, 7], action):
         for e in range(2):
             cleared, accounts, dso = twin_of(params, state, action[state.step], e)
             assert np.rint(record.bought_p2p[e].sum() * 1000) == cleared.p2p_volume
-            columns = {
-                "bought": record.bought_p2p + record.bought_dso,
-                "sold": record.sold_p2p + record.sold_dso,
-                "charged": record.charged,
-                "discharged": record.discharged,
-                "imported": record.imported,
-                "exported": record.exported,
-                "stored": record.energy,
-                "money": -record.cost,
-            }
+            names = ("charged", "discharged", "imported", "exported", "energy", "cost")
+            columns = {name: getattr(record, name) for name in names}
+            columns["bought"] = record.bought_p2p + record.bought_dso
+            columns["sold"] = record.sold_p2p + record.sold_dso
             for name, values in columns.items():
                 expected = [getattr(account, name) for account in accounts]
                 np.testing.assert_allclose(values[e], expected, rtol=1e-9, atol=1e-9, err_msg=name)
@@ -88,11 +90,11 @@ def test_every_step_is_that_of_the_twin(scenario, seed):
             assert record.social_welfare[e] == pytest.approx(float(cleared.social_welfare), rel=1e-9, abs=1e-12)
 
 
-@given(scenarios(), st.integers(0, 99))
+@given(scenarios(), SEEDS)
 def test_energy_and_money_are_conserved_in_every_step(scenario, seed):
     params = scenario.params
     for state, following, _, record in play(params, [3, 4, 5], actions(params, 3, seed)):
-        supply, use = (np.sum([getattr(record, name) for name in names], axis=0) for names in ENERGY)
+        supply, use = (np.sum([getattr(record, name) for name in names], axis=0) for names in (SUPPLY, USE))
         np.testing.assert_allclose(supply, use, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(supply.sum(1), use.sum(1), rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(record.bought_p2p.sum(1), record.sold_p2p.sum(1), rtol=1e-9, atol=1e-9)
@@ -114,10 +116,10 @@ def equal(one, two, pick=slice(None)) -> None:
 
 
 @SHORT
-@given(scenarios(), st.integers(0, 99))
+@given(scenarios(), SEEDS)
 def test_a_batch_of_episodes_equals_each_alone(scenario, seed):
     params, episodes = scenario.params, [5, 0, 5, 11]
-    action = actions(params, len(episodes), seed)
+    action = actions(params, 4, seed)
     for e, number in enumerate(episodes):
         alone = play(params, [number], action[:, e : e + 1])
         for together, single in zip(play(params, episodes, action), alone, strict=True):
@@ -150,16 +152,8 @@ def test_the_same_seed_gives_the_same_and_another_seed_another_result():
     same, again, other = (trace(Scenario.study(4, seed=seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(same, again)
     assert (same != other).any()
-    agents = Scenario.study(4).agents
-    assert (trace(Scenario(agents, seed=1)) != trace(Scenario(agents, seed=2))).any()
-
-
-@pytest.mark.parametrize("redraw", [True, False])
-def test_new_episodes_bring_new_tariffs_only_when_asked(redraw):
-    params = Scenario.study(2, enable_reset_dso_profiles=redraw, max_steps=3).params
-    state = initial(params, np.array([0, 1]))
-    assert (state.utility_price[0] != state.utility_price[1]).any() == redraw
-    assert (state.feed_in_tariff <= state.utility_price).all()
+    one, two = (trace(Scenario(Scenario.study(4).agents, seed=seed)) for seed in (1, 2))
+    assert (one != two).any()
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
@@ -179,7 +173,7 @@ def test_tariffs_follow_the_clock():
     np.testing.assert_allclose(quarters.utility_price[:, ::4], hourly.utility_price, rtol=1e-12)
 
 
-@given(scenarios(sizes=(1,)), st.integers(0, 99))
+@given(scenarios(sizes=(1,)), SEEDS)
 def test_one_agent_trades_with_the_dso_alone(scenario, seed):
     params = scenario.params
     for *_, reward, record in play(params, [0], actions(params, 1, seed)):
@@ -190,7 +184,7 @@ def test_one_agent_trades_with_the_dso_alone(scenario, seed):
         assert np.isfinite(reward).all()
 
 
-@given(scenarios(), st.integers(0, 99))
+@given(scenarios(), SEEDS)
 def test_who_orders_nothing_pays_what_the_dso_alone_would_cost(scenario, seed):
     params = scenario.params
     action = actions(params, 2, seed)
@@ -201,17 +195,17 @@ def test_who_orders_nothing_pays_what_the_dso_alone_would_cost(scenario, seed):
         np.testing.assert_allclose(record.saving, 0.0, atol=1e-9)
 
 
-@given(scenarios(), st.integers(0, 99))
+@given(scenarios(), SEEDS)
 def test_savings_add_up_to_the_bill_against_the_dso_alone(scenario, seed):
     params = scenario.params
     records = [done[3] for done in play(params, [0], actions(params, 1, seed))]
-    stored = records[-1].energy - params.alone[2][:, -1]
+    more_stored = records[-1].energy - params.alone[2][:, -1]
     worth = initial(params, np.array([0])).feed_in_tariff.mean() * params.fleet.discharge_efficiency / 1000
-    bill = sum(r.alone_cost - r.cost for r in records)
-    np.testing.assert_allclose(sum(r.saving for r in records), bill + worth * stored, rtol=1e-9, atol=1e-9)
+    expected = sum(r.alone_cost - r.cost for r in records) + worth * more_stored
+    np.testing.assert_allclose(sum(r.saving for r in records), expected, rtol=1e-9, atol=1e-9)
 
 
-@given(scenarios(), st.integers(0, 99))
+@given(scenarios(), SEEDS)
 def test_rewards_observations_and_reputations_are_bounded(scenario, seed):
     params = scenario.params
     size = 42 + scenario.num_anchor * scenario.market_config.enable_partner_preference
@@ -235,7 +229,7 @@ def test_what_an_agent_sees_does_not_grow_with_the_population(preference, anchor
         assert observe(params, initial(params, np.arange(3))).shape == (3, agents, size)
 
 
-@given(scenarios(max_error=0.15), st.integers(0, 99))
+@given(scenarios(max_error=0.15), SEEDS)
 def test_measurement_errors_are_relative_and_bounded(scenario, seed):
     noisy, exact = scenario.params, replace(scenario.params, max_error=0.0)
     for state, following, *_ in play(noisy, [0, 1], actions(noisy, 2, seed)):
@@ -247,11 +241,11 @@ def test_measurement_errors_are_relative_and_bounded(scenario, seed):
 
 
 @SHORT
-@given(scenarios(), st.integers(0, 99))
+@given(scenarios(), SEEDS)
 def test_a_step_changes_no_input_and_clips_actions(scenario, seed):
     params = scenario.params
     action = actions(params, 2, seed)
-    state = initial(params, np.array([0, 1]))
+    state = initial(params, np.arange(2))
     before = {name: np.copy(value) for name, value in vars(state).items() if value is not None}
     _, reward, _ = step(params, state, action[0])
     _, clipped, _ = step(params, state, np.clip(action[0], -1, 1))
@@ -306,29 +300,3 @@ def test_python_work_does_not_grow_with_agents_or_episodes(rule, preference):
     assert python_calls(1000, 4, config) == few
     assert python_calls(10, 32, config) == few
     assert few < 400
-
-
-BAD = [
-    ({"agents": []}, "agents", "0 agents", "at least 1"),
-    ({"agents": [3]}, "agents", "3", "DERAgent"),
-    ({"max_steps": 0}, "max_steps", "0", ">= 1"),
-    ({"max_steps": 25}, "generation_profile", "24 steps", "25"),
-    ({"max_error": 1.0}, "max_error", "1.0", "0 to 0.999"),
-    ({"num_anchor": -1}, "num_anchor", "-1", ">= 0"),
-    ({"seed": 0.5}, "seed", "0.5", "whole number"),
-    ({"step_hours": 0.0}, "step_hours", "0.0", "24 h"),
-    ({"cooperation_weight": -0.1}, "cooperation_weight", "-0.1", "0 to 1"),
-    ({"market_config": {"min_price": 1}}, "market_config", "min_price", "MarketConfig"),
-    ({"max_step": 24}, "env_config", "'max_step'", "did you mean 'max_steps'"),
-]
-
-
-@pytest.mark.parametrize(("change", "field", "value", "allowed"), BAD, ids=lambda x: str(x)[:20])
-def test_bad_scenarios_are_refused(change, field, value, allowed):
-    with pytest.raises(ValueError, match=field) as error:
-        Scenario.from_dict({"agents": Scenario.study(2).agents} | change)
-    message = str(error.value)
-    assert "\n" not in message
-    assert message.startswith(f"{field}: got ")
-    assert value in message.split("; allowed: ", maxsplit=1)[0]
-    assert allowed in message.split("; allowed: ")[1]

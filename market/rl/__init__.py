@@ -12,13 +12,13 @@ from market.rl.hyperparameters import Hyperparameters
 from market.rl.modes import MODES, Mode
 
 if TYPE_CHECKING:
-    from market.rl.ray_session import ray_session
+    from market.rl.session import ray_session
     from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
     from market.rl.trainer import RLTrainer
 
 _LAZY = {
     "RLTrainer": "trainer",
-    "ray_session": "ray_session",
+    "ray_session": "session",
     "EvaluationResult": "records",
     "IterationRecord": "records",
     "SetUp": "records",

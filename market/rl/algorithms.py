@@ -16,7 +16,7 @@ from market.config import RLAlgorithm, TrainingMode
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import PopulationLearner, PopulationPPOLearner
 from market.rl.modules import PopulationModule
-from market.rl.ray_session import without_object_store
+from market.rl.session import without_object_store
 from market.rl.runner import PopulationEnvRunner
 
 
@@ -85,6 +85,7 @@ def _configure(config: AlgorithmConfig, run: Run, learner: type[PopulationLearne
         grad_clip=settings.grad_clip,
         train_batch_size_per_learner=run.episodes * run.steps // max(1, run.num_learners),
     )
+    config.fault_tolerance(restart_failed_env_runners=False)  # a lost actor is an error, not another measurement
     config.framework(torch_skip_nan_gradients=True)  # PopulationLearner does this itself, and says how often
     config.reporting(min_time_s_per_iteration=0)
     config.debugging(

@@ -25,8 +25,8 @@ class PopulationEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]
     """RLlib's runner with its inner loop replaced; episodes, weights and metrics travel as they do in RLlib.
 
     env_config: {"make_env": (scenario, num_envs) -> VectorEnv, "scenario": ..., "seed": ...}.
-    The random numbers of a sample depend on the seed, the version of the weights and this runner's index alone, so that a
-    restored run goes on as the first one would have.
+    The random numbers of a sample depend on the seed, the version of the weights and this runner's number alone, so that a
+    restored run goes on as the first one would have, and one remote runner samples what a local one would.
     """
 
     def make_env(self) -> None:
@@ -53,7 +53,7 @@ class PopulationEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]
         while steps < (num_timesteps or 0) or len(rollouts) * self.num_envs < (num_episodes or 0):
             self._repeats = self._repeats + 1 if self._weights_seq_no == self._last_version else 0
             self._last_version = self._weights_seq_no
-            position = (self._weights_seq_no, self._repeats, self.worker_index or 0)
+            position = (self._weights_seq_no, self._repeats, max(1, self.worker_index or 1))
             with seeded(self.config.env_config["seed"], Stream.SAMPLE, *position) as number:
                 rollouts.append(rollout(self.env, self.module, seed=number, explore=explore))
             kpis.append(self.env.kpis())

@@ -21,7 +21,7 @@ from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import GRADIENT_STEPS, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
 from market.rl.modules import PopulationModule
 from market.rl.policy import Policy, agent_policy, population_policy, rollout
-from market.rl.ray_session import ray_session, without_object_store
+from market.rl.session import ray_session, without_object_store
 from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
 from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
@@ -123,11 +123,18 @@ class RLTrainer:
             ray_seconds = stack.enter_context(ray_session(self._ray_address, max(1, logical_cpus)))
         start = time.perf_counter()
         with torch_threads(run.cpus), quiet_rllib():
-            self._algorithm = find_algorithm(self.algorithm).configure(run).build_algo(use_copy=False)
-        stack.callback(self._algorithm.stop)
+            self._built: Any = find_algorithm(self.algorithm).configure(run).build_algo(use_copy=False)
+        stack.callback(self._built.stop)
         answers = self._algorithm.learner_group.foreach_learner(lambda learner: str(learner.device))
         self.device = next(answer.get() for answer in answers)
         return SetUp(ray_seconds=ray_seconds, build_seconds=time.perf_counter() - start)
+
+    @property
+    def _algorithm(self) -> Any:
+        """RLlib's algorithm."""
+        if self._built is None:
+            raise ValueError("trainer: got a call after close; allowed: before it, or on a trainer from RLTrainer.restore")
+        return self._built
 
     @property
     def module(self) -> PopulationModule:
@@ -248,8 +255,9 @@ class RLTrainer:
         return trainer
 
     def close(self) -> None:
-        """Stop the algorithm, and Ray if this was the last trainer that needed one we started. Calling it again is harmless."""
+        """Stop the algorithm, and Ray if this was the last user of one that we started. Calling it again is harmless."""
         self._resources.close()
+        self._built = None
 
     def __enter__(self) -> Self:
         return self

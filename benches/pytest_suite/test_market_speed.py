@@ -1,0 +1,27 @@
+"""The market's share of the table: clearing, the environment step, scenarios, the ledger."""
+
+from collections.abc import Callable
+
+import pytest
+
+Measure = Callable[[], None]
+
+
+@pytest.mark.cases("clear")
+def test_clearing(measure: Measure) -> None:
+    measure()
+
+
+@pytest.mark.cases("step")
+def test_environment_step(measure: Measure) -> None:
+    measure()
+
+
+@pytest.mark.cases("scenario")
+def test_scenario_construction(measure: Measure) -> None:
+    measure()
+
+
+@pytest.mark.cases("ledger")
+def test_ledger_block(measure: Measure) -> None:
+    measure()

@@ -1,0 +1,264 @@
+"""RLTrainer: runs, repeats, restores, learns, reports, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from rl_support import Targets, TargetTrainer
+
+from market.config import RLAlgorithm, TrainingMode
+from market.rl import IterationRecord, RLTrainer
+from market.rl.hyperparameters import Hyperparameters
+from market.rl.learners import PopulationPPOLearner
+from market.rl.modes import MODES
+
+TASK = Targets(num_agents=3, max_steps=4)
+SMALL = Hyperparameters(hidden=(8, 8), minibatch=16, epochs=2, kl_coeff=0.2)
+EVERY_MODE = pytest.mark.parametrize("mode", list(MODES))
+
+
+def make(mode: TrainingMode | str = "dtde", task: Targets = TASK, **arguments: Any) -> TargetTrainer:
+    settings = {"iters": 2, "episodes_per_iteration": 4, "hyperparameters": SMALL} | arguments
+    return TargetTrainer(task, RLAlgorithm.PPO, mode, **settings)
+
+
+def learner_of(trainer: RLTrainer) -> PopulationPPOLearner:
+    learner: PopulationPPOLearner = trainer._algorithm.learner_group._learner
+    return learner
+
+
+def weights(trainer: RLTrainer) -> dict[str, np.ndarray]:
+    state = trainer._algorithm.learner_group.get_weights()[DEFAULT_MODULE_ID]
+    return {name: np.array(value) for name, value in state.items()}
+
+
+def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def without_seconds(record: IterationRecord) -> dict[str, Any]:
+    return {key: value for key, value in asdict(record).items() if not key.endswith("seconds")}
+
+
+def children() -> set[str]:
+    """Processes that this one started and that still run."""
+    return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+
+
+@EVERY_MODE
+def test_result_is_complete_and_adds_up(mode: TrainingMode) -> None:
+    with make(mode, seed=7) as trainer:
+        result = trainer.train()
+        assert not ray.is_initialized()
+    assert (result.algorithm, result.training, result.num_agents, result.seed) == (RLAlgorithm.PPO, mode, 3, 7)
+    assert (result.threads, result.device, result.hyperparameters) == (1, "cpu", SMALL)
+    assert result.set_up.build_seconds > 0.0 == result.set_up.ray_seconds
+    assert [record.iteration for record in result.iterations] == [0, 1]
+    for record in result.iterations:
+        assert record.env_steps == 4 * TASK.max_steps
+        assert record.agent_steps == 3 * record.env_steps
+        assert record.gradient_steps == 3  # 2 epochs over 16 rows and 4 appended ones, 16 at a time
+        assert record.skipped_updates == 0
+        assert record.return_mean == pytest.approx(TASK.max_steps * record.kpis["hit"])
+        parts = record.sampling_seconds, record.learning_seconds, record.other_seconds
+        assert min(parts) > 0.0
+        assert sum(parts) == pytest.approx(record.total_seconds)
+        assert set(record.losses) == {"policy_loss", "vf_loss", "entropy", "mean_kl_loss"}
+    for total in ("total_seconds", "sampling_seconds", "learning_seconds", "other_seconds", "env_steps", "agent_steps"):
+        assert getattr(result, total) == pytest.approx(sum(getattr(record, total) for record in result.iterations))
+    assert pickle.loads(pickle.dumps(result)) == result
+
+
+@EVERY_MODE
+def test_one_agent_is_a_population(mode: TrainingMode) -> None:
+    with make(mode, Targets(1, 4)) as trainer:
+        assert trainer.train().skipped_updates == 0
+        assert trainer.evaluate(3).agent_returns.shape == (3, 1)
+
+
+@EVERY_MODE
+def test_every_parameter_learns_and_the_trained_actor_is_the_one_that_plays(mode: TrainingMode) -> None:
+    with make(mode) as trainer:
+        before = weights(trainer)
+        trainer.train_iteration()
+        learner, after = learner_of(trainer), weights(trainer)
+        for name, parameter in learner.population.named_parameters():
+            gradient = parameter.grad
+            assert gradient is not None
+            assert gradient.flatten(1 if parameter.dim() > 1 else 0).any(-1).all(), name
+            assert (before[name] != after[name]).reshape(len(before[name]), -1).any(1).all(), name
+        played = {name: value.numpy() for name, value in trainer.module.state_dict().items()}
+        assert played
+        assert all(name.startswith("actor") for name in played)
+        assert same(played, {name: value for name, value in after.items() if name.startswith("actor")})
+        observation = np.random.default_rng(0).normal(size=(2, 3, TASK.num_observations)).astype(np.float32)
+        with torch.no_grad():
+            trained = learner.population.actor(torch.from_numpy(observation)).chunk(2, -1)[0].numpy()
+        np.testing.assert_array_equal(trainer.policy()(observation), trained)
+
+
+def test_same_seed_repeats_another_differs_whatever_else_happens() -> None:
+    """Two trainers taking turns, and global generators in other states, change nothing."""
+    runs = []
+    with make(seed=1) as first, make(seed=1) as second, make(seed=2) as third:
+        trainers = (first, second, third)
+        assert same(weights(first), weights(second))
+        for disturb in (11, 12):
+            for trainer in trainers:
+                torch.manual_seed(disturb)
+                np.random.seed(disturb)  # noqa: NPY002  # RLlib draws from it
+                record = trainer.train_iteration()
+                runs.append(without_seconds(record))
+        assert runs[0] == runs[1] != runs[2]
+        assert runs[3] == runs[4] != runs[5]
+        assert same(weights(first), weights(second))
+        assert not same(weights(first), weights(third))
+        assert np.array_equal(first.evaluate(3).returns, second.evaluate(3).returns)
+
+
+@EVERY_MODE
+def test_restored_training_goes_on_identically(mode: TrainingMode, tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "population.ckpt"
+    with make(mode, seed=3) as original:
+        original.train()
+        original.save(path)
+        with TargetTrainer.restore(path) as restored:
+            assert same(weights(original), weights(restored))
+            coefficients = [learner_of(t).curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] for t in (original, restored)]
+            assert torch.equal(*coefficients)
+            assert (coefficients[0] != SMALL.kl_coeff).any(), "never adapted: the test shows too little"
+            assert np.array_equal(original.evaluate(3).returns, restored.evaluate(3).returns)
+            results = [trainer.train() for trainer in (original, restored)]
+            assert [without_seconds(r) for r in results[0].iterations] == [
+                without_seconds(r) for r in results[1].iterations
+            ]
+            assert results[1].iterations[0].iteration == 2
+            assert same(weights(original), weights(restored))
+            moments = [learner_of(t).get_optimizer().state_dict()["state"] for t in (original, restored)]
+            for k, state in moments[0].items():
+                assert all(torch.equal(value, moments[1][k][name]) for name, value in state.items())
+            assert torch.equal(*coefficients)
+    assert [file.name for file in path.parent.iterdir()] == ["population.ckpt"]
+
+
+def test_restore_refuses_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "other.pkl"
+    path.write_bytes(pickle.dumps({"weights": 1}))
+    with pytest.raises(ValueError, match="path: got .*other.pkl.*; allowed: a file that RLTrainer.save wrote"):
+        RLTrainer.restore(path)
+
+
+def test_evaluation_is_deterministic_and_paired() -> None:
+    with make() as trainer:
+        before = trainer.evaluate(5)
+        again = trainer.evaluate(5)
+        assert np.array_equal(before.returns, again.returns)
+        trainer.train_iteration()
+        after = trainer.evaluate(5)
+    assert before.returns.shape == after.kpis["hit"].shape == (5,)
+    assert before.agent_returns.shape == (5, 3)
+    np.testing.assert_allclose(before.agent_returns.mean(1), before.returns)
+    assert before.return_mean == pytest.approx(before.kpi_means["hit"] * TASK.max_steps)
+    assert not np.array_equal(before.returns, after.returns)
+
+
+def test_gradients_that_are_not_finite_are_counted_and_spare_the_others() -> None:
+    """An agent that sees NaN does not learn; with own critics all others do, and each of its updates is on record."""
+    with make(TrainingMode.DTDE, replace(TASK, bad_agent=1)) as trainer:
+        before = weights(trainer)
+        result = trainer.train()
+        after = weights(trainer)
+    assert result.skipped_updates == result.gradient_steps > 0
+    for name, value in after.items():
+        assert np.isfinite(value).all()
+        assert np.array_equal(value[1], before[name][1])
+        assert (value[[0, 2]] != before[name][[0, 2]]).reshape(2, -1).any(1).all()
+
+
+def test_ratio_of_a_joint_action_of_many_agents_does_not_overflow() -> None:
+    """The log ratio of 200 agents leaves the range of exp long before the policy is far off."""
+    settings = Hyperparameters(lr=0.1, hidden=(8,), minibatch=8, epochs=8)
+    with make(TrainingMode.CTCE, Targets(200, 4), hyperparameters=settings) as trainer:
+        result = trainer.train()
+        assert all(np.isfinite(value).all() for value in weights(trainer).values())
+    assert result.skipped_updates == 0
+    assert all(np.isfinite(list(record.losses.values())).all() for record in result.iterations)
+
+
+@EVERY_MODE
+def test_returns_improve(mode: TrainingMode) -> None:
+    """Each step stands alone here, so gamma = 0; the deterministic policy has to halve its distance to the best return."""
+    settings = Hyperparameters(lr=1e-2, gamma=0.0, hidden=(16,), minibatch=120, activation="relu")
+    with make(mode, Targets(2, 6), iters=12, episodes_per_iteration=40, hyperparameters=settings) as trainer:
+        untrained = trainer.evaluate(50)
+        result = trainer.train()
+        trained = trainer.evaluate(50)
+    assert trained.return_mean > 0.5 * (untrained.return_mean + 6.0)
+    assert result.iterations[-1].return_mean > result.iterations[0].return_mean
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"mode": "ctdd"}, "training: got 'ctdd'; allowed: ctce, ctde, dtde; did you mean"),
+        ({"iters": 0}, "iters: got 0; allowed: a whole number >= 1"),
+        ({"episodes_per_iteration": 0}, "episodes_per_iteration: got 0"),
+        ({"episodes_per_iteration": 3, "num_env_runners": 2}, "episodes_per_iteration: got 3; allowed: a multiple of num_env"),
+        ({"episodes_per_iteration": 3, "num_learners": 2}, "episodes_per_iteration: got 3; allowed: a multiple of num_lea"),
+        ({"cpus": 0}, "cpus: got 0"),
+        ({"gpus": -1}, "gpus: got -1"),
+        ({"gpus": 2}, "gpus: got 2; allowed: 0 or 1"),
+        ({"seed": -1}, "seed: got -1"),
+        ({"num_env_runners": -1}, "num_env_runners: got -1"),
+        ({"num_learners": 1.5}, "num_learners: got 1.5"),
+        ({"hyperparameters": {"lr": 1}}, "hyperparameters: got {'lr': 1}; allowed: Hyperparameters or None"),
+    ],
+)
+def test_bad_input_is_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**wrong)
+    assert not ray.is_initialized()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match="gpus: got 1; allowed: 0, since torch finds no CUDA device"):
+        make(gpus=1)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "message"),
+    [
+        ("ppoo", "algorithm: got 'ppoo'; allowed: ppo, appo, sac; did you mean 'ppo'"),
+        ("appo", "algorithm: got 'appo'; allowed: ppo; appo is not implemented yet"),
+        ("SAC", "algorithm: got 'sac'; allowed: ppo; sac is not implemented yet"),
+    ],
+)
+def test_unknown_and_coming_algorithms_are_named(algorithm: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TargetTrainer(TASK, algorithm, "ctde", 1)
+
+
+def test_wrong_scenario_is_named() -> None:
+    with pytest.raises(ValueError, match="env_config: got list; allowed: a Scenario or a dictionary"):
+        RLTrainer([], "ppo", "ctde", 1)  # type: ignore[arg-type]
+
+
+def test_closing_twice_is_harmless_and_leaves_no_process() -> None:
+    before = children()
+    trainer = make()
+    trainer.train_iteration()
+    trainer.close()
+    trainer.close()
+    assert children() == before
+    with pytest.raises(ValueError, match="trainer: got a call after close"):
+        trainer.train_iteration()
