@@ -5,16 +5,17 @@ Importing this module loads neither the market nor torch nor ray, and times noth
 
 from __future__ import annotations
 
-from benches import inputs
+from benches import inputs, training
 from benches.case import PROFILES, Case, Grid, Params, table
-from benches.inputs import EPISODES, STEPS, inputs_by_size, number
+from benches.inputs import inputs_by_size, number
+from benches.training import EPISODES, STEPS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
 """Agents of the study; `full` goes on to 1000."""
 MORE = (*POPULATIONS, 200, 500, 1000)
 MODES = ("ctce", "ctde", "dtde")
 ALGORITHMS = ("ppo", "appo", "sac")
-ORDERS = (10, 100, 1_000, 10_000, 100_000)
+ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 WALK = 72
 """Rounds of an environment step: every step of three episodes."""
 
@@ -76,7 +77,7 @@ CASES = table(
     Case(
         name="step/episodes",
         size="episodes",
-        grids=_grids({"agents": (100,), "episodes": (1, 4, 16, 64, 256)}),
+        grids=_grids({"agents": (100,), "episodes": (1, 2, 4, 8, 16, 32, 64, 128, 256)}),
         setup=inputs.walk,
         call=inputs.env_step,
         work=_steps,
@@ -97,7 +98,7 @@ CASES = table(
     Case(
         name="ledger/block",
         size="trades",
-        grids=_grids({"trades": (10, 100, 1_000, 10_000, 100_000)}),
+        grids=_grids({"trades": (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)}),
         setup=inputs.trades,
         call=inputs.seal_block,
         work=lambda params: {"trades": number(params, "trades")},
@@ -108,12 +109,12 @@ CASES = table(
         name="train/iteration",
         size="agents",
         grids={
-            "quick": {"mode": MODES, "algorithm": inputs.algorithms, "iterations": (5,), "agents": POPULATIONS},
+            "quick": {"mode": MODES, "algorithm": training.algorithms, "iterations": (5,), "agents": POPULATIONS},
             "full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (5,), "agents": MORE},
         },
-        setup=inputs.trainer,
-        call=inputs.train_iteration,
-        close=inputs.close_trainer,
+        setup=training.trainer,
+        call=training.train_iteration,
+        close=training.close_trainer,
         work=lambda params: _training(params, EPISODES),
         rounds=lambda params: number(params, "iterations"),
         budget=1.25,
@@ -123,14 +124,14 @@ CASES = table(
         name="train/whole",
         size="agents",
         grids={
-            "quick": {"mode": MODES, "algorithm": inputs.algorithms, "iterations": (3,), "agents": (1, 10)},
+            "quick": {"mode": MODES, "algorithm": training.algorithms, "iterations": (3,), "agents": (1, 10)},
             "study": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": POPULATIONS},
             "full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": MORE},
         },
-        setup=inputs.trainer,
-        warmup=inputs.warm_up_beside,
-        call=inputs.train_whole,
-        close=inputs.close_trainer,
+        setup=training.trainer,
+        warmup=training.warm_up_beside,
+        call=training.train_whole,
+        close=training.close_trainer,
         work=lambda params: _training(params, (number(params, "iterations") + 1) * EPISODES),
         rounds=lambda _: 1,
         budget=1.25,

@@ -23,6 +23,11 @@ from benches import scaling, show
 from benches.results import Record, Run, failures
 
 CSV_NAME, FIGURE_NAME = "scalability_results.csv", "scaling.png"
+INTERVALS = {
+    "processes": "95 % over processes and sizes",
+    "rounds": "95 % over sizes and the rounds of one process (give 3 runs to cover processes)",
+    "sizes": "95 % over sizes alone, where there are under 3 rounds",
+}
 
 
 @dataclass
@@ -111,9 +116,7 @@ def table(curves: Sequence[Series]) -> Table:
 def notes(curves: Sequence[Series]) -> Iterator[str]:
     """How the exponents were made, and why some are missing."""
     for basis in sorted({curve.law.basis for curve in curves if curve.law.basis != "none"}):
-        yield f"exponent: k of t(N) = floor + c N^k on the deciding clock (CPU, training wall), 95 % over {basis}" + (
-            "" if basis == "processes" else " of one process; give several runs for an honest interval"
-        )
+        yield f"exponent k of t(N) = floor + c N^k on CPU time (training: wall time), {INTERVALS[basis]}"
     for curve in curves:
         if curve.law.reason:
             yield f"no exponent for {curve.name}: {curve.law.reason}"
@@ -122,7 +125,7 @@ def notes(curves: Sequence[Series]) -> Iterator[str]:
 
 
 def write_csv(path: Path, runs: Sequence[Sequence[Record]], curves: Sequence[Series]) -> None:
-    """One row per record; the first columns are those of the original study, seconds and kWh-free."""
+    """One row per record, failed ones too; the first columns are the study's. Times in seconds."""
     laws = {curve.name: curve.law for curve in curves}
     rows = [_row(record, laws.get(record.series)) for records in runs for record in records]
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -133,7 +136,7 @@ def write_csv(path: Path, runs: Sequence[Sequence[Record]], curves: Sequence[Ser
 
 
 def _row(record: Record, law: scaling.Scaling | None) -> dict[str, Any]:
-    whole = record.median if record.case == "train/whole" else None
+    whole = record.facts.get("training_seconds") if record.case == "train/whole" else None
     agents, iterations = record.params.get("agents"), record.params.get("iterations")
     row: dict[str, Any] = {
         "num_agents": agents,
@@ -163,6 +166,7 @@ def _row(record: Record, law: scaling.Scaling | None) -> dict[str, Any]:
     row |= {f"{name}_per_second": value for name, value in record.rates.items()}
     row |= {f"{name}_seconds": statistics.median(values) for name, values in record.phases.items() if values}
     row |= {name: value for name, value in record.facts.items() if isinstance(value, int | float | str)}
+    row |= {f"kpi_{name}": value for name, value in record.facts.get("evaluation_kpis", {}).items()}
     if law is not None:
         row |= {"exponent": law.exponent, "exponent_low": law.low, "exponent_high": law.high}
     return row

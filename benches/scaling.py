@@ -1,9 +1,11 @@
 """How time grows with size: t(N) = floor + c N^k, an interval for k, and the knee where growth becomes super-linear.
 
 The fit is made on the logarithms of the medians per size, with the soft-L1 loss: a plain line through the logarithms
-takes the floor for slow growth (k = 0.6 where the truth is 1). An exponent that the data cannot carry is NaN, with the
-reason. The knee comes from non-negative least squares (Lawson and Hanson, "Solving Least Squares Problems", 1974) on
-{1, N, N ln N, N^2}, rows divided by t, so that every size counts by its relative error.
+takes the floor for slow growth (k = 0.6 where the truth is 1). The interval joins two sources in quadrature: what was
+measured (bootstrap of processes, or of rounds) and which sizes were (jackknife, Efron and Stein 1981,
+doi:10.1214/aos/1176345462), so that a bend in the curve, which repeats in every round, widens it. An exponent that the
+data cannot carry is NaN, with the reason. The knee comes from non-negative least squares (Lawson and Hanson, "Solving
+Least Squares Problems", 1974) on {1, N, N ln N, N^2}, rows divided by t, so that every size counts by relative error.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from scipy.optimize import least_squares, nnls
 
 Floats = NDArray[np.float64]
 Samples = Mapping[float, Sequence[float]]
-Basis = Literal["processes", "rounds", "none"]
+Basis = Literal["processes", "rounds", "sizes", "none"]
 
 MIN_SIZES, MIN_RANGE, MIN_GROWTH = 4, 4.0, 2.0
 """Fewest sizes, smallest ratio of sizes and of times that an exponent is taken from."""
@@ -40,9 +42,9 @@ NOISE = 0.05
 class Scaling:
     """The fitted law of one series. Times in seconds; sizes ascending [S], medians [S].
 
-    exponent: k, NaN where the data cannot tell, and then `reason` says why. low, high: its 95 % interval, resampled
-    over `basis`; NaN where there is nothing to resample. knee: size from which doubling it more than doubles the time;
-    NaN where that happens at no measured size.
+    exponent: k, NaN where the data cannot tell, and then `reason` says why. low, high: its 95 % interval, over sizes
+    and, as `basis` says, over processes or rounds. knee: size from which doubling it more than doubles the time; NaN
+    where that happens at no measured size.
     """
 
     sizes: tuple[float, ...]
@@ -72,7 +74,7 @@ def fit(processes: Sequence[Samples], *, replicates: int = 200, seed: int = 42) 
     """Fit the seconds per round by size, one mapping per process.
 
     With three processes or more the interval resamples whole processes; with fewer it resamples the rounds within
-    them, which leaves out what differs between processes and is somewhat too narrow: `basis` says which it was.
+    them, which leaves out what differs between processes; with too few rounds it covers the choice of sizes alone.
     """
     merged: dict[float, list[float]] = {}
     for samples in processes:
@@ -91,8 +93,10 @@ def fit(processes: Sequence[Samples], *, replicates: int = 200, seed: int = 42) 
     if reason:
         return replace(known, reason=reason)
     drawn, basis = _replicates(processes, sizes, merged, np.random.default_rng(seed), replicates)
-    exponents = [_fit_law(sizes, row, [best.start]).exponent for row in drawn]
-    low, high = np.quantile(exponents, [0.025, 0.975]).tolist() if exponents else (math.nan, math.nan)
+    exponents = [_fit_law(sizes, row, [best.start]).exponent for row in drawn] or [best.exponent]
+    spread = 2 * _jackknife(sizes, medians, best.start)
+    low = best.exponent - math.hypot(best.exponent - min(best.exponent, float(np.quantile(exponents, 0.025))), spread)
+    high = best.exponent + math.hypot(max(best.exponent, float(np.quantile(exponents, 0.975))) - best.exponent, spread)
     if high - low > MAX_WIDTH:
         return replace(known, reason=f"the interval {low:.2f} to {high:.2f} is too wide")
     law = replace(known, exponent=best.exponent, floor=best.floor, factor=best.factor)
@@ -190,6 +194,14 @@ def _fit_law(sizes: Floats, medians: Floats, starts: Sequence[Floats]) -> _Law:
     return _Law(math.exp(log_floor), factor, k, best.x, float(best.cost))
 
 
+def _jackknife(sizes: Floats, medians: Floats, start: Floats) -> float:
+    """Standard error of the exponent over the sizes, from leaving out each in turn."""
+    count = len(sizes)
+    kept = (np.arange(count) != left_out for left_out in range(count))
+    exponents = np.array([_fit_law(sizes[keep], medians[keep], [start]).exponent for keep in kept])
+    return math.sqrt((count - 1) * float(np.var(exponents)))
+
+
 def _medians(processes: Sequence[Samples], sizes: Floats) -> Floats:
     """Median seconds per size [S]: over the medians of the processes, so that each process counts once."""
     if not len(sizes):
@@ -210,6 +222,6 @@ def _replicates(
         return [_medians(draw, sizes) for draw in whole], "processes"
     rounds = [np.asarray(merged[size]) for size in sizes]
     if min(len(seconds) for seconds in rounds) < MIN_ROUNDS:
-        return [], "none"
+        return [], "sizes"
     draws = ([rng.choice(seconds, len(seconds)) for seconds in rounds] for _ in range(count))
     return [np.array([np.median(seconds) for seconds in draw]) for draw in draws], "rounds"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
-from market.config import DSO, NO_PARTNER, MarketConfig, check_range
+from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig, check_range
 from market.grid import Grid, GridNetwork
-from market.orders import REPUTATION_STEPS, Orders, Trades, energy_of, energy_ticks, price_ticks
-from market.stages import Book, clear_batch
+from market.orders import REPUTATION_STEPS, Orders, Trades, energy_ticks, price_ticks
+from market.stages import Book, Cleared, clear_batch
+
+TICKS_PER_KWH = round(1 / ENERGY_TICK)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,33 +97,64 @@ def clear(
     book = _book(orders, grid)
     prices = np.array([[feed_in_tariff], [utility_price], [last_price]], np.float64)
     cleared = clear_batch(book, config, prices[0], prices[1], prices[2], grid, step_hours)
-    left = cleared.left[0]
-    rest = np.flatnonzero(left)
-    energy, buys, agent = energy_of(left[rest]), orders.is_buy[rest], orders.agents[rest]
-    price = np.where(buys, float(utility_price), float(feed_in_tariff))
-    nothing = np.zeros(len(rest))
-    dso = Trades(
-        buyer=np.where(buys, agent, DSO),
-        seller=np.where(buys, DSO, agent),
-        price=price,
-        seller_price=price,
-        quantity=energy,
-        stage=np.full(len(rest), 3, np.int8),
-        distance=nothing,
-        loss=nothing,
-        fee=nothing,
-    )
-    p2p = replace(cleared.trades, buyer=orders.agents[cleared.bid_order], seller=orders.agents[cleared.ask_order])
-    columns = {name: np.concatenate((getattr(p2p, name), getattr(dso, name))) for name in Trades.__dataclass_fields__}
+    trades, dso_bought, dso_sold = _all_stages(orders, cleared, float(feed_in_tariff), float(utility_price))
     return ClearingResult(
-        trades=Trades(**columns),
+        trades=trades,
         clearing_price=float(cleared.clearing_price[0]),
         p2p_volume=float(cleared.volume[0]),
-        dso_buy_volume=float(energy[~buys].sum()),
-        dso_sell_volume=float(energy[buys].sum()),
+        dso_buy_volume=dso_bought,
+        dso_sell_volume=dso_sold,
         social_welfare=float(cleared.social_welfare[0]),
         budget_surplus=float(cleared.budget_surplus[0]),
         price_interval=(float(cleared.lower[0]), float(cleared.upper[0])),
         congestion_mean=0.0 if cleared.routing is None else float(cleared.routing.mean[0]),
         congestion_max=0.0 if cleared.routing is None else float(cleared.routing.max[0]),
     )
+
+
+def _all_stages(
+    orders: Orders, cleared: Cleared, feed_in_tariff: float, utility_price: float
+) -> tuple[Trades, float, float]:
+    """The trades of all stages, and the energy that the DSO buys and sells, kWh."""
+    p2p, left, agents = cleared.trades, cleared.left[0], orders.agents
+    count = len(p2p)
+    size = count + np.count_nonzero(left)
+    buyer, seller = np.empty((2, size), np.int64)  # one allocation: large ones get huge pages
+    price, quantity = np.empty((2, size))
+    np.take(agents, cleared.bid_order, out=buyer[:count])
+    np.take(agents, cleared.ask_order, out=seller[:count])
+    price[:count], quantity[:count] = p2p.price, p2p.quantity
+    stage = np.full(size, 3, np.int8)
+    stage[:count] = p2p.stage
+    tariffs = feed_in_tariff, utility_price
+    bought, sold = _serve(left, orders.is_buy, agents, tariffs, count, buyer, seller, price, quantity)
+    seller_price = price
+    if p2p.seller_price is not p2p.price:
+        seller_price = price.copy()
+        seller_price[:count] = p2p.seller_price
+    distance, loss, fee = (np.zeros(size) for _ in range(3))
+    if cleared.routing is not None:
+        distance[:count], loss[:count], fee[:count] = p2p.distance, p2p.loss, p2p.fee
+    trades = Trades(buyer, seller, price, seller_price, quantity, stage, distance, loss, fee)
+    return trades, bought / TICKS_PER_KWH, sold / TICKS_PER_KWH
+
+
+@njit(cache=True, nogil=True)
+def _serve(left, is_buy, agent, tariffs, row, buyer, seller, price, quantity):  # type: ignore[no-untyped-def]
+    """Stage 3: whatever is left [n], in ticks, goes to the DSO or comes from it. Writes the trades from `row` on.
+
+    Returns the ticks that the DSO bought and sold.
+    """
+    bought = sold = 0
+    for i in range(len(left)):
+        if left[i] == 0:
+            continue
+        if is_buy[i]:
+            buyer[row], seller[row], price[row] = agent[i], DSO, tariffs[1]
+            sold += left[i]
+        else:
+            buyer[row], seller[row], price[row] = DSO, agent[i], tariffs[0]
+            bought += left[i]
+        quantity[row] = left[i] / TICKS_PER_KWH
+        row += 1
+    return bought, sold

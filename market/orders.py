@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,7 +153,7 @@ class Orders:
     def __len__(self) -> int:
         return len(self.price)
 
-    @property
+    @cached_property
     def agents(self) -> Ints:
         """Agent of each order, [n]."""
         return np.arange(len(self), dtype=np.int64) if self.agent is None else self.agent

@@ -12,45 +12,15 @@ import pytest
 
 from benches import report
 from benches.results import Run
+from toy_cases import HANGING, MENDED
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFTEST = """
-import os, pathlib, time
+import toy_cases
 from benches import cases
-from benches.case import Case, Outcome, Unsupported, table
-
-def add(prepared, number):
-    end = time.perf_counter() + 2e-4 * prepared["agents"]
-    while time.perf_counter() < end:
-        pass
-    return Outcome({"sampling": 0.1, "learning": 0.2}, {"episodes": 7})
-
-def broken(prepared, number):
-    if prepared["agents"] == 2 and not os.environ.get("MENDED"):
-        raise RuntimeError("boom\\nover two lines")
-
-def hang(prepared, number):
-    if prepared["agents"] == 3 and not os.environ.get("MENDED"):
-        pathlib.Path("hanging").touch()
-        time.sleep(120)
-
-def algorithm(params):
-    if params["algorithm"] == "sac":
-        raise Unsupported("sac is not built yet")
-    return params
-
-def case(name, call, sizes=(1, 2, 3), setup=dict, **axes):
-    grid = {**axes, "agents": sizes}
-    return Case(name, "agents", {"quick": grid, "study": grid}, setup, call,
-                lambda params: {"agent_steps": 24.0 * params["agents"], "env_steps": 24.0}, 1.2, lambda params: 5)
 
 cases.CASES.clear()
-cases.CASES.update(table(
-    case("toy/add", add, (1, 4, 16, 64)),
-    case("toy/broken", broken),
-    case("toy/hang", hang),
-    case("train/iteration", add, (1, 2), algorithm, mode=("ctce", "dtde"), algorithm=("ppo", "sac"), iterations=(3,)),
-))
+cases.CASES.update(toy_cases.CASES)
 pytest_plugins = ["benches.plugin"]
 """
 SUITE = """
@@ -83,7 +53,7 @@ def command(*arguments):
 
 
 def environment(**changes):
-    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "150", **changes}
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "COLUMNS": "150", **changes}
 
 
 def run(project, *arguments, **changes):
@@ -140,7 +110,7 @@ def test_a_timed_run_records_everything_and_reports_at_the_end(project):
     assert first["warmup_seconds"] > 0
     assert first["threads"]["OMP_NUM_THREADS"] == "1"
     (failed,) = [each for each in lines(project) if each["status"] == "failed"]
-    assert failed["error"].startswith("RuntimeError: boom over two lines (conftest.py:")
+    assert failed["error"].startswith("RuntimeError: boom over two lines (toy_cases.py:")
     assert "[ 1/15] toy/add" in output
     assert "left" in output
     assert "failed: toy/broken agents=2: RuntimeError: boom over two lines" in output
@@ -155,6 +125,14 @@ def test_a_run_without_failures_exits_with_zero_though_some_cells_are_unsupporte
     status, output = run(project, "--benchmark-only", "--case", "train", "--algorithms", "SAC,ppo", "--modes", "dtde")
     assert status == 0, output
     assert sorted(statuses(project).values()) == ["ok", "ok", "unsupported", "unsupported"]
+
+
+def test_a_cell_whose_inputs_cannot_be_prepared_is_one_failure(project):
+    status, output = run(project, "--benchmark-only", "--case", "unready")
+    assert status == 1
+    assert statuses(project) == {("toy/unready", 1): "ok", ("toy/unready", 2): "failed"}
+    assert lines(project)[1]["error"].startswith("ValueError: no inputs (toy_cases.py:")
+    assert "1 failed, 1 passed" in output
 
 
 def test_options_select_the_cells(project):
@@ -204,7 +182,7 @@ def test_a_run_killed_in_the_middle_loses_nothing_and_resumes(project):
         command("--benchmark-only", "--case", "broken,hang"), cwd=project, env=environment(), stdout=subprocess.DEVNULL
     ) as process:
         deadline = time.monotonic() + 60
-        while not (project / "hanging").exists():
+        while not (project / HANGING).exists():
             assert process.poll() is None, "the run ended before it reached the case that hangs"
             assert time.monotonic() < deadline, "the run never reached the case that hangs"
             time.sleep(0.05)
@@ -215,7 +193,7 @@ def test_a_run_killed_in_the_middle_loses_nothing_and_resumes(project):
     file = project / "results" / "latest" / "cases.jsonl"
     with file.open("ab") as stream:
         stream.write(b'{"schema":1,"key":"cut sho')
-    status, output = run(project, "--benchmark-only", "--resume", MENDED="1")
+    status, output = run(project, "--benchmark-only", "--resume", **{MENDED: "1"})
     assert status == 0, output
     assert "line 6 is damaged or cut short" in output
     assert "2 cells to measure" in output, "only the failed and the killed cell are taken again"
@@ -234,7 +212,7 @@ def test_an_interrupted_run_reports_what_it_has_and_says_how_to_go_on(project):
         command("--benchmark-only", "--case", "hang"), cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 60
-        while not (project / "hanging").exists() and time.monotonic() < deadline:
+        while not (project / HANGING).exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
@@ -259,15 +237,6 @@ def test_the_report_of_a_finished_run_is_made_from_the_records_alone(project, ca
     assert (folder / "scaling.png").read_bytes().startswith(b"\x89PNG")
     assert report.main(["results/nothing"]) == 2
     assert "got 'results/nothing'" in capsys.readouterr().err
-
-
-def test_several_runs_are_taken_as_processes(project, capsys):
-    for _ in range(3):
-        assert run(project, "--benchmark-only", "--case", "toy/add")[0] == 0
-    folders = sorted(str(path.parent) for path in (project / "results").glob("2*/cases.jsonl"))
-    assert report.main([*folders, "--out", str(project / "pooled")]) == 0
-    assert "95 % over processes" in capsys.readouterr().out
-    assert (project / "pooled" / "scaling.svg").is_file()
 
 
 def test_the_usual_options_of_pytest_benchmark_still_work(project):

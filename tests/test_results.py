@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 
+from benches import report
 from benches.case import Case, Point, table
 from benches.measure import Measurement, Stopwatch
 from benches.results import FILE, Run, failures, record_of
@@ -30,27 +31,6 @@ def record(size=1, status="ok", error=None, seconds=(0.2, 0.1, 0.3), **facts):
     point = Point(toy(), {"mode": "a", "agents": size})
     seen = Measurement(seconds=list(seconds), cpu_seconds=list(seconds), facts=facts)
     return record_of(point, seen, status=status, error=error, profile="quick")
-
-
-def test_a_grid_becomes_points_with_the_size_fastest():
-    points = toy().points("quick")
-    assert [tuple(point.params.values()) for point in points] == [("a", 3, 1), ("a", 3, 2), ("b", 3, 1), ("b", 3, 2)]
-    assert len({point.key for point in points}) == len({point.label for point in points}) == 4
-    assert toy().points("study") == []
-    assert [point.size for point in toy().points("full")] == [9.0]
-
-
-def test_a_selection_replaces_axes_and_ignores_those_that_are_missing():
-    points = toy().points("full", {"agents": (5, 7), "mode": ("x",)})
-    assert [point.params for point in points] == [{"agents": 5}, {"agents": 7}]
-
-
-def test_the_smallest_points_are_one_per_combination_of_names():
-    points = toy().smallest("quick", {"iterations": (1,)})
-    assert [point.params for point in points] == [
-        {"mode": "a", "iterations": 1, "agents": 1},
-        {"mode": "b", "iterations": 1, "agents": 1},
-    ]
 
 
 @pytest.mark.parametrize("change", [{"version": "2"}, {"rounds": lambda params: 5}, {"seed": 1}, {"name": "toy/sub"}])
@@ -165,3 +145,27 @@ def test_latest_names_the_newest_run_and_runs_never_share_a_folder(tmp_path):
     assert Run.find(tmp_path, str(first.folder)).folder == first.folder
     with pytest.raises(FileNotFoundError, match=f"got 'nope'.*{FILE}.*{first.folder.name}"):
         Run.find(tmp_path, "nope")
+
+
+def test_several_runs_are_taken_as_processes(tmp_path, capsys):
+    runs = [Run.create(tmp_path) for _ in range(3)]
+    for number, run in enumerate(runs):
+        for size in (1, 2, 4, 8, 16):
+            run.append(record(size, seconds=[(0.1 + 0.1 * size) * (1 + 0.01 * number)] * 3))
+    folders = [str(run.folder) for run in runs]
+    assert report.main([*folders, "--out", str(tmp_path / "pooled")]) == 0
+    output = capsys.readouterr().out
+    assert "95 % over processes and sizes" in output
+    assert "1.00 [" in output
+    assert (tmp_path / "pooled" / "scaling.svg").is_file()
+    assert len((tmp_path / "pooled" / "scalability_results.csv").read_text().splitlines()) == 1 + 15
+
+
+def test_the_report_exits_with_one_when_a_cell_failed(tmp_path, capsys):
+    run = Run.create(tmp_path)
+    run.append(record(1, "unsupported", "sac is not built yet", seconds=()))
+    assert report.main([str(run.folder)]) == 0
+    run.append(record(2, "failed", "RuntimeError: boom", seconds=()))
+    assert report.main([str(run.folder)]) == 1
+    assert "failed: toy/add mode=a agents=2: RuntimeError: boom" in capsys.readouterr().out
+    assert "\n2,a,,,,,failed,RuntimeError: boom" in (run.folder / "scalability_results.csv").read_text()

@@ -37,7 +37,7 @@ def make_module(mode: TrainingMode, agents: int = AGENTS, activation: str = "tan
             observation_space=spaces.Box(-10, 10, (agents, OBS)),
             action_space=spaces.Box(-1, 1, (agents, ACT)),
             inference_only=False,
-            model_config={"mode": mode.value, "hidden": (8, 7), "activation": activation},
+            model_config={"mode": mode.value, "hidden": (8, 7), "activation": activation, "initial_std": 1.0},
         )
 
 

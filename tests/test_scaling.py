@@ -76,12 +76,18 @@ def test_an_exponent_that_the_data_cannot_carry_is_nan_with_the_reason(data, rea
     assert math.isnan(fit.time(10))
 
 
-def test_one_round_gives_an_exponent_without_an_interval():
+def test_one_round_gives_an_interval_over_the_sizes_alone():
     fit = scaling.fit([samples(lambda n: 0.1 + 0.01 * n, rounds=1)])
-    assert fit.exponent == pytest.approx(1.0, abs=0.1)
-    assert math.isnan(fit.low)
-    assert fit.basis == "none"
-    assert fit.verdict == "undetermined"
+    assert fit.low < 1.0 < fit.high
+    assert fit.basis == "sizes"
+
+
+def test_a_bend_that_repeats_in_every_round_widens_the_interval():
+    straight = samples(lambda n: 0.1 + 0.01 * n, noise=0.001)
+    bent = samples(lambda n: (0.1 + 0.01 * n) * (1.3 if n == 100 else 1), noise=0.001)
+    fits = [scaling.fit([data]) for data in (straight, bent)]
+    assert fits[0].high - fits[0].low < 0.1
+    assert fits[1].low < 1.0 < fits[1].high
 
 
 def test_three_processes_are_resampled_whole():

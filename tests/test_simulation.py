@@ -160,9 +160,8 @@ def test_the_same_seed_gives_the_same_and_another_seed_another_result():
 def test_arrival_changes_from_step_to_step_only_when_asynchronous(asynchronous):
     params = Scenario.study(30, enable_asynchronous_order=asynchronous, max_steps=2).params
     action = actions(params, 1, 0)
-    first = initial(params, np.array([0]))
-    second, _, _ = step(params, first, action[0])
-    one, two = (orders(params, s, action[0]).by_arrival for s in (first, second))
+    states = [done[0] for done in play(params, [0], action)]
+    one, two = (orders(params, s, action[0]).by_arrival for s in states)
     assert (one != two).any() == asynchronous
     assert np.sort(two[0]).tolist() == list(range(30))
 
@@ -256,8 +255,7 @@ def test_a_step_changes_no_input_and_clips_actions(scenario, seed):
 
 def test_an_episode_has_all_its_steps_and_no_more():
     params = Scenario.study(3).params
-    state = initial(params, np.array([0]))
-    idle = np.zeros((1, 3, 4))
+    state, idle = initial(params, np.array([0])), np.zeros((1, 3, 4))
     for count in range(24):
         assert state.step == count
         state, _, _ = step(params, state, idle)

@@ -77,8 +77,16 @@ def _configure(config: AlgorithmConfig, run: Run, learner: type[PopulationLearne
         learner_config_dict={"seed": run.seed},
     )
     settings = run.hyperparameters
-    module = {"mode": run.training.value, "hidden": settings.hidden, "activation": settings.activation}
-    config.rl_module(rl_module_spec=RLModuleSpec(module_class=PopulationModule, model_config=module))
+    module_spec = RLModuleSpec(
+        module_class=PopulationModule,
+        model_config={
+            "mode": run.training.value,
+            "hidden": settings.hidden,
+            "activation": settings.activation,
+            "initial_std": settings.initial_std,
+        },
+    )
+    config.rl_module(rl_module_spec=module_spec)
     config.training(
         lr=settings.lr,
         gamma=settings.gamma,

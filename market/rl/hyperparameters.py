@@ -21,10 +21,11 @@ class Hyperparameters:
         all agents; RLlib adds one row without weight per episode, for bootstrapping).
     grad_clip: largest gradient norm, per agent for networks of its own.
     hidden: widths of the hidden layers. activation: "tanh" or "relu".
+    initial_std: standard deviation of each action, on a scale from -1 to 1, that exploration starts near.
     """
 
     lr: float = 1e-3
-    gamma: float = 0.95
+    gamma: float = 0.9
     lambda_: float = 0.9
     clip: float = 0.2
     value_coeff: float = 0.5
@@ -36,6 +37,7 @@ class Hyperparameters:
     grad_clip: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
+    initial_std: float = 0.5
 
     def __post_init__(self) -> None:
         check_range("lr", self.lr, 1e-12, 1.0)
@@ -44,6 +46,7 @@ class Hyperparameters:
             check_range(field, getattr(self, field), 0.0, 1.0)
         for field in ("value_coeff", "entropy_coeff", "kl_coeff"):
             check_range(field, getattr(self, field))
+        check_range("initial_std", self.initial_std, 0.01, 5.0)
         for field in ("kl_target", "grad_clip"):
             check_range(field, getattr(self, field), 1e-12, 1e12)
         for field in ("epochs", "minibatch"):

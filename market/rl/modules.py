@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
@@ -34,6 +36,8 @@ class PopulationModule(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):  # ty
             return StackedMLP(agents, widths, settings["activation"])
 
         self.actor = network(self.mode.joint_actor, out=2 * act, heads=agents)
+        with torch.no_grad():
+            self.actor.layers[-1].bias.unflatten(-1, (-1, 2 * act))[..., act:] += math.log(settings["initial_std"])
         if not self.inference_only:
             self.critic = network(self.mode.central_critic, out=1, heads=1)
         self.action_dist_cls = JointGaussian if self.mode.joint_ratio else AgentGaussian

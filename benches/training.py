@@ -1,0 +1,98 @@
+"""What the training cases prepare and call. Torch and ray load inside the functions, and only there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benches.case import Outcome, Params, Unsupported
+from benches.inputs import SEED, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from market import RLTrainer
+    from market.rl.records import IterationRecord
+
+STEPS = 24
+"""Steps of an episode."""
+EPISODES = 10
+"""Episodes of a training iteration, and of the evaluation after a whole training."""
+
+
+def algorithms() -> tuple[str, ...]:
+    """The algorithms that can be trained now, from the registry; without torch or ray ppo, whose cases then fail."""
+    try:
+        from market.rl.algorithms import ALGORITHMS
+    except ImportError:
+        return ("ppo",)
+    return tuple(algorithm.value for algorithm in ALGORITHMS)
+
+
+def trainer(params: Params) -> RLTrainer:
+    """A trainer of the study's population, built and not yet trained."""
+    if params["algorithm"] not in algorithms():
+        raise Unsupported(f"{params['algorithm']} is not implemented yet; there are: {', '.join(algorithms())}")
+    from market import RLTrainer, Scenario
+
+    return RLTrainer(
+        Scenario.study(number(params, "agents"), SEED),
+        algorithm=str(params["algorithm"]),
+        training=str(params["mode"]),
+        iters=number(params, "iterations"),
+        episodes_per_iteration=EPISODES,
+        seed=SEED,
+    )
+
+
+def warm_up_beside(prepared: RLTrainer) -> None:
+    """One iteration of another trainer like it: what is compiled and loaded once is not charged to the training."""
+    from market import RLTrainer
+
+    with RLTrainer(prepared.scenario, prepared.algorithm, prepared.training, 1, EPISODES, seed=SEED) as other:
+        other.train_iteration()
+
+
+def train_iteration(prepared: RLTrainer, _: int) -> Outcome:
+    """One iteration of EPISODES episodes; each goes on from the one before."""
+    return _outcome([prepared.train_iteration()])
+
+
+def train_whole(prepared: RLTrainer, _: int) -> Outcome:
+    """All iterations, then the evaluation."""
+    result = prepared.train()
+    evaluation = prepared.evaluate(EPISODES)
+    trained = _outcome(result.iterations)
+    return Outcome(
+        trained.phases,
+        {
+            **trained.facts,
+            "iteration_seconds": [record.total_seconds for record in result.iterations],
+            "iteration_returns": [record.return_mean for record in result.iterations],
+            "evaluation_return": evaluation.return_mean,
+            "evaluation_kpis": evaluation.kpi_means,
+            "build_seconds": result.set_up.build_seconds,
+            "device": result.device,
+        },
+    )
+
+
+def _outcome(records: Sequence[IterationRecord]) -> Outcome:
+    return Outcome(
+        {
+            "sampling": sum(record.sampling_seconds for record in records),
+            "learning": sum(record.learning_seconds for record in records),
+            "other": sum(record.other_seconds for record in records),
+        },
+        {
+            "training_seconds": sum(record.total_seconds for record in records),
+            "gradient_steps": sum(record.gradient_steps for record in records),
+            "skipped_updates": sum(record.skipped_updates for record in records),
+            "return": records[-1].return_mean,
+            "kpis": dict(records[-1].kpis),
+        },
+    )
+
+
+def close_trainer(prepared: RLTrainer) -> None:
+    """Stop the algorithm."""
+    prepared.close()
