@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Value = int | float | str
-Params = dict[str, Value]
+Params = Mapping[str, Value]
 Values = tuple[Value, ...]
 Grid = Mapping[str, Values | tuple[int, ...] | tuple[str, ...] | Callable[[], tuple[str, ...]]]
 """Values by axis; a function gives them when they are asked for."""

@@ -23,7 +23,6 @@ from rich.table import Table  # noqa: E402
 from benches.case import Point  # noqa: E402
 from benches.cases import CASES, MODES  # noqa: E402
 from benches.measure import Stopwatch  # noqa: E402
-from market.config import nearest  # noqa: E402
 
 LEARNING_SEEDS = range(5)
 LEARNING_AGENTS, LEARNING_ITERATIONS = 10, 50
@@ -132,6 +131,8 @@ GOALS: dict[str, Callable[[], Iterator[Figure]]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the named goals, or all; 0 when every one is met."""
+    from market.config import nearest
+
     parser = argparse.ArgumentParser(prog="python -m benches.goals", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="name", help=f"any of: {', '.join(GOALS)}")
     names = parser.parse_args(arguments).names or list(GOALS)

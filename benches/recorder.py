@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import options, results, show
+from benches import machine, options, results, show
 from benches.case import Point
 from benches.measure import Measurement, Stopwatch
 
@@ -81,8 +81,11 @@ class Recorder:
                 raise pytest.UsageError(f"--results: cannot write to {self.results} ({error})") from None
         else:
             self.run.point_latest()
-        for problem in self.run.read()[1]:
+        records, problems = self.run.read()
+        for problem in problems:
             self.say(f"warning: {problem}")
+        for other in sorted({str(record.commit)[:7] for record in records if record.commit != machine.commit()}):
+            self.say(f"warning: this run has records of commit {other}; the code is now at {str(machine.commit())[:7]}")
         self.progress = show.Progress(list(self.points.values()), known)
         self.terminal.showfspath = False
         tidy_memory()

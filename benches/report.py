@@ -51,13 +51,10 @@ class Series:
         """Least wall seconds over the runs."""
         return min(record.min for record in self.records[size] if record.min is not None)
 
-    def rate(self, size: float) -> tuple[str, float] | None:
-        """The first rate of the case: its name, and the median per second over the runs."""
+    def rates(self, size: float) -> dict[str, float]:
+        """What a call does per second, by name: medians over the runs."""
         rates = [record.rates for record in self.records[size] if record.rates]
-        if not rates:
-            return None
-        name = next(iter(rates[0]))
-        return name, statistics.median(each[name] for each in rates)
+        return {name: statistics.median(each[name] for each in rates) for name in (rates[0] if rates else ())}
 
 
 def series_of(runs: Sequence[Sequence[Record]]) -> list[Series]:
@@ -93,20 +90,21 @@ def table(curves: Sequence[Series]) -> Table:
     """One row per cell, sizes ascending; the exponent stands in the first row of its curve."""
     shown = Table(show_edge=False, pad_edge=False, header_style="bold")
     shown.add_column("case", no_wrap=True)
-    for heading in ("size", "median", "min", "rate"):
+    for heading in ("size", "median", "min", "rate", "env-steps/s"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("exponent", no_wrap=True)
     for curve in curves:
         parts = curve.name.split()
         for row, size in enumerate(sorted(curve.records)):
             last = row == len(curve.records) - 1
-            found = curve.rate(size)
+            rates = curve.rates(size)
             shown.add_row(
                 " ".join(parts[row:] if last else parts[row : row + 1]),
                 f"{show.count(size)} {curve.unit}",
                 show.seconds(curve.median(size)),
                 show.seconds(curve.best(size)),
-                show.rate(found[1], found[0].replace("_", "-")) if found else "-",
+                next((f"{show.number(rate)} {name.replace('_', '-')}/s" for name, rate in rates.items()), "-"),
+                show.number(rates["env_steps"]) if "env_steps" in rates else "",
                 exponent(curve) if row == 0 else "",
                 end_section=last,
             )

@@ -128,7 +128,7 @@ def knee(sizes: Floats, medians: Floats) -> float:
 def _too_little(sizes: Floats, medians: Floats) -> str:
     """Why no exponent can be taken from these medians, or nothing."""
     if len(sizes) < MIN_SIZES:
-        return f"{len(sizes)} sizes; at least {MIN_SIZES} are needed"
+        return f"only {len(sizes)} of the {MIN_SIZES} sizes that are needed"
     if sizes[0] <= 0 or not (np.isfinite(medians).all() and (medians > 0).all()):
         return "a size or a time is not a positive number"
     if sizes[-1] < MIN_RANGE * sizes[0]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from benches.case import Point
 
-MIN_WIDTH = 110
+MIN_WIDTH = 120
 
 
 def seconds(value: float | None) -> str:
@@ -27,14 +27,12 @@ def seconds(value: float | None) -> str:
     return f"{_three(value * 1e9)} ns"
 
 
-def rate(value: float | None, what: str) -> str:
-    """Things per second with three figures and k, M or G."""
-    if value is None or not math.isfinite(value):
-        return "-"
+def number(value: float) -> str:
+    """A number with three figures and k, M or G."""
     for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= scale:
-            return f"{_three(value / scale)} {prefix} {what}/s"
-    return f"{_three(value)} {what}/s"
+            return f"{_three(value / scale)} {prefix}"
+    return _three(value)
 
 
 def count(value: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +18,7 @@ ACTIONS = 4
 
 @dataclass(frozen=True)
 class Targets:
-    """The stand-in for a Scenario: agent i's target is its own point, moved a little by its observation's first numbers."""
+    """The stand-in for a Scenario: agent i's target is its own point, moved a little by what it observes."""
 
     num_agents: int = 3
     max_steps: int = 6
@@ -35,7 +35,7 @@ class Targets:
 class TargetEnv(VectorEnv[Any, Any, Any]):
     """Own reward: 1 minus the mean squared distance to the own target; team reward: the mean over agents."""
 
-    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.NEXT_STEP}
 
     def __init__(self, task: Targets, num_envs: int) -> None:
         self.task, self.num_envs = task, num_envs

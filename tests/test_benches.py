@@ -192,10 +192,11 @@ def test_a_run_killed_in_the_middle_loses_nothing_and_resumes(project):
     assert [each["status"] for each in before] == ["ok", "failed", "ok", "ok", "ok"]
     file = project / "results" / "latest" / "cases.jsonl"
     with file.open("ab") as stream:
-        stream.write(b'{"schema":1,"key":"cut sho')
+        stream.write(json.dumps(before[0] | {"commit": "0123456789"}).encode() + b'\n{"schema":1,"key":"cut sho')
     status, output = run(project, "--benchmark-only", "--resume", **{MENDED: "1"})
     assert status == 0, output
-    assert "line 6 is damaged or cut short" in output
+    assert "line 7 is damaged or cut short" in output
+    assert "warning: this run has records of commit 0123456; the code is now at" in output
     assert "2 cells to measure" in output, "only the failed and the killed cell are taken again"
     records, _ = Run(file.parent).read()
     assert [record.status for record in records] == ["ok"] * 6

@@ -13,21 +13,28 @@ import torch
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.distribution.torch.torch_distribution import TorchDiagGaussian
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
-from rl_support import Targets, TargetTrainer
 from torch import nn
 
 from market.rl import Hyperparameters
-from market.rl.connectors import AGENT_REWARDS, estimate_advantages
-from market.rl.networks import AgentGaussian, JointGaussian, StackedLinear
-from market.rl.session import without_object_store
+from market.rl.connectors import AGENT_REWARDS
+from market.rl.networks import StackedLinear
 from market.rl.scopes import Stream, quiet_rllib, seeded
+from market.rl.session import without_object_store
+from rl_support import Targets, TargetTrainer
 
 AGENTS = 3
 SETTINGS = Hyperparameters(
-    lr=3e-3, gamma=0.9, lambda_=0.8, entropy_coeff=0.01, kl_coeff=0.2, kl_target=0.003, minibatch=24, epochs=10, hidden=(32, 16)
+    lr=3e-3,
+    gamma=0.9,
+    lambda_=0.8,
+    entropy_coeff=0.01,
+    kl_coeff=0.2,
+    kl_target=0.003,
+    minibatch=24,
+    epochs=10,
+    hidden=(32, 16),
 )
 
 
@@ -47,14 +54,19 @@ def stock_learner(task: Targets, trainer: TargetTrainer) -> Any:
         }
     )
     ours = trainer._algorithm.config
-    names = "lr gamma lambda_ clip_param grad_clip use_kl_loss kl_coeff kl_target entropy_coeff vf_loss_coeff num_epochs"
+    names = (
+        "lr gamma lambda_ clip_param grad_clip use_kl_loss kl_coeff kl_target entropy_coeff vf_loss_coeff num_epochs"
+    )
     config.training(**{name: getattr(ours, name) for name in names.split()}, vf_clip_param=1e9)
     return config.build_learner(spaces={DEFAULT_MODULE_ID: (config.observation_space, config.action_space)})
 
 
 def paired_layers(stock: Any, ours: Any) -> Iterator[tuple[nn.Linear, Any]]:
     encoder = stock.encoder
-    for network, parts in ((ours.actor, (encoder.actor_encoder, stock.pi)), (ours.critic, (encoder.critic_encoder, stock.vf))):
+    for network, parts in (
+        (ours.actor, (encoder.actor_encoder, stock.pi)),
+        (ours.critic, (encoder.critic_encoder, stock.vf)),
+    ):
         theirs = [layer for part in parts for layer in part.modules() if isinstance(layer, nn.Linear)]
         mine = [layer for layer in network.layers if isinstance(layer, StackedLinear | nn.Linear)]
         yield from zip(theirs, mine, strict=True)
@@ -104,7 +116,9 @@ def test_stacked_update_equals_stock_learners(mode: str, agents: int, grad_clip:
         ours = learner.population
         with quiet_rllib(), without_object_store():
             stocks = [stock_learner(task, trainer) for _ in range(agents)]
-        before = [of_agent(layer, 0)[0].clone() for _, layer in paired_layers(stocks[0].module[DEFAULT_MODULE_ID], ours)]
+        before = [
+            of_agent(layer, 0)[0].clone() for _, layer in paired_layers(stocks[0].module[DEFAULT_MODULE_ID], ours)
+        ]
         for agent, stock in enumerate(stocks):
             for theirs, mine in paired_layers(stock.module[DEFAULT_MODULE_ID], ours):
                 weight, bias = of_agent(mine, agent)
@@ -114,14 +128,20 @@ def test_stacked_update_equals_stock_learners(mode: str, agents: int, grad_clip:
         for _ in range(3):  # three iterations, so that adapted KL coefficients and Adam's moments matter
             episodes = trainer._algorithm.env_runner.sample()
             own = [[own_episode(episode, agent) for episode in episodes] for agent in range(agents)]
-            plan = {"num_epochs": SETTINGS.epochs, "minibatch_size": SETTINGS.minibatch, "shuffle_batch_per_epoch": True}
+            plan = {
+                "num_epochs": SETTINGS.epochs,
+                "minibatch_size": SETTINGS.minibatch,
+                "shuffle_batch_per_epoch": True,
+            }
             version = learner._weights_seq_no
             learner.update(episodes=episodes, timesteps={}, **plan)
             for agent, stock in enumerate(stocks):
                 with seeded(42, Stream.LEARN, version, 0):
                     stock.update(episodes=own[agent], timesteps={}, **plan)
             coefficients.append(learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID].tolist())
-            assert coefficients[-1] == pytest.approx([s.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID].item() for s in stocks])
+            assert coefficients[-1] == pytest.approx(
+                [s.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID].item() for s in stocks]
+            )
             trainer._algorithm.env_runner.set_state(
                 {"rl_module": learner.module.get_state(inference_only=True), "weights_seq_no": learner._weights_seq_no}
             )

@@ -15,7 +15,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from market import Scenario
 from market.rl import Hyperparameters, IterationRecord, RLTrainer, ray_session
 
-SMALL = Hyperparameters(hidden=(8,), minibatch=16, epochs=2, kl_coeff=0.2)
+SMALL = Hyperparameters(hidden=(8,), minibatch=8, epochs=2, kl_coeff=0.2)
 
 
 def make(**arguments: Any) -> RLTrainer:
@@ -36,13 +36,13 @@ def children() -> set[str]:
     return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
 
 
-@pytest.mark.slow  # starts Ray and five actors
+@pytest.mark.slow  # starts Ray and eight actors
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # of its own settings, for learners
 def test_actors_give_the_same_numbers_and_vanish(tmp_path: Path) -> None:
     before = children()
     with make() as here:
         expected = [without_seconds(record) for record in here.train().iterations]
-        with ray_session(cpus=3) as seconds:
+        with ray_session(cpus=4) as seconds:
             assert seconds > 0.0
             with make(num_env_runners=1, num_learners=1) as there:
                 result = there.train()
@@ -56,11 +56,16 @@ def test_actors_give_the_same_numbers_and_vanish(tmp_path: Path) -> None:
             with RLTrainer.restore(tmp_path / "there") as restored:
                 assert without_seconds(restored.train_iteration()) == following
             assert without_seconds(here.train_iteration()) == following
-            with make(num_env_runners=2) as two:
-                records = two.train().iterations
+            with make(num_env_runners=2, num_learners=2) as many:
+                records = many.train().iterations
                 assert [record.env_steps for record in records] == [16, 16]
                 assert [record.return_mean for record in records] != [r["return_mean"] for r in expected]
+                answers = many._algorithm.learner_group.foreach_learner(lambda learner: learner.get_state())
+                first, second = (answer.get()["rl_module"][DEFAULT_MODULE_ID] for answer in answers)
+                assert all(np.array_equal(first[name], second[name]) for name in first), "learners must not part"
             assert ray.is_initialized()
+            with pytest.raises(ValueError, match="ray_address: got '10.0.0.1:6379'; allowed: .* already uses"):
+                make(ray_address="10.0.0.1:6379")
             with pytest.raises(ValueError, match="cpus: got 1000001 for all env runners and learners; allowed: 1 to"):
                 make(num_env_runners=1, num_learners=1, cpus=1_000_000)
     assert not ray.is_initialized()

@@ -13,13 +13,13 @@ import pytest
 import ray
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
-from rl_support import Targets, TargetTrainer
 
 from market.config import RLAlgorithm, TrainingMode
 from market.rl import IterationRecord, RLTrainer
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import PopulationPPOLearner
 from market.rl.modes import MODES
+from rl_support import Targets, TargetTrainer
 
 TASK = Targets(num_agents=3, max_steps=4)
 SMALL = Hyperparameters(hidden=(8, 8), minibatch=16, epochs=2, kl_coeff=0.2)
@@ -150,10 +150,11 @@ def test_restored_training_goes_on_identically(mode: TrainingMode, tmp_path: Pat
     assert [file.name for file in path.parent.iterdir()] == ["population.ckpt"]
 
 
-def test_restore_refuses_other_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [pickle.dumps({"weights": 1}), b"no pickle"])
+def test_restore_refuses_other_files(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.pkl"
-    path.write_bytes(pickle.dumps({"weights": 1}))
-    with pytest.raises(ValueError, match="path: got .*other.pkl.*; allowed: a file that RLTrainer.save wrote"):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"path: got .*other.pkl.*; allowed: a file that RLTrainer.save wrote"):
         RLTrainer.restore(path)
 
 
@@ -196,7 +197,7 @@ def test_ratio_of_a_joint_action_of_many_agents_does_not_overflow() -> None:
 
 @EVERY_MODE
 def test_returns_improve(mode: TrainingMode) -> None:
-    """Each step stands alone here, so gamma = 0; the deterministic policy has to halve its distance to the best return."""
+    """Each step stands alone here, so gamma = 0; the deterministic policy has to halve its distance to the best."""
     settings = Hyperparameters(lr=1e-2, gamma=0.0, hidden=(16,), minibatch=120, activation="relu")
     with make(mode, Targets(2, 6), iters=12, episodes_per_iteration=40, hyperparameters=settings) as trainer:
         untrained = trainer.evaluate(50)
@@ -212,14 +213,21 @@ def test_returns_improve(mode: TrainingMode) -> None:
         ({"mode": "ctdd"}, "training: got 'ctdd'; allowed: ctce, ctde, dtde; did you mean"),
         ({"iters": 0}, "iters: got 0; allowed: a whole number >= 1"),
         ({"episodes_per_iteration": 0}, "episodes_per_iteration: got 0"),
-        ({"episodes_per_iteration": 3, "num_env_runners": 2}, "episodes_per_iteration: got 3; allowed: a multiple of num_env"),
-        ({"episodes_per_iteration": 3, "num_learners": 2}, "episodes_per_iteration: got 3; allowed: a multiple of num_lea"),
+        (
+            {"episodes_per_iteration": 3, "num_env_runners": 2},
+            "episodes_per_iteration: got 3; allowed: a multiple of num_env",
+        ),
+        (
+            {"episodes_per_iteration": 3, "num_learners": 2},
+            "episodes_per_iteration: got 3; allowed: a multiple of num_lea",
+        ),
         ({"cpus": 0}, "cpus: got 0"),
         ({"gpus": -1}, "gpus: got -1"),
         ({"gpus": 2}, "gpus: got 2; allowed: 0 or 1"),
         ({"seed": -1}, "seed: got -1"),
         ({"num_env_runners": -1}, "num_env_runners: got -1"),
         ({"num_learners": 1.5}, "num_learners: got 1.5"),
+        ({"hyperparameters": Hyperparameters()}, "minibatch: got 120; allowed: 1 to 16, the env-steps that a learner"),
         ({"hyperparameters": {"lr": 1}}, "hyperparameters: got {'lr': 1}; allowed: Hyperparameters or None"),
     ],
 )

@@ -54,7 +54,7 @@ def test_an_outlying_size_hardly_moves_the_exponent():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (samples(lambda n: n, (1, 2, 3)), "3 sizes; at least 4"),
+        (samples(lambda n: n, (1, 2, 3)), "only 3 of the 4 sizes"),
         (samples(lambda n: n, (10, 11, 12, 13)), "span a factor 1.3"),
         (samples(lambda n: 0.1), "the floor dominates: time grows"),
         (samples(lambda n: 0.1 if n < 100 else 0.4), "the floor dominates: only"),
@@ -62,7 +62,7 @@ def test_an_outlying_size_hardly_moves_the_exponent():
         (samples(lambda n: (1, 9, 2, 30, 4, 60)[SIZES.index(n)]), "no power law fits"),
         (samples(lambda n: 0.001 * n**0.7, (1, 2, 4, 8), noise=1.0, rounds=3), "too wide"),
         ({**samples(lambda n: n), 0.0: [1.0]}, "not a positive number"),
-        ({}, "0 sizes"),
+        ({}, "only 0 of the 4 sizes"),
     ],
     ids=["few", "narrow", "flat", "jump", "late", "zigzag", "noisy", "zero-size", "empty"],
 )

@@ -12,8 +12,8 @@ from market.rl.hyperparameters import Hyperparameters
 from market.rl.modes import MODES, Mode
 
 if TYPE_CHECKING:
-    from market.rl.session import ray_session
     from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
+    from market.rl.session import ray_session
     from market.rl.trainer import RLTrainer
 
 _LAZY = {

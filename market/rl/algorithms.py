@@ -6,32 +6,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gymnasium.vector import VectorEnv
+import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from market.config import RLAlgorithm, TrainingMode
+from market.config import RLAlgorithm, TrainingMode, check_positive_int
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import PopulationLearner, PopulationPPOLearner
 from market.rl.modules import PopulationModule
-from market.rl.session import without_object_store
+from market.rl.policy import PopulationEnv
 from market.rl.runner import PopulationEnvRunner
+from market.rl.session import without_object_store
 
 
 @dataclass(frozen=True)
 class Run:
-    """What an algorithm is configured from. make_env: (scenario, parallel episodes) -> environment; must be picklable.
+    """What an algorithm is configured from; the fields are those of RLTrainer.
 
-    episodes: per iteration, of `steps` steps each. cpus, gpus: per learner.
+    make_env: (scenario, parallel episodes) -> environment; must be picklable. steps: of an episode.
     """
 
-    make_env: Callable[[Any, int], VectorEnv[Any, Any, Any]]
+    make_env: Callable[[Any, int], PopulationEnv]
     scenario: Any
     training: TrainingMode
     hyperparameters: Hyperparameters
-    episodes: int
+    episodes_per_iteration: int
     steps: int
     seed: int
     cpus: int
@@ -39,8 +40,30 @@ class Run:
     num_env_runners: int
     num_learners: int
 
+    def __post_init__(self) -> None:
+        for field in ("episodes_per_iteration", "cpus"):
+            check_positive_int(field, getattr(self, field))
+        for field in ("seed", "gpus", "num_env_runners", "num_learners"):
+            check_positive_int(field, getattr(self, field), low=0)
+        for field in ("num_env_runners", "num_learners"):
+            parts = getattr(self, field)
+            if parts and self.episodes_per_iteration % parts:
+                raise ValueError(
+                    f"episodes_per_iteration: got {self.episodes_per_iteration}; allowed: a multiple of "
+                    f"{field} = {parts}, since each takes whole episodes"
+                )
+        if self.gpus > 1:
+            raise ValueError(f"gpus: got {self.gpus}; allowed: 0 or 1 per learner; for more use num_learners")
+        if self.gpus and not self.num_learners and not torch.cuda.is_available():
+            raise ValueError(f"gpus: got {self.gpus}; allowed: 0, since torch finds no CUDA device on this machine")
 
-class InProcess(Algorithm):  # type: ignore[misc]
+    @property
+    def steps_per_learner(self) -> int:
+        """Env-steps that each learner gets in an iteration."""
+        return self.episodes_per_iteration // max(1, self.num_learners) * self.steps
+
+
+class InProcess(Algorithm):
     """Mixed into RLlib's algorithms: no Ray where no actor needs one, and no directory in the user's home."""
 
     def setup(self, config: AlgorithmConfig) -> None:
@@ -55,7 +78,7 @@ class InProcess(Algorithm):  # type: ignore[misc]
         self._logdir = None
 
 
-class PopulationPPO(InProcess, PPO):  # type: ignore[misc]
+class PopulationPPO(InProcess, PPO):
     """RLlib's PPO."""
 
 
@@ -65,7 +88,7 @@ def _configure(config: AlgorithmConfig, run: Run, learner: type[PopulationLearne
     config.env_runners(
         env_runner_cls=PopulationEnvRunner,
         num_env_runners=run.num_env_runners,
-        num_envs_per_env_runner=run.episodes // max(1, run.num_env_runners),
+        num_envs_per_env_runner=run.episodes_per_iteration // max(1, run.num_env_runners),
         rollout_fragment_length=run.steps,
         sample_timeout_s=None,  # a slow environment is waited for; the default drops its samples without a word
     )
@@ -91,7 +114,7 @@ def _configure(config: AlgorithmConfig, run: Run, learner: type[PopulationLearne
         lr=settings.lr,
         gamma=settings.gamma,
         grad_clip=settings.grad_clip,
-        train_batch_size_per_learner=run.episodes * run.steps // max(1, run.num_learners),
+        train_batch_size_per_learner=run.steps_per_learner,
     )
     config.fault_tolerance(restart_failed_env_runners=False)  # a lost actor is an error, not another measurement
     config.framework(torch_skip_nan_gradients=True)  # PopulationLearner does this itself, and says how often
@@ -104,6 +127,11 @@ def _configure(config: AlgorithmConfig, run: Run, learner: type[PopulationLearne
 
 def _ppo(run: Run) -> AlgorithmConfig:
     settings = run.hyperparameters
+    if settings.minibatch > run.steps_per_learner:
+        raise ValueError(
+            f"minibatch: got {settings.minibatch}; allowed: 1 to {run.steps_per_learner}, the env-steps that a learner "
+            "gets in an iteration; take more episodes_per_iteration or a smaller minibatch"
+        )
     config = _configure(PPOConfig(algo_class=PopulationPPO), run, PopulationPPOLearner)
     config.training(
         lambda_=settings.lambda_,

@@ -34,8 +34,8 @@ def estimate_advantages(
     """Standardised advantages and value targets [E, T + 1, V] (generalised advantage estimation, arXiv:1506.02438).
 
     values: [E, T + 1, V]. rewards: [E, T, V]. terminated: [E], 1 where the episode ended for good, 0 where it was cut
-    and goes on with the last value. Row by row the arithmetic of RLlib, including the habit that the appended rows, whose
-    advantages reach into the next episode of the batch, count in the mean and deviation by which advantages are
+    and goes on with the last value. Row by row the arithmetic of RLlib, including its habit that the appended rows,
+    whose advantages reach into the next episode of the batch, count in the mean and deviation by which advantages are
     standardised (per column of V): a stacked update then equals N stock ones to the last digits.
     """
     steps = rewards.shape[1]
@@ -61,10 +61,11 @@ def _with_last_repeated(parts: list[NDArray[Any]]) -> NDArray[np.float32]:
     return np.concatenate((stacked, stacked[:, -1:]), axis=1, dtype=np.float32)
 
 
-class PopulationBatch(ConnectorV2):  # type: ignore[misc]
+class PopulationBatch(ConnectorV2):
     """The learner's whole pipeline: E episodes of equal length -> tensors of L rows on the module's device."""
 
     def __init__(self, *, mode: Mode, gamma: float, lambda_: float, device: torch.device, keep_logits: bool) -> None:
+        """keep_logits: the loss needs the old action distributions."""
         super().__init__()
         self.mode, self.gamma, self.lambda_ = mode, gamma, lambda_
         self.device, self.keep_logits = device, keep_logits
@@ -98,7 +99,7 @@ class PopulationBatch(ConnectorV2):  # type: ignore[misc]
         with torch.no_grad():
             values = columns(rl_module[DEFAULT_MODULE_ID].unwrapped().compute_values(out))
             advantages, targets = estimate_advantages(
-                values.unflatten(0, shape),
+                values.reshape(*shape, -1),
                 torch.from_numpy(np.stack(rewards).astype(np.float32)).to(self.device),
                 torch.tensor([float(episode.is_terminated) for episode in episodes], device=self.device),
                 self.gamma,

@@ -14,7 +14,7 @@ from market.rl.networks import StackedLinear
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that are clipped together: stacked ones [N, ...] separately for each agent, central ones as a whole."""
+    """Parameters that are clipped together: stacked ones [N, ...] for each agent apart, central ones as a whole."""
 
     parameters: tuple[nn.Parameter, ...]
     stacked: bool
@@ -34,8 +34,8 @@ def _over(values: Tensor, x: Tensor) -> Tensor:
 class GradientClipper:
     """Clips the gradients of a module by norm: per agent in its `StackedLinear` layers, jointly in all others.
 
-    An agent (or the central networks) whose gradient is not finite sits the step out: its gradient is zeroed, and inside
-    `guard` its parameters and Adam's moments stay as they were.
+    An agent (or the central networks) whose gradient is not finite sits the step out: its gradient is zeroed, and
+    inside `guard` its parameters and Adam's moments stay as they were.
     """
 
     def __init__(self, module: nn.Module, limit: float) -> None:

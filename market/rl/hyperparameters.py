@@ -17,8 +17,8 @@ class Hyperparameters:
     clip: half width of the band of probability ratios. value_coeff: weight of the critic's loss.
     entropy_coeff: weight of the entropy bonus. kl_coeff: initial weight of the KL penalty, 0 turns it off; halved or
         raised by half after each iteration to keep the KL divergence near kl_target.
-    epochs: passes over the samples of an iteration. minibatch: rows per gradient step (a row is one step of one episode,
-        all agents; RLlib adds one row without weight per episode, for bootstrapping).
+    epochs: passes over the samples of an iteration. minibatch: rows per gradient step (a row is one step of one
+        episode, all agents; RLlib adds one row without weight per episode, for bootstrapping).
     grad_clip: largest gradient norm, per agent for networks of its own.
     hidden: widths of the hidden layers. activation: "tanh" or "relu".
     initial_std: standard deviation of each action, on a scale from -1 to 1, that exploration starts near.

@@ -1,7 +1,7 @@
 """Learners: RLlib's losses with an agent axis.
 
-Agent i's networks appear in agent i's loss alone, so the gradient of the *sum* over agents holds the gradients of N separate
-learners; clipping, advantage standardisation and KL coefficients are per agent, and Adam is elementwise.
+Agent i's networks appear in agent i's loss alone, so the gradient of the *sum* over agents holds the gradients of N
+separate learners; clipping, advantage standardisation and KL coefficients are per agent, and Adam is elementwise.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ MAX_LOG_RATIO = 20.0
 """Log probability ratios are cut at this size, so that the ratio of a joint action of many agents cannot overflow."""
 
 
-class PopulationLearner(TorchLearner):  # type: ignore[misc]
-    """What the learners of all algorithms share: fused Adam, clipping per agent, seeds by position, and honest counts.
+class PopulationLearner(TorchLearner):
+    """What the learners of all algorithms share: fused Adam, clipping per agent, seeds by position, honest counts.
 
-    `torch_skip_nan_gradients` must be on: it turns off RLlib's own scans of every gradient, which `GradientClipper` replaces.
+    `torch_skip_nan_gradients` must be on: it turns off RLlib's own scans of every gradient, which `GradientClipper`
+    replaces.
     """
 
     @property
@@ -79,7 +80,7 @@ class PopulationLearner(TorchLearner):  # type: ignore[misc]
             super().apply_gradients(gradients_dict)
 
 
-class PopulationPPOLearner(PopulationLearner, PPOTorchLearner):  # type: ignore[misc]
+class PopulationPPOLearner(PopulationLearner, PPOTorchLearner):
     """PPO's clipped surrogate with R probability ratios and V values per step (R, V: 1 or N, by mode)."""
 
     def build(self) -> None:
@@ -103,7 +104,6 @@ class PopulationPPOLearner(PopulationLearner, PPOTorchLearner):  # type: ignore[
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
     ) -> Tensor:
-        module = self.population
         mask = batch[Columns.LOSS_MASK].float()
         weight = mask / mask.sum().clamp(min=1.0)
 
@@ -111,14 +111,14 @@ class PopulationPPOLearner(PopulationLearner, PPOTorchLearner):  # type: ignore[
             """Mean over the rows that count: [B, R or V] -> [R or V]."""
             return weight @ x
 
-        distribution = module.get_train_action_dist_cls()
+        distribution = self.population.get_train_action_dist_cls()
         current = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
         log_ratio = columns(current.logp(batch[Columns.ACTIONS]) - batch[Columns.ACTION_LOGP])
         ratio = torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
         advantage = batch[Postprocessing.ADVANTAGES]
         clipped = ratio.clamp(1.0 - config.clip_param, 1.0 + config.clip_param)
         policy_loss = -mean(torch.min(advantage * ratio, advantage * clipped))
-        value_error = columns(module.compute_values(batch)) - batch[Postprocessing.VALUE_TARGETS]
+        value_error = columns(fwd_out[Columns.VF_PREDS]) - batch[Postprocessing.VALUE_TARGETS]
         value_loss = mean(value_error.square())
         entropy = mean(columns(current.entropy()))
         loss = policy_loss.sum() + config.vf_loss_coeff * value_loss.sum() - config.entropy_coeff * entropy.sum()
@@ -140,7 +140,7 @@ class PopulationPPOLearner(PopulationLearner, PPOTorchLearner):  # type: ignore[
         super().after_gradient_based_update(timesteps=timesteps)
 
     def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float) -> None:
-        """One coefficient per probability ratio, each by the rule of RLlib (a KL that is not a number changes nothing)."""
+        """One coefficient per probability ratio, each by RLlib's rule (a KL that is not a number changes nothing)."""
         coefficients, target = self.curr_kl_coeffs_per_module[module_id], config.kl_target
         coefficients[self._kl > 2.0 * target] *= 1.5
         coefficients[self._kl < 0.5 * target] *= 0.5

@@ -16,10 +16,10 @@ class Mode:
     central_critic: one value of the community, learned from all observations and used in training only; otherwise each
         agent has its own critic on its own observation.
     team_reward: everybody learns from the mean reward of the population; otherwise from its own.
-    joint_ratio: PPO clips one probability ratio, that of the joint action; otherwise one per agent. A ratio of a product
-        over N agents leaves the trust region after a step or two when N is large, so actors that can be told apart are
-        clipped apart (MAPPO: Yu et al., "The surprising effectiveness of PPO in cooperative multi-agent games",
-        NeurIPS 2022, arXiv:2103.01955).
+    joint_ratio: PPO clips one probability ratio, that of the joint action; otherwise one per agent. The ratio of a
+        product over N agents leaves the trust region after a step or two when N is large, so actors that can be told
+        apart are clipped apart (MAPPO: Yu et al., "The surprising effectiveness of PPO in cooperative multi-agent
+        games", NeurIPS 2022, arXiv:2103.01955).
     """
 
     joint_actor: bool
@@ -41,10 +41,6 @@ class Mode:
     def ratios(self, num_agents: int) -> int:
         """How many probability ratios (and KL coefficients) there are: one, or one per agent."""
         return 1 if self.joint_ratio else num_agents
-
-    def values(self, num_agents: int) -> int:
-        """How many values (and advantages) a step has: one, or one per agent."""
-        return 1 if self.central_critic else num_agents
 
 
 MODES: dict[TrainingMode, Mode] = {

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
 from market.rl.modes import MODES, Mode
-from market.rl.networks import AgentGaussian, CentralMLP, JointGaussian, StackedMLP
+from market.rl.networks import AgentGaussian, CentralMLP, JointGaussian, StackedLinear, StackedMLP
 
 
-class PopulationModule(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):  # type: ignore[misc]
+class PopulationModule(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
     """Actor and critic of N agents with observations [N, obs] and actions [N, act].
 
-    model_config: {"mode": a TrainingMode, "hidden": layer widths, "activation": name}.
+    model_config: {"mode": a TrainingMode, "hidden": layer widths, "activation": name, "initial_std": of actions}.
     """
 
     mode: Mode
@@ -29,15 +28,16 @@ class PopulationModule(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):  # ty
         agents, obs = self.observation_space.shape
         act = self.action_space.shape[-1]
 
-        def network(central: bool, out: int, heads: int) -> nn.Module:
+        def network(central: bool, out: int, heads: int) -> CentralMLP | StackedMLP:
             widths = (obs, *settings["hidden"], out)
             if central:
                 return CentralMLP(agents, widths, settings["activation"], heads)
             return StackedMLP(agents, widths, settings["activation"])
 
         self.actor = network(self.mode.joint_actor, out=2 * act, heads=agents)
-        with torch.no_grad():
-            self.actor.layers[-1].bias.unflatten(-1, (-1, 2 * act))[..., act:] += math.log(settings["initial_std"])
+        head = self.actor.layers[-1]
+        assert isinstance(head, StackedLinear | nn.Linear)
+        head.bias.data.view(-1, 2 * act)[:, act:] += math.log(settings["initial_std"])
         if not self.inference_only:
             self.critic = network(self.mode.central_critic, out=1, heads=1)
         self.action_dist_cls = JointGaussian if self.mode.joint_ratio else AgentGaussian
@@ -45,6 +45,10 @@ class PopulationModule(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):  # ty
     def _forward(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """Observations [B, N, obs] -> means and log standard deviations [B, N, 2 act]."""
         return {Columns.ACTION_DIST_INPUTS: self.actor(batch[Columns.OBS])}
+
+    def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
+        """Actor and critic in one pass, so that several learners average the gradients of both."""
+        return {**self._forward(batch), Columns.VF_PREDS: self.compute_values(batch)}
 
     def compute_values(self, batch: dict[str, Tensor], embeddings: Any = None) -> Tensor:
         """Values [B] of the community (central critic), or [B, N] of the agents."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Self
 
 import gymnasium as gym
@@ -39,7 +40,7 @@ class StackedMLP(nn.Module):
     def __init__(self, num_agents: int, widths: Sequence[int], activation: str) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+        for fan_in, fan_out in pairwise(widths):
             layers += [StackedLinear(num_agents, fan_in, fan_out), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers[:-1])
 
@@ -55,7 +56,7 @@ class CentralMLP(nn.Module):
         super().__init__()
         sizes = [num_agents * widths[0], *widths[1:-1], heads * widths[-1]]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers[:-1])
         self.heads = heads
@@ -101,9 +102,8 @@ class AgentGaussian(Distribution):
         return self._over_agents((other.log_std - self.log_std + 0.5 * (spread * precision - 1.0)).sum(-1))
 
     def rsample(self, *, sample_shape: Any = None, return_logp: bool = False, **kwargs: Any) -> Any:
-        value = self.mean + self.log_std.exp() * torch.randn(
-            *(sample_shape or ()), *self.mean.shape, device=self.mean.device
-        )
+        noise = torch.randn(*(sample_shape or ()), *self.mean.shape, device=self.mean.device)
+        value = self.mean + self.log_std.exp() * noise
         return (value, self.logp(value)) if return_logp else value
 
     def sample(self, *, sample_shape: Any = None, return_logp: bool = False, **kwargs: Any) -> Any:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from ray.rllib.core.columns import Columns
 from torch.nn import functional
@@ -22,6 +22,22 @@ from market.rl.networks import StackedLinear
 
 FloatArray = NDArray[np.float32]
 Policy = Callable[[FloatArray], FloatArray]
+
+
+class PopulationEnv(Protocol):
+    """What training needs of an environment: E episodes in lockstep, ended together, as `MarketVectorEnv` has them.
+
+    step's info holds the own rewards [E, N] under "agent_rewards". kpis: name -> [E], of the last episodes.
+    """
+
+    num_envs: int
+    single_observation_space: Any
+    single_action_space: Any
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]: ...
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...
+    def kpis(self) -> dict[str, NDArray[np.float64]]: ...
+    def close(self) -> None: ...
 
 
 def population_policy(module: PopulationModule) -> Policy:
@@ -37,7 +53,7 @@ def population_policy(module: PopulationModule) -> Policy:
 
 
 def agent_policy(module: PopulationModule, agent: int) -> Policy:
-    """One agent's own observations [E, obs] -> its most likely actions [E, act]: all that decentralised execution needs.
+    """One agent's own observations [E, obs] -> its most likely actions [E, act]: decentralised execution.
 
     The function holds copies of this agent's weights and nothing of the others.
     """
@@ -50,7 +66,7 @@ def agent_policy(module: PopulationModule, agent: int) -> Policy:
     for layer in module.actor.layers:
         if isinstance(layer, StackedLinear):
             weight, bias = layer.weight[agent].detach().T.clone(), layer.bias[agent, 0].detach().clone()
-            steps.append(lambda x, weight=weight, bias=bias: functional.linear(x, weight, bias))
+            steps.append(partial(functional.linear, weight=weight, bias=bias))
         else:
             steps.append(layer)
 
@@ -67,9 +83,12 @@ def agent_policy(module: PopulationModule, agent: int) -> Policy:
 
 @dataclass(frozen=True)
 class Rollout:
-    """E whole episodes of T steps: observations [E, T + 1, N, obs], actions [E, T, N, act] as drawn (before clipping to the
-    action space), team rewards [E, T], own rewards [E, T, N], terminated [E]; explored episodes also have log-probabilities
-    [E, T] or [E, T, N] and logits [E, T, N, 2 act]."""
+    """E whole episodes of T steps.
+
+    observations [E, T + 1, N, obs], actions [E, T, N, act] as drawn (before clipping to the action space), team rewards
+    [E, T], own rewards [E, T, N], terminated [E]; explored episodes also have log-probabilities [E, T] or [E, T, N] and
+    logits [E, T, N, 2 act].
+    """
 
     observations: FloatArray
     actions: FloatArray
@@ -81,7 +100,7 @@ class Rollout:
 
 
 @torch.no_grad()
-def rollout(env: VectorEnv[Any, Any, Any], module: PopulationModule, *, seed: int, explore: bool) -> Rollout:
+def rollout(env: PopulationEnv, module: PopulationModule, *, seed: int, explore: bool) -> Rollout:
     """Play the E parallel episodes of `env` to their common end; Python's work per step does not grow with E or N."""
     low, high = env.single_action_space.low, env.single_action_space.high
     observation, _ = env.reset(seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,12 @@ from numpy.typing import NDArray
 
 from market.config import RLAlgorithm, TrainingMode
 from market.rl.hyperparameters import Hyperparameters
+
+
+def mean_of_numbers(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are numbers: a market without trades has no clearing price. nan when none is."""
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if numbers.size else math.nan
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,11 @@ class SetUp:
 class IterationRecord:
     """One training iteration. Wall-clock seconds: total = sampling + learning + other (weight transfer, bookkeeping).
 
-    return_mean: undiscounted team return, mean over the iteration's episodes. kpis: their mean KPIs.
+    With several env runners or learners, sampling and learning are the seconds of the slowest.
+    return_mean: undiscounted team return, mean over the iteration's episodes. kpis: their mean KPIs, nan if undefined.
     env_steps: steps of the community; agent_steps = env_steps x agents.
-    gradient_steps: optimiser steps. skipped_updates: gradients left out because they were not finite, counted per network
-    and step (each agent's own networks are one; a central network is one). losses: of the last minibatch, mean over agents.
+    gradient_steps: optimiser steps. skipped_updates: gradients left out because they were not finite, one per step and
+    agent (one per step where the networks are central). losses: of the last minibatch, mean over agents.
     """
 
     iteration: int
@@ -108,4 +116,5 @@ class EvaluationResult:
 
     @property
     def kpi_means(self) -> dict[str, float]:
-        return {name: float(values.mean()) for name, values in self.kpis.items()}
+        """Mean of each KPI over the episodes that have it; nan where none has."""
+        return {name: mean_of_numbers(values) for name, values in self.kpis.items()}

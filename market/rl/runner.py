@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
 
 from market.rl.connectors import AGENT_REWARDS
 from market.rl.policy import Rollout, rollout
+from market.rl.records import mean_of_numbers
 from market.rl.scopes import Stream, seeded
 
 KPIS, RETURN_MEAN, SAMPLING_SECONDS, SAMPLED_STEPS = "kpis", "return_mean", "sampling_seconds", "sampled_steps"
@@ -21,12 +21,12 @@ KPIS, RETURN_MEAN, SAMPLING_SECONDS, SAMPLED_STEPS = "kpis", "return_mean", "sam
 MARKET = "market"
 
 
-class PopulationEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]
+class PopulationEnvRunner(SingleAgentEnvRunner):
     """RLlib's runner with its inner loop replaced; episodes, weights and metrics travel as they do in RLlib.
 
-    env_config: {"make_env": (scenario, num_envs) -> VectorEnv, "scenario": ..., "seed": ...}.
-    The random numbers of a sample depend on the seed, the version of the weights and this runner's number alone, so that a
-    restored run goes on as the first one would have, and one remote runner samples what a local one would.
+    env_config: {"make_env": (scenario, num_envs) -> PopulationEnv, "scenario": ..., "seed": ...}.
+    The random numbers of a sample depend on the seed, the version of the weights and this runner's number alone, so
+    that a restored run goes on as the first one would have, and one remote runner samples what a local one would.
     """
 
     def make_env(self) -> None:
@@ -65,7 +65,7 @@ class PopulationEnvRunner(SingleAgentEnvRunner):  # type: ignore[misc]
         returns = [played.rewards.sum(1).mean() for played in rollouts]
         self.metrics.log_value((MARKET, RETURN_MEAN), float(np.mean(returns)), reduce="mean", window=1)
         for name in kpis[0]:
-            mean = float(np.mean([kpi[name].mean() for kpi in kpis]))
+            mean = mean_of_numbers(np.concatenate([kpi[name] for kpi in kpis]))
             self.metrics.log_value((MARKET, KPIS, name), mean, reduce="mean", window=1)
         self.metrics.log_value((MARKET, SAMPLED_STEPS), steps, reduce="sum")
         self.metrics.log_value((MARKET, SAMPLING_SECONDS), time.perf_counter() - start, reduce="max", window=1)

@@ -25,10 +25,10 @@ def derive(seed: int, stream: Stream, *position: int) -> int:
 
 @contextmanager
 def seeded(seed: int, stream: Stream, *position: int) -> Iterator[int]:
-    """Torch's, numpy's and Python's global generators start from `derive(...)` inside, and go on outside as if untouched.
+    """Torch's, numpy's and Python's global generators start from `derive(...)` inside; outside they are untouched.
 
-    RLlib draws from the global generators. Seeding each use by its position makes a run independent of what else happens
-    in the process, and lets a restored run continue identically without storing random states.
+    RLlib draws from the global generators. Seeding each use by its position makes a run independent of what else
+    happens in the process, and lets a restored run continue identically without storing random states.
     """
     states = random.getstate(), np.random.get_state()
     number = derive(seed, stream, *position)

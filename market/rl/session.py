@@ -1,4 +1,4 @@
-"""Ray, only where it is needed: in-process training runs without it, actors share one that is stopped with its last user."""
+"""Ray, only where it is needed: training in-process runs without, actors share one that stops with its last user."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _ours = False
 def ray_session(address: str | None = None, cpus: int = 1) -> Iterator[float]:
     """A running Ray inside; yields the seconds that starting (or reaching) it took.
 
-    An initialised Ray is used as it is and left running. Otherwise Ray connects to the cluster at `address`, or starts a
-    local one with at least `cpus` logical CPUs; whoever leaves last stops it. Open a session around several trainers to
-    start Ray once for all of them.
+    An initialised Ray is used as it is and left running. Otherwise Ray connects to the cluster at `address`, or starts
+    a local one with at least `cpus` logical CPUs; whoever leaves last stops it. Open a session around several trainers
+    to start Ray once for all of them.
     """
     global _users, _ours
     start = time.perf_counter()
@@ -52,6 +52,8 @@ def ray_session(address: str | None = None, cpus: int = 1) -> Iterator[float]:
                 **quiet,
             )
         _ours = True
+    elif address not in (None, "auto", running := ray.get_runtime_context().gcs_address):
+        raise ValueError(f"ray_address: got {address!r}; allowed: {running!r}, the Ray that this process already uses")
     _users += 1
     try:
         available = int(ray.cluster_resources().get("CPU", 0))
@@ -82,8 +84,8 @@ class _WithoutObjectStore:
 def without_object_store() -> Iterator[None]:
     """Let RLlib work in-process without Ray.
 
-    RLlib 2.60 needs Ray there for one thing only: `EnvRunnerGroup` puts its config and each new version of the weights into
-    the object store, for actors that do not exist; its local runner gets the weights directly. Starting Ray for
+    RLlib 2.60 needs Ray there for one thing only: `EnvRunnerGroup` puts its config and each new version of the weights
+    into the object store, for actors that do not exist; its local runner gets the weights directly. Starting Ray for
     that costs seconds and processes. Does nothing where Ray runs.
     """
     if ray.is_initialized():

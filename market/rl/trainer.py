@@ -10,8 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import torch
-from gymnasium.vector import VectorEnv
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
@@ -20,11 +18,11 @@ from market.rl.algorithms import Run, find_algorithm
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import GRADIENT_STEPS, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
 from market.rl.modules import PopulationModule
-from market.rl.policy import Policy, agent_policy, population_policy, rollout
-from market.rl.session import ray_session, without_object_store
+from market.rl.policy import Policy, PopulationEnv, agent_policy, population_policy, rollout
 from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
 from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
+from market.rl.session import ray_session, without_object_store
 
 CHECKPOINT_FORMAT = 1
 
@@ -32,11 +30,12 @@ CHECKPOINT_FORMAT = 1
 class RLTrainer:
     """Trains one population with one algorithm in one mode. Use it as a context manager, or call `close`.
 
-    env_config: a Scenario, or the dictionary that `Scenario.from_dict` reads. algorithm, training: members or their names.
+    env_config: a Scenario, or the dictionary that `Scenario.from_dict` reads. algorithm, training: members or names.
     iters: iterations of a call of `train`. episodes_per_iteration: whole episodes sampled for each of them.
-    cpus: torch threads of a learner. gpus: GPUs per learner, 0 or 1. seed: of weights, exploration, episodes, minibatches.
-    num_env_runners, num_learners: Ray actors for sampling and learning; 0 keeps that part in this process, and with both 0 no
-    Ray is started. ray_address: an existing cluster. hyperparameters: of the algorithm; None takes the study's defaults.
+    cpus: torch threads of a learner. gpus: GPUs per learner, 0 or 1. seed: of weights, exploration, episodes and
+    minibatches. num_env_runners, num_learners: Ray actors for sampling and learning; 0 keeps that part in this process,
+    and with both 0 no Ray is started. ray_address: an existing cluster. hyperparameters: of the algorithm; None takes
+    the study's defaults.
     """
 
     def __init__(
@@ -68,15 +67,14 @@ class RLTrainer:
             scenario=self.scenario,
             training=self.training,
             hyperparameters=self.hyperparameters,
-            episodes=check_positive_int("episodes_per_iteration", episodes_per_iteration),
+            episodes_per_iteration=episodes_per_iteration,
             steps=self.scenario.max_steps,
-            seed=check_positive_int("seed", seed, low=0),
-            cpus=check_positive_int("cpus", cpus),
-            gpus=check_positive_int("gpus", gpus, low=0),
-            num_env_runners=check_positive_int("num_env_runners", num_env_runners, low=0),
-            num_learners=check_positive_int("num_learners", num_learners, low=0),
+            seed=seed,
+            cpus=cpus,
+            gpus=gpus,
+            num_env_runners=num_env_runners,
+            num_learners=num_learners,
         )
-        self._check_run()
         self._iteration = 0
         with ExitStack() as stack:
             self.set_up = self._build(stack)
@@ -95,25 +93,11 @@ class RLTrainer:
         )
 
     @staticmethod
-    def _make_env(scenario: Any, num_envs: int) -> VectorEnv[Any, Any, Any]:
+    def _make_env(scenario: Any, num_envs: int) -> PopulationEnv:
         """The environment of `num_envs` parallel episodes; called in this process and in Ray's actors."""
         from market.envs.vector import MarketVectorEnv
 
         return MarketVectorEnv(scenario, num_envs=num_envs)
-
-    def _check_run(self) -> None:
-        run = self._run
-        for field in ("num_env_runners", "num_learners"):
-            parts = getattr(run, field)
-            if parts and run.episodes % parts:
-                raise ValueError(
-                    f"episodes_per_iteration: got {run.episodes}; allowed: a multiple of {field} = {parts}, "
-                    "since each takes whole episodes"
-                )
-        if run.gpus > 1:
-            raise ValueError(f"gpus: got {run.gpus}; allowed: 0 or 1 per learner; for more use num_learners")
-        if run.gpus and not run.num_learners and not torch.cuda.is_available():
-            raise ValueError(f"gpus: got {run.gpus}; allowed: 0, since torch finds no CUDA device on this machine")
 
     def _build(self, stack: ExitStack) -> SetUp:
         run = self._run
@@ -133,7 +117,9 @@ class RLTrainer:
     def _algorithm(self) -> Any:
         """RLlib's algorithm."""
         if self._built is None:
-            raise ValueError("trainer: got a call after close; allowed: before it, or on a trainer from RLTrainer.restore")
+            raise ValueError(
+                "trainer: got a call after close; allowed: before it, or on a trainer from RLTrainer.restore"
+            )
         return self._built
 
     @property
@@ -190,7 +176,7 @@ class RLTrainer:
         )
 
     def evaluate(self, episodes: int = 10) -> EvaluationResult:
-        """Play the deterministic policy. The episodes depend on the seed alone, never on training: evaluations compare."""
+        """Play the deterministic policy, on episodes that depend on the seed alone, so that evaluations compare."""
         env = self._make_env(self.scenario, check_positive_int("episodes", episodes))
         with torch_threads(self._run.cpus):
             played = rollout(env, self.module, seed=derive(self._run.seed, Stream.EVALUATE), explore=False)
@@ -203,7 +189,7 @@ class RLTrainer:
         return population_policy(self.module)
 
     def agent_policy(self, agent: int) -> Policy:
-        """One agent's observations [E, obs] -> its most likely actions [E, act]; a copy of its weights as they are now."""
+        """One agent's observations [E, obs] -> its most likely actions [E, act]; a copy of its present weights."""
         return agent_policy(self.module, agent)
 
     def save(self, path: str | Path) -> None:
@@ -219,7 +205,7 @@ class RLTrainer:
                 "algorithm": self.algorithm,
                 "training": self.training,
                 "iters": self.iters,
-                "episodes_per_iteration": run.episodes,
+                "episodes_per_iteration": run.episodes_per_iteration,
                 "cpus": run.cpus,
                 "gpus": run.gpus,
                 "seed": run.seed,
@@ -235,27 +221,39 @@ class RLTrainer:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         partial.write_bytes(pickle.dumps(checkpoint, protocol=5))
-        os.replace(partial, path)
+        partial.replace(path)
 
     @classmethod
     def restore(cls, path: str | Path) -> Self:
         """A trainer as it was saved. The file is a pickle: restore only what you trust."""
-        checkpoint = pickle.loads(Path(path).read_bytes())
+        try:
+            checkpoint = pickle.loads(Path(path).read_bytes())
+        except pickle.UnpicklingError:
+            checkpoint = None
         if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
             raise ValueError(
                 f"path: got {str(path)!r}; allowed: a file that RLTrainer.save wrote (format {CHECKPOINT_FORMAT})"
             )
         trainer = cls(**checkpoint["arguments"])
-        trainer._iteration = checkpoint["iteration"]
-        trainer._algorithm.learner_group.set_state(checkpoint["learner"])
-        with without_object_store():
-            trainer._algorithm.env_runner_group.sync_weights(
-                from_worker_or_learner_group=trainer._algorithm.learner_group, timeout_seconds=None, inference_only=True
-            )
+        try:
+            trainer._load(checkpoint["learner"], checkpoint["iteration"])
+        except BaseException:
+            trainer.close()
+            raise
         return trainer
 
+    def _load(self, state: dict[str, Any], iteration: int) -> None:
+        """Take over a learner's state, in all learners and env runners."""
+        self._iteration = iteration
+        group = self._algorithm.learner_group
+        group.set_state(state)
+        with without_object_store():
+            self._algorithm.env_runner_group.sync_weights(
+                from_worker_or_learner_group=group, timeout_seconds=None, inference_only=True
+            )
+
     def close(self) -> None:
-        """Stop the algorithm, and Ray if this was the last user of one that we started. Calling it again is harmless."""
+        """Stop the algorithm, and Ray if this was the last user of one that we started. Harmless when called again."""
         self._resources.close()
         self._built = None
 
