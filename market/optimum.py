@@ -8,6 +8,7 @@ policy can beat it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linprog
@@ -71,6 +72,8 @@ def _solve(params: Params, state: State, market: int, capacity: float) -> Optimu
     worth[:, -1] = storage_value(params, state)[market] / 1000
     missing = (params.demand - params.generation).ravel()
     prices = np.stack((state.utility_price[market], -state.feed_in_tariff[market])) / 1000
+    rows: Any  # sparse blocks, None for zero
+    right: list[Any]
     if pooled:
         rows = [[-gain, drain, stored, None, None], [-total, total, None, step, -step]]
         right = [start.ravel(), total @ missing]
@@ -90,7 +93,8 @@ def _solve(params: Params, state: State, market: int, capacity: float) -> Optimu
     if not pooled:
         bounds[-steps:, 1] = capacity
     equalities = block_array(rows, format="csr")
-    solved = linprog(cost, A_eq=equalities, b_eq=np.concatenate(right), bounds=bounds, method="highs")
+    problem: Any = {"A_eq": equalities, "b_eq": np.concatenate(right), "bounds": bounds}  # sparse: unknown to the stubs
+    solved: Any = linprog(cost, **problem, method="highs")
     if not solved.success:
         raise RuntimeError(f"cooperative optimum: no solution ({solved.message})")
     charged, discharged = solved.x[: 2 * cells].reshape(2, agents, steps)
