@@ -38,6 +38,8 @@ LAYERS = (
     "topologies",
     "grid",
     "matching",
+    "books",
+    "partners",
     "reduction",
     "stages",
     "clearing",
