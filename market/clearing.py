@@ -51,12 +51,9 @@ class ClearingResult:
         size = count + np.count_nonzero(left)
         buyer, seller = np.empty((2, size), np.int64)
         price, quantity = np.empty((2, size))
-        np.take(agents, cleared.bid_order, out=buyer[:count])
-        np.take(agents, cleared.ask_order, out=seller[:count])
-        price[:count], quantity[:count] = cleared.price, cleared.energy
-        stage = np.full(size, 3, np.int8)
-        stage[:count] = cleared.stage
-        _serve(left, self._orders.is_buy, agents, self._tariffs, count, buyer, seller, price, quantity)
+        stage = np.empty(size, np.int8)
+        matched = (cleared.bid_order, cleared.ask_order, cleared.ticks, cleared.price, cleared.stage)
+        _assemble(matched, left, self._orders.is_buy, agents, self._tariffs, (buyer, seller, price, quantity, stage))
         seller_price = price
         if cleared.seller_price is not cleared.price:
             seller_price = price.copy()
@@ -97,7 +94,7 @@ def clear(
     prices = np.array([[feed_in_tariff], [utility_price], [last_price]], np.float64)
     cleared = clear_packed(book, config, (prices[0], prices[1], prices[2]), grid, step_hours)
     wanted, offered = _totals(book.quantity[0], orders.is_buy)
-    volume = int(cleared.ticks.sum())
+    volume = round(float(cleared.volume[0]) * PER_KWH)
     network = cleared.network
     return ClearingResult(
         clearing_price=float(cleared.clearing_price[0]),
@@ -168,14 +165,18 @@ def _totals(quantity, is_buy):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _serve(left, is_buy, agent, tariffs, row, buyer, seller, price, quantity):  # type: ignore[no-untyped-def]
-    """Stage 3: whatever is left [n], in ticks, comes from the DSO or goes to it. Writes the trades from `row` on."""
+def _assemble(matched, left, is_buy, agent, tariffs, out):  # type: ignore[no-untyped-def]
+    """Writes the columns of all trades: first those matched [K], then stage 3: what is left [n] is the DSO's."""
+    bid_order, ask_order, ticks, matched_price, matched_stage = matched
+    buyer, seller, price, quantity, stage = out
+    row = len(ticks)
+    for k in range(row):
+        buyer[k], seller[k] = agent[bid_order[k]], agent[ask_order[k]]
+        price[k], quantity[k], stage[k] = matched_price[k], ticks[k] / PER_KWH, matched_stage[k]
     for i in range(len(left)):
         if left[i] == 0:
             continue
-        if is_buy[i]:
-            buyer[row], seller[row], price[row] = agent[i], DSO, tariffs[1]
-        else:
-            buyer[row], seller[row], price[row] = DSO, agent[i], tariffs[0]
-        quantity[row] = left[i] / PER_KWH
+        buys = is_buy[i]
+        buyer[row], seller[row] = agent[i] if buys else DSO, DSO if buys else agent[i]
+        price[row], quantity[row], stage[row] = tariffs[1] if buys else tariffs[0], left[i] / PER_KWH, 3
         row += 1

@@ -82,27 +82,27 @@ def _sides(keys):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _gather(keys, end, by_arrival, left, energy):  # type: ignore[no-untyped-def]
-    """energy [>= end + 1]: what is left [N] of the order at each place; a pass of its own, so that loads overlap."""
+    """energy [>= end + 2]: what is left [N] of the order at each place; a pass of its own, so that loads overlap."""
     if len(by_arrival):
         for place in range(end):
             energy[place] = left[by_arrival[keys[place] & uint64(ARRIVAL_MASK)]]
     else:
         for place in range(end):
             energy[place] = left[keys[place] & uint64(ARRIVAL_MASK)]
-    energy[end] = 0
+    energy[end : end + 2] = 0  # `_merge` reads ahead
 
 
 @njit(cache=True, nogil=True)
 def _merge(keys, energy, asks, end, room, by_arrival, base, count, orders, prices):  # type: ignore[no-untyped-def]
-    """Price-time priority over one market's sorted keys; `room`: ticks that may trade.
+    """Price-time priority over one market's sorted keys, bids [0, asks) and asks [asks, end); `room`: ticks.
 
-    energy [> end]: ticks at each place; those that are not used up are reduced. Writes trades from `count` on:
-    orders [3, ..] (flat bid, flat ask, ticks; flat is base + position) and prices [2, ..] (bid, ask, $/MWh).
-    Returns the number of trades so far, the places of the next bid and ask, those of the last that traded (-1 without),
-    and the gains from trade in price ticks x energy ticks.
+    energy [>= end + 2]: ticks at each place; those of the next bid and ask are reduced to what they have left.
+    Writes trades from `count` on: orders [3, ..] (flat bid, flat ask, ticks; flat is base + position) and prices
+    [2, ..] (bid, ask, $/MWh). Returns the number of trades so far, the places of the next bid and ask, those of the
+    last that traded (-1 without), and the gains from trade in price ticks x energy ticks.
     """
     bid, ask = 0, asks
-    left_bid, left_ask = energy[bid], energy[ask]
+    left_bid, left_ask, next_bid, next_ask = energy[bid], energy[ask], energy[bid + 1], energy[ask + 1]
     last_bid = last_ask = -1
     welfare = 0.0
     while bid < asks and ask < end and room > 0:
@@ -122,11 +122,11 @@ def _merge(keys, energy, asks, end, room, by_arrival, base, count, orders, price
         left_bid -= traded
         left_ask -= traded
         bid_done, ask_done = left_bid == 0, left_ask == 0  # selections, not jumps: which side ends is a coin toss
-        bid += bid_done
-        ask += ask_done
-        next_bid, next_ask = energy[bid], energy[ask]
         left_bid = next_bid if bid_done else left_bid
         left_ask = next_ask if ask_done else left_ask
+        bid += bid_done
+        ask += ask_done
+        next_bid, next_ask = energy[bid + 1], energy[ask + 1]  # a round ahead: loads stay off the critical path
     if bid < asks:
         energy[bid] = left_bid
     if ask < end:
@@ -136,7 +136,7 @@ def _merge(keys, energy, asks, end, room, by_arrival, base, count, orders, price
 
 @njit(cache=True, nogil=True)
 def _next_price(keys, energy, start, end, missing):  # type: ignore[no-untyped-def]
-    """Price in ticks of the first energy left at or after place `start`, or `missing`."""
+    """Price in ticks of the first order from place `start` on with energy left, or `missing`."""
     for place in range(start, end):
         if energy[place] > 0:
             return np.float64(_price(keys[place]))
@@ -161,15 +161,14 @@ def _interval(keys, energy, asks, end, bid, ask, last_bid, last_ask):  # type: i
 def _pair_up(keys, energy, start, market, size, by_arrival, orders, prices):  # type: ignore[no-untyped-def]
     """Stage 1 without a capacity: merge each pair of agents' orders, group g at start[g]:start[g+1] of market[g].
 
-    keys: sorted within a group. Fills orders and prices as `_merge` does, and returns how many; at most one per order.
+    keys: sorted within a group; energy: two more. Fills orders and prices as `_merge` does, and returns how many; at
+    most one per order.
     """
     count = 0
     for g in range(len(market)):
         first, last, e = start[g], start[g + 1], market[g]
-        group = keys[first:last]
+        group, ticks = keys[first:last], energy[first : last + 2]  # `_merge` reads ahead
         asks = np.searchsorted(group, ASK_BIT)
-        everything = energy[first:last].sum()
-        count, _, _, _, _, _ = _merge(
-            group, energy[first:], asks, last - first, everything, by_arrival[e], e * size, count, orders, prices
-        )
+        everything = ticks[: last - first].sum()
+        count = _merge(group, ticks, asks, last - first, everything, by_arrival[e], e * size, count, orders, prices)[0]
     return count

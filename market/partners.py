@@ -38,7 +38,7 @@ def partner_matches(book: Packed) -> Partners:
     grouped = np.argsort(pair, kind="stable")  # keeps the rank order, hence bids before asks
     start = np.flatnonzero(np.diff(pair[grouped], prepend=-1, append=-1))
     matches, prices = np.empty((3, len(flat)), np.int64), np.empty((2, len(flat)))
-    energy = np.append(book.quantity.ravel()[flat[grouped]], 0)
+    energy = np.append(book.quantity.ravel()[flat[grouped]], [0, 0])
     groups = market[grouped][start[:-1]]
     count = _pair_up(keys[grouped], energy, start, groups, size, book.by_arrival, matches, prices)
     matches, prices = matches[:, :count], prices[:, :count]

@@ -100,21 +100,20 @@ def _huang(energy, asks, last_bid, last_ask):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _reduce(keys, energy, asks, end, room, by_arrival, agent, bounds, base, count, orders, prices):  # type: ignore[no-untyped-def]
-    """Stage 2 under trade reduction for one market; arguments as of `_merge`.
+    """Stage 2 under trade reduction for one market; bids [0, asks), asks [asks, end), other arguments as of `_merge`.
 
     Returns (trades so far, gains from trade, sellers' price, buyers' price), prices in ticks, nan where nothing trades.
     """
     unit = _unit(keys, energy, end, by_arrival, agent)
     if unit > 0:
         pairs, lower, upper = _mcafee(keys, energy, asks, end, unit, room, bounds)
-        count, _, _, _, _, welfare = _merge(
-            keys, energy, asks, end, pairs * unit, by_arrival, base, count, orders, prices
-        )
-        return count, welfare, lower, upper
+        merged = _merge(keys, energy, asks, end, pairs * unit, by_arrival, base, count, orders, prices)
+        return merged[0], merged[5], lower, upper
     trial = energy.copy()
-    _, _, _, last_bid, last_ask, _ = _merge(keys, trial, asks, end, room, by_arrival, base, count, orders, prices)
+    merged = _merge(keys, trial, asks, end, room, by_arrival, base, count, orders, prices)
+    last_bid, last_ask = merged[3], merged[4]
     if last_bid < 0:
         return count, 0.0, np.nan, np.nan
     fill, volume = _huang(energy, asks, last_bid, last_ask)
-    count, _, _, _, _, welfare = _merge(keys, fill, asks, end, volume, by_arrival, base, count, orders, prices)
-    return count, welfare, np.float64(_price(keys[last_ask])), np.float64(_price(keys[last_bid]))
+    merged = _merge(keys, fill, asks, end, volume, by_arrival, base, count, orders, prices)
+    return merged[0], merged[5], np.float64(_price(keys[last_ask])), np.float64(_price(keys[last_bid]))

@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 
 from market.books import Book, Packed
 from market.config import MarketConfig
-from market.grid import Grid, Routing, route
+from market.fees import Network, network_terms
+from market.grid import Grid
 from market.matching import PER_KWH, PER_PRICE, _gather, _interval, _merge, _sides
-from market.orders import Floats, Ints, capacity_ticks, energy_of, price_of, sum_by
+from market.memory import keep_freed_memory
+from market.orders import Floats, Ints, capacity_ticks, energy_of, price_of
 from market.partners import _serve_partners, partner_matches
 from market.pricing import RULES, Pairs
 from market.reduction import _reduce
 
 UNLIMITED = np.iinfo(np.int64).max // 4
+
+keep_freed_memory()
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +33,7 @@ class Cleared:
     """Stages 1 and 2 of E markets of N orders, K trades in all, market by market.
 
     bid_order, ask_order: flat order positions [K]. ticks: energy [K], Wh. stage: 1 partners, 2 book [K]. market: [K].
-    price, seller_price: what the buyer pays and the seller gets [K], $/MWh. energy: [K], kWh.
+    price, seller_price: what the buyer pays and the seller gets [K], $/MWh.
     clearing_price: quantity-weighted mean price [E], $/MWh, nan without trades. volume: kWh [E].
     social_welfare: $ [E]. budget_surplus: $ [E]. lower, upper: interval of clearing prices [E], $/MWh, nan without.
     network: losses, fees and congestion; None without a grid. quantity: of the orders, Wh [E, N].
@@ -42,7 +46,6 @@ class Cleared:
     market: Ints
     price: Floats
     seller_price: Floats
-    energy: Floats
     clearing_price: Floats
     volume: Floats
     social_welfare: Floats
@@ -53,21 +56,16 @@ class Cleared:
     quantity: Ints
 
     @cached_property
+    def energy(self) -> Floats:
+        """Energy of each trade, [K] kWh."""
+        return energy_of(self.ticks)
+
+    @cached_property
     def left(self) -> Ints:
         """Ticks that stage 3 will serve, [E, N]."""
         left = self.quantity.copy()
         _deduct(left.ravel(), self.bid_order, self.ask_order, self.ticks)
         return left
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """What the grid makes of K trades: distance km, loss kWh, fee $, [K]; and the congestion of E markets."""
-
-    distance: Floats
-    loss: Floats
-    fee: Floats
-    routing: Routing
 
 
 @njit(cache=True, nogil=True)
@@ -79,19 +77,31 @@ def _deduct(left, bid_order, ask_order, ticks):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _match(  # type: ignore[no-untyped-def]
-    keys, by_arrival, agent, left, capacity, bounds, reduction, partners, trades, totals
-):
-    """Stages 1 and 2 of E markets. keys (sorted), left: [E, N]; by_arrival, agent: [E, N] or [E, 0]; capacity: ticks.
+def _sums(offsets, ticks, price, seller_price, out):  # type: ignore[no-untyped-def]
+    """out [E, 3]: sums over each market's trades of the ticks, and of ticks x price and ticks x seller_price."""
+    for e in range(len(offsets) - 1):
+        volume, paid, received = np.int64(0), 0.0, 0.0
+        for k in range(offsets[e], offsets[e + 1]):
+            volume += ticks[k]
+            paid += ticks[k] * price[k]
+            received += ticks[k] * seller_price[k]
+        out[e, 0], out[e, 1], out[e, 2] = volume, paid, received
 
-    bounds: lowest and highest price in ticks. partners: matches of stage 1 [3, M] and their prices [2, M] in serving
-    order, and where each market's begin [E+1]. Writes trades: orders [3, E N] (flat bid, flat ask, ticks), prices
-    [2, E N], stage [E N] and offsets [E+1]; and totals [E, 3]: gains from trade in price x energy ticks, and the
-    interval of clearing prices in ticks, nan where stage 2 is empty. `left` is reduced by stage 1 alone.
+
+@njit(cache=True, nogil=True)
+def _match(  # type: ignore[no-untyped-def]
+    keys, by_arrival, agent, left, energy, capacity, bounds, reduction, partners, trades, totals
+):
+    """Stages 1 and 2 of E markets. keys (sorted), left: [E, N]; by_arrival, agent: [E, N] or [E, 0]; energy: [N + 2].
+
+    capacity: ticks per market. bounds: lowest and highest price in ticks. partners: matches of stage 1 [3, M] and their
+    prices [2, M] in serving order, and where each market's begin [E + 1]. Writes trades: orders [3, E N] (flat bid,
+    flat ask, ticks), prices [2, E N], stage [E N] and offsets [E + 1]; and totals [E, 3]: gains from trade in price x
+    energy ticks, and the interval of clearing prices in ticks, nan where stage 2 is empty. `left` is reduced by stage 1
+    alone.
     """
     (matches, match_prices, starts), (orders, prices, stage, offsets) = partners, trades
     size = keys.shape[1]
-    energy = np.empty(size + 1, np.int64)
     count = 0
     for e in range(keys.shape[0]):
         offsets[e] = count
@@ -147,11 +157,24 @@ def clear_packed(
     capacity = UNLIMITED if grid is None else capacity_ticks(grid.capacity, step_hours)
     bounds = (config.min_price * PER_PRICE, config.max_price * PER_PRICE)
     trades = (orders, prices, stage, offsets)
-    _match(book.keys, book.by_arrival, book.agent, left, capacity, bounds, rule.reduces_trade, partners, trades, totals)
+    scratch = np.empty(size + 2, np.int64)
+    _match(
+        book.keys,
+        book.by_arrival,
+        book.agent,
+        left,
+        scratch,
+        capacity,
+        bounds,
+        rule.reduces_trade,
+        partners,
+        trades,
+        totals,
+    )
     count = offsets[-1]
     bid_order, ask_order, ticks = orders[:, :count]
-    energy, stage = energy_of(ticks), stage[:count]
-    market = np.repeat(np.arange(markets), np.diff(offsets))
+    stage = stage[:count]
+    market = np.repeat(np.arange(markets), np.diff(offsets)) if markets > 1 else np.broadcast_to(np.int64(0), count)
     lower, upper = price_of(totals[:, 1]), price_of(totals[:, 2])
     pairs = Pairs(
         bid=prices[0, :count],
@@ -167,12 +190,14 @@ def clear_packed(
     )
     price = rule.price(pairs)
     seller_price = price if rule.seller_price is None else rule.seller_price(pairs)
-    value = energy * price / 1000
-    volume, paid = energy_of(sum_by(market, ticks, markets)), sum_by(market, value, markets)
+    sums = np.empty((markets, 3))
+    _sums(offsets, ticks, price, seller_price, sums)
+    volume, paid, received = sums.T / PER_KWH
     network = None
     if grid is not None:
-        network = _network(
-            book, config, grid, orders[:2, :count], energy, value, offsets, utility_price[market], step_hours
+        energy = energy_of(ticks)
+        network = network_terms(
+            book, config, grid, orders[:2, :count], energy, price, offsets, utility_price, step_hours
         )
     return Cleared(
         bid_order=bid_order,
@@ -182,44 +207,12 @@ def clear_packed(
         market=market,
         price=price,
         seller_price=seller_price,
-        energy=energy,
-        clearing_price=np.divide(paid * 1000, volume, out=np.full(markets, np.nan), where=volume > 0),
+        clearing_price=np.divide(paid, volume, out=np.full(markets, np.nan), where=volume > 0),
         volume=volume,
         social_welfare=totals[:, 0] / (PER_PRICE * PER_KWH * 1000),
-        budget_surplus=paid - sum_by(market, energy * seller_price / 1000, markets)
-        if rule.reduces_trade
-        else np.zeros(markets),
+        budget_surplus=(paid - received) / 1000,
         lower=lower,
         upper=upper,
         network=network,
         quantity=book.quantity,
     )
-
-
-def _network(
-    book: Packed,
-    config: MarketConfig,
-    grid: Grid,
-    orders: Ints,
-    energy: Floats,
-    value: Floats,
-    offsets: Ints,
-    utility_price: Floats,
-    step_hours: float,
-) -> Network:
-    """What the grid makes of the trades: orders: flat bids and asks [2, K]; energy, value, utility_price: [K].
-
-    The DSO supplies what is lost, 1 - exp(-loss_rate d) of the energy, and charges it at the utility price; congestion,
-    distance and the same-zone discount are shares of the trade's value; the fee stays within [0, max_fee x value].
-    """
-    assert book.node is not None
-    buyer_node, seller_node = book.node.ravel()[orders]
-    routing = route(grid, seller_node, buyer_node, energy, offsets, step_hours)
-    distance = grid.distance[seller_node, buyer_node]
-    loss = -np.expm1(-config.loss_rate * distance) * energy
-    share = config.congestion_fee * np.minimum(routing.utilisation, 1.0)
-    if grid.diameter > 0:
-        share += config.distance_fee / grid.diameter * distance
-    share -= config.zone_discount * (grid.zone[seller_node] == grid.zone[buyer_node])
-    fee = np.clip(loss * utility_price / 1000 + value * share, 0.0, config.max_fee * value)
-    return Network(distance, loss, fee, routing)
