@@ -195,10 +195,8 @@ def clear_packed(
     volume, paid, received = sums.T / PER_KWH
     network = None
     if grid is not None:
-        energy = energy_of(ticks)
-        network = network_terms(
-            book, config, grid, orders[:2, :count], energy, price, offsets, utility_price, step_hours
-        )
+        sent = (orders[:2, :count], energy_of(ticks), price, offsets)
+        network = network_terms(book, config, grid, sent, utility_price, step_hours)
     return Cleared(
         bid_order=bid_order,
         ask_order=ask_order,
