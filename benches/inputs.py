@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benches import naive
 from benches.case import Params
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from market import MarketConfig, Orders, Trades
+    from market import ClearingResult, MarketConfig, Orders, Trades
+    from market.books import Book
     from market.grid import Grid
     from market.simulation import Params as Market
     from market.simulation import State
@@ -42,11 +44,12 @@ def number(params: Params, axis: str) -> int:
 
 @dataclass(frozen=True)
 class Books:
-    """Order books under one set of rules."""
+    """Order books under one set of rules, and their sort keys."""
 
     books: Sequence[Orders]
     config: MarketConfig
     grid: Grid | None
+    keys: Sequence[NDArray[np.uint64]]
 
 
 def inputs_by_size(size: int) -> int:
@@ -67,7 +70,7 @@ def _books(size: int, grid: Grid | None) -> Books:
         )
         for _ in range(inputs_by_size(size))
     ]
-    return Books(books, config, grid)
+    return Books(books, config, grid, [naive.sort_keys(book) for book in books])
 
 
 def books(params: Params) -> Books:
@@ -84,12 +87,74 @@ def books_on_feeder(params: Params) -> Books:
     return _books(size, GridNetwork(GridTopology.IEEE34, num_nodes=34, capacity=capacity, seed=SEED).to_grid())
 
 
-def clear_book(prepared: Books, turn: int) -> None:
-    """Clear the next book."""
+def _clear(prepared: Books, turn: int) -> ClearingResult:
     from market import clear
 
     book = prepared.books[turn % len(prepared.books)]
-    clear(book, prepared.config, feed_in_tariff=FEED_IN_TARIFF, utility_price=UTILITY_PRICE, grid=prepared.grid)
+    return clear(book, prepared.config, feed_in_tariff=FEED_IN_TARIFF, utility_price=UTILITY_PRICE, grid=prepared.grid)
+
+
+def clear_book(prepared: Books, turn: int) -> None:
+    """Clear the next book: who trades with whom, how much, at which price; volumes, welfare."""
+    _clear(prepared, turn)
+
+
+def clear_to_trades(prepared: Books, turn: int) -> None:
+    """Clear the next book and write out all trades, the DSO's too."""
+    _ = _clear(prepared, turn).trades
+
+
+def textbook(prepared: Books, turn: int) -> None:
+    """The next book cleared by textbook loops, all trades written out, on no grid."""
+    naive.textbook(prepared.books[turn % len(prepared.books)], FEED_IN_TARIFF, UTILITY_PRICE)
+
+
+def bare_sort(prepared: Books, turn: int) -> None:
+    """`np.sort` of the next book's packed keys."""
+    naive.bare_sort(prepared.keys, turn)
+
+
+def lexical_sort(prepared: Books, turn: int) -> None:
+    """`np.lexsort` of the next book."""
+    naive.lexical_sort(prepared.books[turn % len(prepared.books)])
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches of E books of N orders in ticks, every order with a reputation and a time of arrival."""
+
+    batches: Sequence[Book]
+    config: MarketConfig
+    tariffs: tuple[Floats, Floats, Floats]
+
+
+def batches(params: Params) -> Batches:
+    """Random batches as the simulation makes them; fewer of the large ones."""
+    from market import MarketConfig
+    from market.books import Book
+
+    markets, size = number(params, "markets"), number(params, "orders")
+    rng, shape = np.random.default_rng([SEED, markets, size]), (markets, size)
+    tariffs = tuple(np.full(markets, price) for price in (FEED_IN_TARIFF, UTILITY_PRICE, 140.0))
+    drawn = [
+        Book(
+            price=rng.integers(4_000, 24_000, shape),
+            quantity=rng.integers(100, 200_000, shape),
+            is_buy=rng.random(shape) < 0.5,
+            reputation=rng.integers(0, 65_536, shape),
+            by_arrival=rng.permuted(np.tile(np.arange(size), (markets, 1)), axis=1),
+            agent=np.empty((markets, 0), np.int64),
+        )
+        for _ in range(INPUTS)
+    ]
+    return Batches(drawn, MarketConfig(), (tariffs[0], tariffs[1], tariffs[2]))
+
+
+def clear_batch(prepared: Batches, turn: int) -> None:
+    """Clear the next batch in one call."""
+    from market.stages import clear_batch
+
+    clear_batch(prepared.batches[turn % len(prepared.batches)], prepared.config, *prepared.tariffs, None, 1.0)
 
 
 # --- simulation -----------------------------------------------------------------------------------------------------
