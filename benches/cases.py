@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benches import inputs, training
 from benches.case import PROFILES, Case, Grid, Params, table
-from benches.inputs import inputs_by_size, number
+from benches.inputs import INPUTS, number
 from benches.training import EPISODES, STEPS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
@@ -53,7 +53,7 @@ CASES = table(
         call=inputs.clear_book,
         references={"sort": inputs.bare_sort, "lexsort": inputs.lexical_sort},
         work=lambda params: {"orders": number(params, "orders")},
-        rounds=lambda params: inputs_by_size(number(params, "orders")),
+        rounds=lambda _: INPUTS,
         budget=1.25,  # n log n sorting looks like k = 1.19
     ),
     Case(
@@ -64,7 +64,7 @@ CASES = table(
         call=inputs.clear_to_trades,
         references={"sort": inputs.bare_sort, "naive": inputs.textbook},
         work=lambda params: {"orders": number(params, "orders")},
-        rounds=lambda params: inputs_by_size(number(params, "orders")),
+        rounds=lambda _: INPUTS,
         budget=1.25,
     ),
     Case(
@@ -76,7 +76,7 @@ CASES = table(
         call=inputs.clear_to_trades,
         references={"sort": inputs.bare_sort},
         work=lambda params: {"orders": number(params, "orders")},
-        rounds=lambda params: inputs_by_size(number(params, "orders")),
+        rounds=lambda _: INPUTS,
         budget=1.25,
     ),
     Case(
@@ -86,7 +86,7 @@ CASES = table(
         setup=inputs.batches,
         call=inputs.clear_batch,
         work=lambda params: {"orders": number(params, "markets") * number(params, "orders")},
-        rounds=lambda _: inputs.INPUTS,
+        rounds=lambda _: INPUTS,
         budget=1.1,
     ),
     Case(
@@ -127,7 +127,7 @@ CASES = table(
         setup=inputs.trades,
         call=inputs.seal_block,
         work=lambda params: {"trades": number(params, "trades")},
-        rounds=lambda params: inputs_by_size(number(params, "trades")),
+        rounds=lambda _: INPUTS,
         budget=1.1,
     ),
     Case(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SEED = 42
 INPUTS = 64
-"""Different inputs that a case rotates through, where memory allows."""
+"""Different inputs that a case rotates through."""
 FEED_IN_TARIFF, UTILITY_PRICE = 60.0, 220.0
 """The DSO's prices for a single clearing, $/MWh."""
 
@@ -52,12 +52,8 @@ class Books:
     keys: Sequence[NDArray[np.uint64]]
 
 
-def inputs_by_size(size: int) -> int:
-    """How many inputs of `size` rows a case holds: INPUTS, fewer above 100,000 rows, which no predictor remembers."""
-    return INPUTS if size <= 100_000 else 8
-
-
-def _books(size: int, grid: Grid | None) -> Books:
+def books_of(size: int, count: int = INPUTS, grid: Grid | None = None) -> Books:
+    """`count` random books of `size` orders: prices and quantities uniform within the study's bounds, half bids."""
     from market import MarketConfig, Orders
 
     config = MarketConfig()
@@ -68,14 +64,14 @@ def _books(size: int, grid: Grid | None) -> Books:
             quantity=rng.uniform(config.min_quantity, config.max_quantity, size),
             is_buy=rng.random(size) < 0.5,
         )
-        for _ in range(inputs_by_size(size))
+        for _ in range(count)
     ]
     return Books(books, config, grid, [naive.sort_keys(book) for book in books])
 
 
 def books(params: Params) -> Books:
-    """Random books, prices and quantities uniform within the study's bounds, half of the orders bids."""
-    return _books(number(params, "orders"), None)
+    """Random books, on no grid."""
+    return books_of(number(params, "orders"))
 
 
 def books_on_feeder(params: Params) -> Books:
@@ -84,7 +80,8 @@ def books_on_feeder(params: Params) -> Books:
 
     size = number(params, "orders")
     capacity = MarketConfig().max_quantity * size
-    return _books(size, GridNetwork(GridTopology.IEEE34, num_nodes=34, capacity=capacity, seed=SEED).to_grid())
+    grid = GridNetwork(GridTopology.IEEE34, num_nodes=34, capacity=capacity, seed=SEED).to_grid()
+    return books_of(size, grid=grid)
 
 
 def _clear(prepared: Books, turn: int) -> ClearingResult:
@@ -129,7 +126,7 @@ class Batches:
 
 
 def batches(params: Params) -> Batches:
-    """Random batches as the simulation makes them; fewer of the large ones."""
+    """Random batches as the simulation makes them."""
     from market import MarketConfig
     from market.books import Book
 
@@ -225,7 +222,7 @@ def trades(params: Params) -> Sequence[Trades]:
             fee=rng.uniform(0.0, 0.1, size),
         )
 
-    return [draw() for _ in range(inputs_by_size(size))]
+    return [draw() for _ in range(INPUTS)]
 
 
 def seal_block(prepared: Sequence[Trades], turn: int) -> None:
