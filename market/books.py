@@ -11,6 +11,8 @@ from market.config import DSO
 from market.matching import _pack
 from market.orders import Bools, Ints
 
+Nodes = NDArray[np.int32]
+
 
 @dataclass(frozen=True, eq=False)
 class Book:
@@ -27,7 +29,7 @@ class Book:
     reputation: Ints
     by_arrival: Ints
     agent: Ints
-    node: Ints | None = None
+    node: Nodes | None = None
     partner: Ints | None = None
 
     def packed(self) -> Packed:
@@ -52,5 +54,5 @@ class Packed:
     quantity: Ints
     by_arrival: Ints
     agent: Ints
-    node: Ints | None = None
+    node: Nodes | None = None
     partner: Ints | None = None

@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
-from market.books import Book, Packed
+from market.books import Book, Nodes, Packed
 from market.config import DSO, NO_PARTNER, MarketConfig, check_range
 from market.grid import Grid, GridNetwork
 from market.matching import PER_KWH, _read
-from market.orders import PRICE_SLACK, QUANTITY_SLACK, REPUTATION_STEPS, Ints, Orders, Trades, energy_ticks, price_ticks
+from market.orders import PRICE_SLACK, QUANTITY_SLACK, REPUTATION_STEPS, Orders, Trades, energy_ticks, price_ticks
 from market.stages import Cleared, clear_packed
 
 
@@ -46,7 +46,8 @@ class ClearingResult:
     @cached_property
     def trades(self) -> Trades:
         """The trades of all stages: partners and book in the order in which they were matched, then the DSO's."""
-        cleared, agents, left = self._cleared, self._orders.agents, self._cleared.left[0]
+        cleared, left = self._cleared, self._cleared.left[0]
+        agents = np.empty(0, np.int64) if self._orders.agent is None else self._orders.agent
         count = len(cleared.ticks)
         size = count + np.count_nonzero(left)
         buyer, seller = np.empty((2, size), np.int64)
@@ -145,13 +146,15 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> Packed:
     ).packed()
 
 
-def _nodes(orders: Orders, grid: Grid) -> Ints:
+def _nodes(orders: Orders, grid: Grid) -> Nodes:
     """Grid node of each order [1, n]: its own, or the agent's id modulo the number of nodes."""
+    if orders.node is None and orders.agent is None:
+        return np.resize(np.arange(grid.num_nodes, dtype=np.int32), (1, len(orders)))  # in turn, without divisions
     if orders.node is None:
-        return (orders.agents % grid.num_nodes)[None]
+        return (orders.agents % grid.num_nodes).astype(np.int32)[None]
     if len(orders) and orders.node.max() >= grid.num_nodes:
         raise ValueError(f"node: got {orders.node.max()}; allowed: 0 to {grid.num_nodes - 1}, the nodes of the grid")
-    return orders.node[None]
+    return orders.node.astype(np.int32)[None]
 
 
 @njit(cache=True, nogil=True)
@@ -166,17 +169,22 @@ def _totals(quantity, is_buy):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _assemble(matched, left, is_buy, agent, tariffs, out):  # type: ignore[no-untyped-def]
-    """Writes the columns of all trades: first those matched [K], then stage 3: what is left [n] is the DSO's."""
+    """Writes the columns of all trades: first those matched [K], then stage 3: what is left [n] is the DSO's.
+
+    agent: [n], or [0] when each position is an agent of its own.
+    """
+    named = len(agent) > 0
     bid_order, ask_order, ticks, matched_price, matched_stage = matched
     buyer, seller, price, quantity, stage = out
     row = len(ticks)
     for k in range(row):
-        buyer[k], seller[k] = agent[bid_order[k]], agent[ask_order[k]]
+        buyer[k] = agent[bid_order[k]] if named else bid_order[k]
+        seller[k] = agent[ask_order[k]] if named else ask_order[k]
         price[k], quantity[k], stage[k] = matched_price[k], ticks[k] / PER_KWH, matched_stage[k]
     for i in range(len(left)):
         if left[i] == 0:
             continue
-        buys = is_buy[i]
-        buyer[row], seller[row] = agent[i] if buys else DSO, DSO if buys else agent[i]
+        buys, owner = is_buy[i], agent[i] if named else i
+        buyer[row], seller[row] = owner if buys else DSO, DSO if buys else owner
         price[row], quantity[row], stage[row] = tariffs[1] if buys else tariffs[0], left[i] / PER_KWH, 3
         row += 1

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from market.grid import Floats, Grid, Ints
+
+Nodes = NDArray[np.int32] | NDArray[np.int64]
 
 _ROUTED, _BAD_OFFSETS = -1, -2
 
@@ -98,7 +100,7 @@ def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore
 
 
 def route(
-    grid: Grid, seller_node: Ints, buyer_node: Ints, energy: Floats, offsets: Ints, step_hours: float = 1.0
+    grid: Grid, seller_node: Nodes, buyer_node: Nodes, energy: Floats, offsets: Ints, step_hours: float = 1.0
 ) -> Routing:
     """Sends the trades of E markets along shortest paths, each market on an empty grid.
 
@@ -127,13 +129,13 @@ def route(
     return routing
 
 
-def _known(node: Ints, nodes: int) -> bool:
+def _known(node: Nodes, nodes: int) -> bool:
     """Whether all are nodes of the grid."""
     return bool(node.min() >= 0 and node.max() < nodes)
 
 
 def _route_pairs(
-    grid: Grid, seller_node: Ints, buyer_node: Ints, energy: Floats, offsets: Ints, step_hours: float
+    grid: Grid, seller_node: Nodes, buyer_node: Nodes, energy: Floats, offsets: Ints, step_hours: float
 ) -> Routing:
     """`route` by pairs of nodes: trades between the same nodes take the same path, and flows add up."""
     markets, nodes = len(offsets) - 1, grid.num_nodes

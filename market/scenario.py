@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from market.assets import Battery, DERAgent, Fleet
+from market.books import Nodes
 from market.config import GridTopology, MarketConfig, check_positive_int, check_range, nearest
 from market.grid import GridNetwork
 from market.orders import Ints
@@ -153,13 +154,13 @@ class Scenario:
             step_hours=self.step_hours,
         )
 
-    def _nodes(self) -> Ints:
+    def _nodes(self) -> Nodes:
         """Grid node of each agent [N]: its own, else the one it was assigned to, else the next in turn."""
         network = self.grid_network
         if network is None:
-            return np.zeros(self.num_agents, np.int64)
+            return np.zeros(self.num_agents, np.int32)
         placed = network.agent_node or network.assign_agents_to_graph(self.agents)
-        nodes = np.empty(self.num_agents, np.int64)
+        nodes = np.empty(self.num_agents, np.int32)
         for i, agent in enumerate(self.agents):
             nodes[i] = agent.node if agent.node is not None else placed.get(agent.id, i % network.num_nodes)
             if nodes[i] >= network.num_nodes:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from market.assets import Fleet, charge_discharge
-from market.books import Book
+from market.books import Book, Nodes
 from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig
 from market.grid import Grid
 from market.observation import observation
@@ -47,7 +47,7 @@ class Params:
     grid: Grid | None
     fleet: Fleet
     tariffs: DSOProfileHandler
-    node: Ints
+    node: Nodes
     capacity: Floats
     generation: Floats
     demand: Floats
