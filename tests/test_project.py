@@ -37,6 +37,7 @@ LAYERS = (
     "pricing",
     "topologies",
     "grid",
+    "powerflow",
     "matching",
     "reduction",
     "stages",
