@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.config import GridTopology
-from market.grid import Grid, GridNetwork, line_flows, route
+from market.grid import Grid, GridNetwork
+from market.routing import line_flows, route
 from market.topologies import FEEDERS, KM_PER_FOOT, LONGEST_KM, SHORTEST_KM, SIDE_KM, TOPOLOGIES
 
 CAPACITY = 100.0

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market import GridNetwork, GridTopology, Scenario
-from market.grid import line_flows
 from market.kpis import evaluate
 from market.powerflow import Feeder, power_flow, voltage_deviation
 from market.record import History
+from market.routing import line_flows
 from market.simulation import initial, step
 from market.topologies import LOW_VOLTAGE
 from oracle_powerflow import lin_dist_flow, lines_of
