@@ -373,6 +373,20 @@ def test_route_refuses_what_does_not_fit(change, message):
         route(NETWORKS[GridTopology.RING].to_grid(), **{**trades, "offsets": np.array([0, 2]), **change})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"offsets": np.array([0, 50, 40])}, "offsets: got .*; allowed: numbers that never fall"),
+        ({"seller_node": np.full(40, 3)}, "node: got 3 -> 1 in trade 0; allowed: 0 to 2"),
+        ({"buyer_node": np.full(40, -1)}, "node: got 0 -> -1 in trade 0; allowed: 0 to 2"),
+    ],
+)
+def test_route_refuses_the_same_where_trades_outnumber_the_pairs_of_nodes(change, message):
+    trades = {"seller_node": np.zeros(40, int), "buyer_node": np.ones(40, int), "energy": np.ones(40)}
+    with pytest.raises(ValueError, match=message):
+        route(GridNetwork("line", 3, CAPACITY).to_grid(), **{**trades, "offsets": np.array([0, 20, 40]), **change})
+
+
 # The description
 
 
