@@ -313,6 +313,23 @@ def test_of_equally_long_ways_one_is_taken(monkeypatch, n):
             assert routing.max[0] == routing.utilisation[0] == pytest.approx(load if hops else 0.0)
 
 
+@every_topology
+@given(data=st.data())
+def test_many_small_trades_congest_as_their_sums_do(topology, data):
+    """More trades than pairs of nodes take another way through `route`: the same trades in equal parts."""
+    network = data.draw(st.sampled_from(MANY[topology]))
+    grid, markets = network.to_grid(), [data.draw(trades_on(network.num_nodes, most=6)) for _ in range(2)]
+    seller, buyer, energy = columns([t for m in markets for t in m])
+    offsets, parts = np.cumsum([0, *map(len, markets)]), 2 * grid.num_nodes**2 + 1
+    whole = route(grid, seller, buyer, energy, offsets)
+    each = route(grid, *(np.repeat(x, parts) for x in (seller, buyer, energy / parts)), offsets * parts)
+    np.testing.assert_allclose(each.utilisation, np.repeat(whole.utilisation, parts), atol=1e-9)
+    np.testing.assert_allclose(each.mean, whole.mean, atol=1e-9)
+    np.testing.assert_allclose(each.max, whole.max, atol=1e-9)
+    if not np.isclose(whole.utilisation, 1, atol=1e-6).any():
+        np.testing.assert_array_equal(each.overloaded_hours, whole.overloaded_hours)
+
+
 def test_flows_are_not_clipped_at_the_rating():
     grid = NETWORKS[GridTopology.LINE].to_grid()
     huge = 10 * CAPACITY
