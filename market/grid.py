@@ -105,6 +105,7 @@ class Grid:
     line_from, line_to: end nodes [L]; flow from the first to the second counts as positive.
     line_length: [L] km. line_capacity: [L] kW, the grid's capacity shared out by inverse length so that lines add up to
     it; switches and transformers of length 0 are unlimited (inf).
+    line_resistance, line_reactance: [L] ohm. line_voltage: nominal, between lines [L], kV.
     line_of: the line between two nodes [n, n], -1 where there is none. zone: [n]. diameter: the longest distance, km.
     names: of the nodes, n.
     """
@@ -116,6 +117,9 @@ class Grid:
     line_to: NDArray[np.int32]
     line_length: Floats
     line_capacity: Floats
+    line_resistance: Floats
+    line_reactance: Floats
+    line_voltage: Floats
     line_of: NDArray[np.int32]
     zone: NDArray[np.int32]
     diameter: float
@@ -150,6 +154,9 @@ def _build(layout: Layout, capacity: float) -> Grid:
         line_to=layout.line_to,
         line_length=length,
         line_capacity=rating,
+        line_resistance=length * layout.line_type.resistance,
+        line_reactance=length * layout.line_type.reactance,
+        line_voltage=layout.voltage,
         line_of=line_of,
         zone=layout.zone,
         diameter=float(distance.max()),

@@ -22,7 +22,8 @@ class Flows:
     alone; saving: alone_cost - cost, and the value of energy stored beyond the DSO-only battery.
     Communities: feed_in_tariff; utility_price; clearing_price: nan without trades; social_welfare: gains from trade;
     budget_surplus; dso_income: all that the DSO takes in; loss: supplied by the DSO for losses; congestion_mean and
-    congestion_max: |flow| / capacity over the lines; overloaded_hours: summed over the lines.
+    congestion_max: |flow| / capacity over the lines; overloaded_hours: summed over the lines; voltage_deviation:
+    largest |voltage - 1| of a node, p.u., by what agents generate, use and store; nan without a grid and with loops.
     """
 
     generation: Floats
@@ -52,6 +53,7 @@ class Flows:
     congestion_mean: Floats
     congestion_max: Floats
     overloaded_hours: Floats
+    voltage_deviation: Floats
 
     @cached_property
     def from_dso(self) -> Floats:

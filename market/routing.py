@@ -115,7 +115,8 @@ def route(
     if markets < 0 or offsets[0] != 0 or offsets[-1] != trades:
         raise ValueError(f"offsets: got {offsets!r:.60}; allowed: [E+1] from 0 to the number of trades, {trades}")
     nodes = grid.num_nodes
-    if trades > markets * nodes**2 and _known(seller_node, nodes) and _known(buyer_node, nodes):
+    crowded = trades > markets * nodes**2
+    if crowded and _known(seller_node, nodes) and _known(buyer_node, nodes) and (offsets[:-1] <= offsets[1:]).all():
         return _route_pairs(grid, seller_node, buyer_node, energy, offsets, step_hours)
     routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
     flow, paths = np.zeros(len(grid.line_length)), (grid.predecessor, grid.line_of, grid.line_from)

@@ -17,6 +17,7 @@ from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig
 from market.grid import Grid
 from market.observation import observation
 from market.orders import REPUTATION_STEPS, Bools, Floats, Ints, energy_of, price_of, price_ticks, sum_by
+from market.powerflow import Feeder, voltage_deviation
 from market.profiles import DSOProfileHandler
 from market.record import StepRecord
 from market.rng import ARRIVAL_STREAM, permutation
@@ -83,6 +84,11 @@ class Params:
             imported[:, t], exported[:, t] = np.maximum(-balance, 0.0), np.maximum(balance, 0.0)
             stored[:, t + 1] = battery.energy
         return imported, exported, stored
+
+    @cached_property
+    def feeder(self) -> Feeder | None:
+        """The grid as a radial feeder; None without a grid and where it has loops."""
+        return None if self.grid is None else Feeder.of(self.grid)
 
     @cached_property
     def reward_scale(self) -> Floats:
@@ -252,8 +258,17 @@ def _record(
         congestion_mean=nothing if network is None else network.routing.mean,
         congestion_max=nothing if network is None else network.routing.max,
         overloaded_hours=nothing if network is None else network.routing.overloaded_hours,
+        voltage_deviation=_voltage_deviation(params, t, settled),
         cleared=cleared,
     )
+
+
+def _voltage_deviation(params: Params, t: int, settled: Settlement) -> Floats:
+    """Largest |voltage - 1| on a feeder [E], p.u., by what agents generate, use and store; trades decide who pays."""
+    if params.feeder is None:
+        return np.full(len(settled.energy), np.nan)
+    fed_in = params.generation[:, t] - params.demand[:, t] + settled.discharged - settled.charged
+    return voltage_deviation(params.feeder, params.node, fed_in, params.step_hours)
 
 
 def _reputation(

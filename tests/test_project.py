@@ -38,6 +38,7 @@ LAYERS = (
     "topologies",
     "grid",
     "routing",
+    "powerflow",
     "matching",
     "memory",
     "books",

@@ -259,9 +259,9 @@ def test_an_episode_has_all_its_steps_and_no_more():
         step(params, state, idle)
 
 
-def python_calls(agents: int, episodes: int, config: MarketConfig) -> int:
+def python_calls(agents: int, episodes: int, config: MarketConfig, topology: str) -> int:
     """Python functions entered by one step and the observation after it, once everything is warm."""
-    params = Scenario.study(agents, max_steps=4, market_config=config).params
+    params = Scenario.study(agents, max_steps=4, market_config=config, topology=topology).params
     action = actions(params, episodes, 0)
     state = initial(params, np.arange(episodes))
     for t in range(2):
@@ -288,8 +288,8 @@ def python_calls(agents: int, episodes: int, config: MarketConfig) -> int:
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="without the JIT, kernels are Python and loop")
 @pytest.mark.parametrize("rule", ["average", "mcafee"])
-@pytest.mark.parametrize("preference", [False, True])
-def test_python_work_does_not_grow_with_agents_or_episodes(rule, preference):
+@pytest.mark.parametrize(("preference", "topology"), [(False, "mesh"), (True, "mesh"), (False, "tree")])
+def test_python_work_does_not_grow_with_agents_or_episodes(rule, preference, topology):
     config = MarketConfig(price_mechanism=rule, enable_partner_preference=preference)
-    few = python_calls(10, 4, config)
-    assert python_calls(1000, 4, config) == python_calls(10, 32, config) == few < 400
+    few = python_calls(10, 4, config, topology)
+    assert python_calls(1000, 4, config, topology) == python_calls(10, 32, config, topology) == few < 400
