@@ -36,8 +36,8 @@ class LineType(NamedTuple):
     voltage: float
 
 
-LOW_VOLTAGE = LineType(0.320, 0.080, 0.4)
-"""Aluminium cable of 95 mm2: IEC 60228 (class 2, 20 degrees C); reactance as of NAYY cables in pandapower's library."""
+MEDIUM_VOLTAGE = LineType(0.161, 0.117, 20.0)
+"""Aluminium cable of 185 mm2 at 12/20 kV, NA2XS2Y 1x185 RM/25 of pandapower's library: 5 MW need medium voltage."""
 TRUNK_13 = LineType(0.1156, 0.3708, 4.16)
 """Configuration 601 of the IEEE 13 node feeder: mean self less mean mutual impedance of the published matrix."""
 TRUNK_34 = LineType(0.6960, 0.5178, 24.9)
@@ -125,8 +125,8 @@ def _layout(
         line_to=end.astype(np.int32),
         length=length,
         zone=np.unique(zone, return_inverse=True)[1].astype(np.int32),  # small grids leave zones empty: close the gaps
-        line_type=LOW_VOLTAGE,
-        voltage=np.broadcast_to(LOW_VOLTAGE.voltage, len(start)),
+        line_type=MEDIUM_VOLTAGE,
+        voltage=np.broadcast_to(MEDIUM_VOLTAGE.voltage, len(start)),
         complete=complete,
     )
 

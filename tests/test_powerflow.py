@@ -16,7 +16,7 @@ from market.powerflow import Feeder, power_flow, voltage_deviation
 from market.record import History
 from market.routing import line_flows
 from market.simulation import initial, step
-from market.topologies import LOW_VOLTAGE
+from market.topologies import MEDIUM_VOLTAGE
 from oracle_powerflow import lin_dist_flow, lines_of
 from strategies import grid_of, scenarios
 
@@ -108,7 +108,7 @@ def test_a_load_at_the_end_of_one_cable():
     grid, feeder, _ = network(GridTopology.LINE, 2)
     km = grid.line_length[0]
     flow, voltage = power_flow(feeder, np.array([[0.0, -10.0], [0.0, 10.0], [50.0, 0.0]]))
-    drop = 2 * LOW_VOLTAGE.resistance * km * 0.010 / 0.4**2  # MW and kV
+    drop = 2 * MEDIUM_VOLTAGE.resistance * km * 0.010 / 20.0**2  # MW and kV
     assert flow[:, 0] == pytest.approx([10.0, -10.0, 0.0])
     assert voltage[:, 0].tolist() == [1.0, 1.0, 1.0]
     assert voltage[:, 1] == pytest.approx([np.sqrt(1 - drop), np.sqrt(1 + drop), 1.0], rel=1e-12)
@@ -144,7 +144,7 @@ def test_the_source_is_the_substation(topology):
 
 def test_more_than_the_lines_carry_is_a_voltage_of_zero():
     _, feeder, _ = network(GridTopology.LINE, 2)
-    fed = np.array([[0.0, -1e6]])
+    fed = np.array([[0.0, -1e9]])
     assert power_flow(feeder, fed).voltage.tolist() == [[1.0, 0.0]]
     assert voltage_deviation(feeder, np.arange(2), fed, 1.0).tolist() == [1.0]
 
