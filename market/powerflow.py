@@ -12,7 +12,7 @@ resistances would cost O(n^2) time and memory, and BLAS rounds a batch and a sin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -131,7 +131,7 @@ def power_flow(feeder: Feeder, injection: NDArray[np.float64], step_hours: float
     return PowerFlow(flow, np.sqrt(np.maximum(square, 0.0)))
 
 
-def voltage_deviation(feeder: Feeder, node: Ints, injection: Floats, step_hours: float) -> Floats:
+def voltage_deviation(feeder: Feeder, node: NDArray[np.integer[Any]], injection: Floats, step_hours: float) -> Floats:
     """Largest |voltage - 1| of any node [E], p.u., from what agents feed in less what they take, [E, N] kWh.
 
     node: of each agent [N]. step_hours: h. The same as by `power_flow`, in one pass and without arrays [E, n].
