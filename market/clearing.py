@@ -12,7 +12,17 @@ from market.books import Book, Nodes, Packed
 from market.config import DSO, NO_PARTNER, MarketConfig, check_range
 from market.grid import Grid, GridNetwork
 from market.matching import PER_KWH, _read
-from market.orders import PRICE_SLACK, QUANTITY_SLACK, REPUTATION_STEPS, Orders, Trades, energy_ticks, price_ticks
+from market.orders import (
+    PRICE_SLACK,
+    QUANTITY_SLACK,
+    REPUTATION_STEPS,
+    Bools,
+    Ints,
+    Orders,
+    Trades,
+    energy_ticks,
+    price_ticks,
+)
 from market.stages import Cleared, clear_packed
 
 
@@ -46,24 +56,37 @@ class ClearingResult:
     @cached_property
     def trades(self) -> Trades:
         """The trades of all stages: partners and book in the order in which they were matched, then the DSO's."""
-        cleared, left = self._cleared, self._cleared.left[0]
-        agents = np.empty(0, np.int64) if self._orders.agent is None else self._orders.agent
-        count = len(cleared.ticks)
-        size = count + np.count_nonzero(left)
-        buyer, seller = np.empty((2, size), np.int64)
-        price, quantity = np.empty((2, size))
-        stage = np.empty(size, np.int8)
-        matched = (cleared.bid_order, cleared.ask_order, cleared.ticks, cleared.price, cleared.stage)
-        _assemble(matched, left, self._orders.is_buy, agents, self._tariffs, (buyer, seller, price, quantity, stage))
-        seller_price = price
-        if cleared.seller_price is not cleared.price:
-            seller_price = price.copy()
-            seller_price[:count] = cleared.seller_price
-        distance, loss, fee = (np.zeros(size) for _ in range(3))
-        if cleared.network is not None:
-            network = cleared.network
-            distance[:count], loss[:count], fee[:count] = network.distance, network.loss, network.fee
-        return Trades(buyer, seller, price, seller_price, quantity, stage, distance, loss, fee)
+        return all_trades(self._cleared, 0, self._orders.is_buy, self._orders.agent, self._tariffs)
+
+
+def all_trades(
+    cleared: Cleared, market: int, is_buy: Bools, agent: Ints | None, tariffs: tuple[float, float]
+) -> Trades:
+    """The trades of all stages of one market of a batch.
+
+    is_buy: [N]. agent: ids [N], None when each position is an agent of its own. tariffs: feed-in tariff, utility price.
+    """
+    first, last = np.searchsorted(cleared.market, (market, market + 1))
+    left, base = cleared.left[market], market * cleared.left.shape[1]
+    count = last - first
+    size = count + np.count_nonzero(left)
+    buyer, seller = np.empty((2, size), np.int64)
+    price, quantity = np.empty((2, size))
+    stage = np.empty(size, np.int8)
+    mine = slice(first, last)
+    matched = (cleared.bid_order[mine], cleared.ask_order[mine], cleared.ticks[mine], cleared.price[mine])
+    ids = np.empty(0, np.int64) if agent is None else agent
+    out = (buyer, seller, price, quantity, stage)
+    _assemble(base, matched, cleared.stage[mine], left, is_buy, ids, tariffs, out)
+    seller_price = price
+    if cleared.seller_price is not cleared.price:
+        seller_price = price.copy()
+        seller_price[:count] = cleared.seller_price[mine]
+    distance, loss, fee = (np.zeros(size) for _ in range(3))
+    if cleared.network is not None:
+        network = cleared.network
+        distance[:count], loss[:count], fee[:count] = network.distance[mine], network.loss[mine], network.fee[mine]
+    return Trades(buyer, seller, price, seller_price, quantity, stage, distance, loss, fee)
 
 
 def clear(
@@ -168,18 +191,18 @@ def _totals(quantity, is_buy):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _assemble(matched, left, is_buy, agent, tariffs, out):  # type: ignore[no-untyped-def]
+def _assemble(base, matched, matched_stage, left, is_buy, agent, tariffs, out):  # type: ignore[no-untyped-def]
     """Writes the columns of all trades: first those matched [K], then stage 3: what is left [n] is the DSO's.
 
-    agent: [n], or [0] when each position is an agent of its own.
+    base: flat position of the market's first order. agent: [n], or [0] when each position is an agent of its own.
     """
     named = len(agent) > 0
-    bid_order, ask_order, ticks, matched_price, matched_stage = matched
+    bid_order, ask_order, ticks, matched_price = matched
     buyer, seller, price, quantity, stage = out
     row = len(ticks)
     for k in range(row):
-        buyer[k] = agent[bid_order[k]] if named else bid_order[k]
-        seller[k] = agent[ask_order[k]] if named else ask_order[k]
+        bid, ask = bid_order[k] - base, ask_order[k] - base
+        buyer[k], seller[k] = agent[bid] if named else bid, agent[ask] if named else ask
         price[k], quantity[k], stage[k] = matched_price[k], ticks[k] / PER_KWH, matched_stage[k]
     for i in range(len(left)):
         if left[i] == 0:

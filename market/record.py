@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from market.orders import Bools, Floats
+from market.clearing import all_trades
+from market.orders import Bools, Floats, Trades
 from market.stages import Cleared
 
 
@@ -94,9 +95,14 @@ def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class StepRecord(Flows):
-    """One step of E episodes, arrays [E, N] and [E]. cleared: its trades."""
+    """One step of E episodes, arrays [E, N] and [E]. cleared: what was matched."""
 
     cleared: Cleared
+
+    def trades(self, episode: int) -> Trades:
+        """All trades of one of the episodes, the DSO's too."""
+        tariffs = float(self.feed_in_tariff[episode]), float(self.utility_price[episode])
+        return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
 
 
 class History(Flows):
