@@ -100,7 +100,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         return History.of(self._records)
 
     def ledger(self, episode: int = 0) -> Ledger:
-        """The trades of one of the present episodes, a block per step; made when asked for, so training pays nothing."""
+        """The trades of one of the present episodes, a block per step; made when asked for: training pays nothing."""
         chain = Ledger(self.params.config.blockchain_difficulty)
         for number, record in enumerate(self._records):
             chain.append(record.trades(episode), number)
