@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 READY := $(VENV)/.ready
 PINS := .ci/constraints.txt
+PYMARKET := .venv-pymarket
+PYMARKET_PINS := $(CURDIR)/tests/differential/requirements.txt
 
 # One thread per library: figures stay comparable, and small matrices do not fight over two cores.
 export OMP_NUM_THREADS = 1
@@ -57,8 +59,17 @@ study: $(READY) ## the study's 54 combinations, hours; continue one with ARGS='-
 test: $(READY) ## tests that are quick, and each benchmark once, untimed; under 5 minutes
 	@$(BIN)/pytest -m "not slow" $(ARGS)
 
-test-all: $(READY) ## every test
+test-all: $(READY) $(PYMARKET)/.ready ## every test, PyMarket's auction beside ours included
 	@$(BIN)/pytest $(ARGS)
+
+# Made anew whenever its pins change; PyMarket is built from source, so the pins hold for the build, too.
+$(PYMARKET)/.ready: $(PYMARKET_PINS)
+	@echo "Installing PyMarket into $(PYMARKET) ..."
+	@rm -rf $(PYMARKET)
+	@$(PYTHON) -m venv $(PYMARKET)
+	@PIP_CONSTRAINT=$(PYMARKET_PINS) PIP_BUILD_CONSTRAINT=$(PYMARKET_PINS) $(PYMARKET)/bin/python -m pip \
+		--disable-pip-version-check --no-input install -qq --requirement $(PYMARKET_PINS)
+	@touch $@
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -82,6 +93,6 @@ lock: ## take the newest releases that pyproject.toml allows, and pin them
 	@mv $(PINS).new $(PINS)
 	@touch $(READY)
 
-clean: ## remove .venv, caches and builds; results/ stays
-	@rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
+clean: ## remove both .venvs, caches and builds; results/ stays
+	@rm -rf $(VENV) $(PYMARKET) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
 	@find market benches tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,39 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market import DSO, NO_PARTNER, GridNetwork, GridTopology, MarketConfig, Orders, clear
+from market_support import assert_same
 from oracle import clear_book
 from strategies import RULES, books, configs, grid_of, grids, tariffs
 
 LAST_PRICES = st.one_of(st.none(), st.integers(0, 10_000).map(lambda ticks: ticks / 100))
-
-
-def assert_same(result, twin, grid=None, step_hours=1.0) -> None:
-    """Every trade in the same order, with the same ticks; prices, losses and fees to rounding; the same totals."""
-    trades, other = result.trades, twin.trades
-    assert trades.buyer.tolist() == [t.buyer for t in other]
-    assert trades.seller.tolist() == [t.seller for t in other]
-    assert trades.stage.tolist() == [t.stage for t in other]
-    assert np.rint(trades.quantity * 1000).tolist() == [t.quantity for t in other]
-    close = {"rtol": 1e-9, "atol": 1e-12}
-    np.testing.assert_allclose(trades.quantity, [t.quantity / 1000 for t in other], rtol=1e-14)
-    np.testing.assert_allclose(trades.price, [float(t.price) for t in other], rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(trades.seller_price, [float(t.seller_price) for t in other], rtol=1e-12, atol=1e-12)
-    for name in ("distance", "loss", "fee"):
-        np.testing.assert_allclose(getattr(trades, name), [getattr(t, name) for t in other], **close, err_msg=name)
-    assert result.p2p_volume == pytest.approx(twin.p2p_volume / 1000, rel=1e-12, abs=0)
-    bought = sum(t.quantity for t in twin.stage(3) if t.buyer == DSO)
-    assert result.dso_buy_volume == pytest.approx(bought / 1000, rel=1e-12)
-    assert result.dso_sell_volume == pytest.approx((sum(t.quantity for t in twin.stage(3)) - bought) / 1000, rel=1e-12)
-    assert result.social_welfare == pytest.approx(float(twin.social_welfare), rel=1e-9, abs=1e-12)
-    assert result.budget_surplus == pytest.approx(float(twin.budget_surplus), rel=1e-9, abs=1e-12)
-    mean = math.nan if twin.clearing_price is None else float(twin.clearing_price)
-    assert result.clearing_price == pytest.approx(mean, rel=1e-9, abs=1e-12, nan_ok=True)
-    if twin.interval is not None:
-        assert result.price_interval == pytest.approx([float(p) for p in twin.interval], rel=1e-12, abs=1e-12)
-    if grid is not None:
-        load = np.abs(twin.flows) / (grid.line_capacity * step_hours)
-        assert result.congestion_max == pytest.approx(load.max(initial=0.0), rel=1e-9, abs=1e-12)
-        assert result.congestion_mean == pytest.approx(load.mean() if len(load) else 0.0, rel=1e-9, abs=1e-12)
 
 
 @given(st.data())

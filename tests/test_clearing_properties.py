@@ -4,40 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from itertools import product
 
-import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import linprog
 
 import oracle_auctions
-from market import DSO, GridTopology, MarketConfig, Orders, clear
+from market import DSO, GridTopology, Orders, clear
+from market_support import SIMPLE, p2p, rows
 from oracle import read
-from strategies import ALL_TRADE, RULES, books, configs, grid_of, grids, tariffs
-
-TERMS = {"feed_in_tariff": 20.0, "utility_price": 70.0}
-SIMPLE = {"partners": False, "dso": False, "own_agents": True}
-NEXT_TICK = [0.01, 1.0, 30.0, 100.0]
-
-
-def rows(book, config, **terms):
-    """The trades as tuples (buyer, seller, price, seller's price, Wh, stage)."""
-    trades = clear(Orders(**book), config, **(TERMS | terms)).trades
-    wh = np.rint(trades.quantity * 1000).astype(int)
-    columns = (trades.buyer, trades.seller, trades.price, trades.seller_price, wh, trades.stage)
-    return list(zip(*(c.tolist() for c in columns), strict=True))
-
-
-def p2p(trades) -> Counter:
-    """Wh that each agent traded with other agents."""
-    filled = Counter()
-    for buyer, seller, _, _, wh, stage in trades:
-        if stage < 3:
-            filled[buyer] += wh
-            filled[seller] += wh
-    return filled
+from strategies import ALL_TRADE, books, configs, grid_of, grids, tariffs
 
 
 @given(books(max_size=12), configs(), st.none() | grids())
@@ -70,16 +46,6 @@ def test_money_is_conserved_and_the_surplus_is_never_negative(book, config, grid
         assert result.budget_surplus == 0
 
 
-@given(st.data(), tariffs(), st.none() | grids())
-@pytest.mark.parametrize("rule", RULES)
-def test_nobody_pays_above_the_bid_or_gets_less_than_the_ask(rule, data, tariff, grid):
-    book, config = data.draw(books(own_agents=True)), data.draw(configs((rule,)))
-    limit = {o.agent: o.price / 100 for o in read(**book)}
-    for buyer, seller, price, seller_price, _, stage in rows(book, config, grid=grid, **tariff):
-        if stage < 3:
-            assert limit[seller] <= seller_price <= price <= limit[buyer]
-
-
 @given(st.data(), st.none() | grids())
 @pytest.mark.parametrize("rule", ALL_TRADE)
 def test_price_time_priority(rule, data, grid):
@@ -90,27 +56,6 @@ def test_price_time_priority(rule, data, grid):
         for o in oracle_auctions.ranked([o for o in orders if o.quantity], side):
             assert full or filled[o.agent] == 0
             full = filled[o.agent] == o.quantity
-
-
-def best_welfare(orders, capacity: float) -> float:
-    """The largest sum of Wh x (bid - ask in ticks) that any allocation reaches: a transport problem, by HiGHS."""
-    bids, asks = ([o for o in orders if o.is_buy == side] for side in (True, False))
-    if not bids or not asks:
-        return 0.0
-    gain = np.array([[b.price - a.price for a in asks] for b in bids], float)
-    rows_of = np.repeat(np.eye(len(bids)), len(asks), axis=1)
-    columns_of = np.tile(np.eye(len(asks)), len(bids))
-    limits = [o.quantity for o in bids + asks] + [min(capacity, 1e9)]
-    matrix = np.vstack([rows_of, columns_of, np.ones(gain.size)])
-    return -linprog(-gain.ravel(), A_ub=matrix, b_ub=limits, method="highs").fun
-
-
-@given(books(max_size=12, partners=False, dso=False), st.none() | grids(), st.sampled_from(ALL_TRADE))
-def test_welfare_is_that_of_the_best_allocation(book, grid, rule):
-    config = MarketConfig(0, 100, 0.001, 5, price_mechanism=rule)
-    result = clear(Orders(**book), config, **TERMS, grid=grid)
-    capacity = math.inf if grid is None else grid.capacity * 1000
-    assert result.social_welfare == pytest.approx(best_welfare(read(**book), capacity) / 1e8, rel=1e-9, abs=1e-12)
 
 
 @given(books(partners=False, dso=False), configs(), grids())
@@ -142,119 +87,6 @@ def test_names_do_not_matter(data, config, grid, tariff):
         other["partner"] = [name[p] for p in book["partner"]]
     renamed = [(name[b], name[s], *rest) for b, s, *rest in rows(book, config, grid=grid, **tariff)]
     assert rows(other, config, grid=grid, **tariff) == renamed
-
-
-@given(st.data(), st.none() | grids(), st.sampled_from(NEXT_TICK))
-@pytest.mark.parametrize("rule", ALL_TRADE)
-def test_a_better_price_never_trades_less(rule, data, grid, step):
-    book, config = data.draw(books(own_agents=True)), data.draw(configs((rule,)))
-    assume(book["price"])
-    i = data.draw(st.integers(0, len(book["price"]) - 1))
-    better = list(book["price"])
-    better[i] = round(min(better[i] + step, 100.0) if book["is_buy"][i] else max(better[i] - step, 0.0), 2)
-    agent = book["agent"][i]
-    before, after = (p2p(rows(b, config, grid=grid))[agent] for b in (book, book | {"price": better}))
-    assert after >= before
-
-
-@given(books(**SIMPLE), configs(ALL_TRADE), st.sampled_from([2, 10, 1000]))
-def test_scaling_the_quantities_scales_the_trades(book, config, factor):
-    scaled = book | {"quantity": [q * factor for q in book["quantity"]]}
-    larger = MarketConfig(0, 100, 0.001, 5000, price_mechanism=config.price_mechanism, spread_share=config.spread_share)
-    grown = [(*head, wh * factor, stage) for *head, wh, stage in rows(book, config)]
-    assert rows(scaled, larger) == grown
-
-
-@given(st.data(), configs(ALL_TRADE), st.none() | grids())
-def test_splitting_an_order_changes_nothing_for_the_others(data, config, grid):
-    book = data.draw(books(**SIMPLE, nodes=True)) | {"arrival": None}
-    sizes = [round(q * 1000) for q in book["quantity"]]
-    assume(max(sizes, default=0) > 1)
-    i = sizes.index(max(sizes))
-    part = data.draw(st.integers(1, sizes[i] - 1))
-    halves = {name: [*c[:i], c[i], *c[i:]] for name, c in book.items() if c is not None}
-    halves["quantity"][i : i + 2] = [part / 1000, (sizes[i] - part) / 1000]
-    before, after = (p2p(rows(b, config, grid=grid)) for b in (book, halves))
-    assert before == after
-
-
-@given(books(), st.none() | grids(), st.sampled_from(ALL_TRADE))
-def test_the_volume_is_the_same_under_every_rule_without_reduction(book, grid, rule):
-    uniform, other = (MarketConfig(0, 100, 0.001, 5, price_mechanism=r) for r in ("uniform", rule))
-    one, two = ([(b, s, q, k) for b, s, _, _, q, k in rows(book, c, grid=grid)] for c in (uniform, other))
-    assert one == two
-
-
-@given(st.data(), tariffs())
-def test_bargaining_prices_stay_between_the_tariffs(data, tariff):
-    book, config = data.draw(books(own_agents=True)), data.draw(configs(("nash_bargaining",)))
-    limit = {o.agent: o.price / 100 for o in read(**book)}
-    low, high = tariff["feed_in_tariff"], tariff["utility_price"]
-    for buyer, seller, price, _, _, stage in rows(book, config, **tariff):
-        if stage < 3 and max(limit[seller], low) <= min(limit[buyer], high):
-            assert low <= price <= high
-
-
-@given(books(nodes=True), configs(), grids(), tariffs(), st.sampled_from([0.5, 1.0]))
-def test_losses_and_fees_are_bounded_and_recover_the_cost(book, config, grid, tariff, hours):
-    trades = clear(Orders(**book), config, **tariff, grid=grid, step_hours=hours).trades
-    value = trades.quantity * trades.price / 1000
-    assert (trades.fee >= 0).all()
-    assert (trades.fee <= config.max_fee * value * (1 + 1e-12)).all()
-    assert (trades.loss >= 0).all()
-    assert ((trades.loss < trades.quantity) | (trades.quantity == 0)).all()
-    share = 1 - np.exp(-config.loss_rate * trades.distance)
-    assert trades.loss.sum() == pytest.approx((trades.quantity * share).sum(), rel=1e-9, abs=1e-15)
-    dso = trades.stage == 3
-    assert not trades.fee[dso].any()
-    assert not trades.loss[dso].any()
-    assert not trades.distance[dso].any()
-
-
-@given(books(nodes=True, max_size=12), grids(), tariffs())
-def test_loss_fees_alone_pay_for_what_the_dso_supplies(book, grid, tariff):
-    fees = {"congestion_fee": 0.0, "distance_fee": 0.0, "zone_discount": 0.0, "max_fee": 1.0, "loss_rate": 1e-4}
-    trades = clear(Orders(**book), MarketConfig(0, 100, 0.001, 5, **fees), **tariff, grid=grid).trades
-    cost = trades.loss * tariff["utility_price"] / 1000
-    capped = np.minimum(cost, trades.quantity * trades.price / 1000)
-    np.testing.assert_allclose(trades.fee, capped, rtol=1e-9, atol=1e-15)
-
-
-LEVELS = [0.0, 30.0, 45.0, 60.0, 100.0]
-
-
-@pytest.mark.parametrize("capacity", [None, 1.0, 2.0])
-@pytest.mark.parametrize("sides", [(1, 2), (2, 1), (2, 2)])
-def test_mcafee_leaves_nothing_to_gain_from_a_lie(sides, capacity):
-    config = MarketConfig(0, 100, price_mechanism="mcafee")
-    grid = None if capacity is None else grid_of(GridTopology.RING, 5, capacity)
-    is_buy = [True] * sides[0] + [False] * sides[1]
-    outcome = {}
-    for report in product(LEVELS, repeat=len(is_buy)):
-        book = {"price": list(report), "quantity": [1.0] * len(is_buy), "is_buy": is_buy}
-        outcome[report] = rows(book, config, grid=grid)
-    for truth in outcome:
-        for agent, lie in product(range(len(truth)), LEVELS):
-            told = (*truth[:agent], lie, *truth[agent + 1 :])
-            honest, dishonest = (_gain(outcome[report], truth[agent], agent) for report in (truth, told))
-            assert dishonest <= honest + 1e-9, (truth, agent, lie)
-
-
-def _gain(trades, value: float, agent: int) -> float:
-    """What `agent` gains from its trades with other agents when a unit is worth `value` to it."""
-    mine = [t for t in trades if t[-1] < 3 and agent in t[:2]]
-    return sum(wh * (value - paid if buyer == agent else got - value) for buyer, _, paid, got, wh, _ in mine)
-
-
-@pytest.mark.parametrize("rule", ALL_TRADE)
-def test_the_other_rules_reward_some_lie(rule):
-    """A book in which shading a bid or raising an ask pays, so that the test above means something."""
-    config = MarketConfig(0, 100, price_mechanism=rule, spread_share=0.25)
-    truth = {"price": [90.0, 30.0], "quantity": [1.0, 1.0], "is_buy": [True, False]}
-    lies = [truth | {"price": [31.0, 30.0]}, truth | {"price": [90.0, 89.0]}]
-    honest = [_gain(rows(truth, config), value, agent) for agent, value in enumerate(truth["price"])]
-    lied = [_gain(rows(lie, config), truth["price"][agent], agent) for agent, lie in enumerate(lies)]
-    assert max(b - a for a, b in zip(honest, lied, strict=True)) > 1.0
 
 
 @given(books(nodes=True), configs(), st.sampled_from(list(GridTopology)), st.sampled_from([2.0, 8.0, 1000.0]))
