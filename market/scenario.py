@@ -184,8 +184,8 @@ class Scenario:
 def _anchors(agents: int, num_anchor: int, seed: int) -> Ints:
     """Anchor peers of each agent [N, num_anchor], -1 in places that a small population leaves empty.
 
-    A circulant graph with seeded offsets, each with its opposite: who is my anchor sees me as one, so that two agents
-    can name each other, and everybody is anchor of equally many.
+    A circulant graph with seeded offsets in pairs of opposites: who is my anchor sees me as one (but for the last of an
+    odd number), so that two agents can name each other, and everybody is anchor of equally many.
     """
     near = permutation(seed, np.zeros(1, np.int64), 0, ANCHOR_STREAM, (agents - 1) // 2)[0] + 1
     offsets = np.stack((near, agents - near), 1).ravel()
