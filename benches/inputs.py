@@ -136,7 +136,7 @@ def batches(params: Params) -> Batches:
     drawn = [
         Book(
             price=rng.integers(4_000, 24_000, shape),
-            quantity=rng.integers(100, 200_000, shape),
+            quantity=rng.integers(100, 200_000, shape, np.int32),
             is_buy=rng.random(shape) < 0.5,
             reputation=rng.integers(0, 65_536, shape),
             by_arrival=rng.permuted(np.tile(np.arange(size), (markets, 1)), axis=1),

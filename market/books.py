@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from market.config import DSO
 from market.matching import _pack
-from market.orders import Bools, Ints
+from market.orders import Bools, Energies, Ints
 
 Nodes = NDArray[np.int32]
 
@@ -24,7 +24,7 @@ class Book:
     """
 
     price: Ints
-    quantity: Ints
+    quantity: Energies
     is_buy: Bools
     reputation: Ints
     by_arrival: Ints
@@ -51,7 +51,7 @@ class Packed:
     """
 
     keys: NDArray[np.uint64]
-    quantity: Ints
+    quantity: Energies
     by_arrival: Ints
     agent: Ints
     node: Nodes | None = None

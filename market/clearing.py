@@ -114,10 +114,9 @@ def clear(
     check_range("last_price", last_price, 0.0, unit="$/MWh")
     if isinstance(grid, GridNetwork):
         grid = grid.to_grid()
-    book = _packed(orders, config, grid)
+    book, wanted, offered = _packed(orders, config, grid)
     prices = np.array([[feed_in_tariff], [utility_price], [last_price]], np.float64)
     cleared = clear_packed(book, config, (prices[0], prices[1], prices[2]), grid, step_hours)
-    wanted, offered = _totals(book.quantity[0], orders.is_buy)
     volume = round(float(cleared.volume[0]) * PER_KWH)
     network = cleared.network
     return ClearingResult(
@@ -136,18 +135,24 @@ def clear(
     )
 
 
-def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> Packed:
-    """The orders as a batch of one; checked against the limits of `config` and the nodes of `grid`."""
+def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Packed, int, int]:
+    """The orders as a batch of one, and the ticks of all bids and of all asks.
+
+    They are checked against the limits of `config` and the nodes of `grid`.
+    """
     size, positions = len(orders), np.empty((1, 0), np.int64)
     agent = positions if orders.agent is None else orders.agent[None]
     node = None if grid is None else _nodes(orders, grid)
     if orders.partner is None and orders.reputation is None and orders.arrival is None:
-        keys, quantity = np.empty((1, size), np.uint64), np.empty((1, size), np.int64)
+        keys, quantity = np.empty((1, size), np.uint64), np.empty((1, size), np.int32)
         low, high = config.min_price - PRICE_SLACK, config.max_price + PRICE_SLACK
         least, most = config.min_quantity - QUANTITY_SLACK, config.max_quantity + QUANTITY_SLACK
-        if not _read(orders.price, orders.quantity, orders.is_buy, low, high, least, most, keys[0], quantity[0]):
+        fine, wanted, offered = _read(
+            orders.price, orders.quantity, orders.is_buy, low, high, least, most, keys[0], quantity[0]
+        )
+        if not fine:
             orders.check_bounds(config)
-        return Packed(keys, quantity, positions, agent, node)
+        return Packed(keys, quantity, positions, agent, node), wanted, offered
     orders.check_bounds(config)
     partner = orders.partner
     if partner is not None:  # ids are renumbered from 0, to be looked up
@@ -157,16 +162,19 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> Packed:
         agent = np.searchsorted(known, orders.agents)[None]
     arrival = np.arange(size) if orders.arrival is None else np.argsort(orders.arrival, kind="stable")
     reputation = np.zeros(size) if orders.reputation is None else orders.reputation
-    return Book(
+    quantity = energy_ticks(orders.quantity)
+    wanted, offered = int(quantity[orders.is_buy].sum()), int(quantity[~orders.is_buy].sum())
+    book = Book(
         price=price_ticks(orders.price)[None],
-        quantity=energy_ticks(orders.quantity)[None],
+        quantity=quantity[None],
         is_buy=orders.is_buy[None],
         reputation=np.rint(reputation * REPUTATION_STEPS).astype(np.int64)[None],
         by_arrival=arrival[None],
         agent=agent,
         node=node,
         partner=partner,
-    ).packed()
+    )
+    return book.packed(), wanted, offered
 
 
 def _nodes(orders: Orders, grid: Grid) -> Nodes:
@@ -178,16 +186,6 @@ def _nodes(orders: Orders, grid: Grid) -> Nodes:
     if len(orders) and orders.node.max() >= grid.num_nodes:
         raise ValueError(f"node: got {orders.node.max()}; allowed: 0 to {grid.num_nodes - 1}, the nodes of the grid")
     return orders.node.astype(np.int32)[None]
-
-
-@njit(cache=True, nogil=True)
-def _totals(quantity, is_buy):  # type: ignore[no-untyped-def]
-    """Ticks of all bids and of all asks [n]."""
-    wanted = offered = 0
-    for i in range(len(quantity)):
-        wanted += quantity[i] if is_buy[i] else 0
-        offered += 0 if is_buy[i] else quantity[i]
-    return wanted, offered
 
 
 @njit(cache=True, nogil=True)

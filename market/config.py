@@ -20,6 +20,9 @@ NO_PARTNER = -2
 MAX_PRICE = (2**23 - 2) * PRICE_TICK
 """Highest price that the packed sort key of an order holds, $/MWh."""
 
+MAX_QUANTITY = 2e6
+"""Largest quantity of an order, kWh: 2 GWh in a step, whose Wh fit into 31 bits."""
+
 
 class ClearingMechanism(StrEnum):
     """How a matched pair is priced; see `market.pricing.RULES`."""
@@ -131,9 +134,9 @@ class MarketConfig:
 
     def __post_init__(self) -> None:
         check_range("max_price", self.max_price, 0.0, MAX_PRICE, "$/MWh")
-        check_range("max_quantity", self.max_quantity, 0.0, 1e9, "kWh")
+        check_range("max_quantity", self.max_quantity, 0.0, MAX_QUANTITY, "kWh")
         check_range("min_price", self.min_price, 0.0, MAX_PRICE, "$/MWh")
-        check_range("min_quantity", self.min_quantity, 0.0, 1e9, "kWh")
+        check_range("min_quantity", self.min_quantity, 0.0, MAX_QUANTITY, "kWh")
         if self.min_price > self.max_price:
             raise ValueError(
                 f"min_price: got {self.min_price!r}; allowed: at most max_price = {self.max_price!r} $/MWh"

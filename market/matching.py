@@ -61,9 +61,11 @@ def _pack(price, is_buy, active, reputation, by_arrival, keys):  # type: ignore[
 def _read(price, quantity, is_buy, low, high, least, most, keys, ticks):  # type: ignore[no-untyped-def]
     """Orders as floats [n] to keys and energy ticks [n], in order of arrival and all of one reputation, in one pass.
 
-    low, high: limits of the price; least, most: of a quantity that is not 0. Returns whether all orders keep to them.
+    low, high: limits of the price; least, most: of a quantity that is not 0. Returns whether all orders keep to them,
+    and the ticks of all bids and of all asks.
     """
     fine = True
+    wanted = offered = np.int64(0)
     for i in range(len(price)):
         fine &= (price[i] >= low) & (price[i] <= high) & (quantity[i] <= most)
         fine &= (quantity[i] >= least) | (quantity[i] == 0.0)
@@ -71,7 +73,9 @@ def _read(price, quantity, is_buy, low, high, least, most, keys, ticks):  # type
         key = _key(np.int64(np.rint(price[i] / PRICE_TICK)), is_buy[i], 0, i)
         keys[i] = key if energy else EMPTY
         ticks[i] = energy
-    return fine
+        wanted += energy * is_buy[i]
+        offered += energy
+    return fine, wanted, offered - wanted
 
 
 @njit(cache=True, nogil=True)

@@ -155,7 +155,7 @@ def orders(params: Params, state: State, action: Floats) -> Book:
     can_buy = np.maximum(params.fleet.acceptable(state.energy) - net, 0.0)
     can_sell = np.maximum(params.fleet.deliverable(state.energy) + net, 0.0)
     wanted = np.minimum((action[..., 1] + 1) / 2 * np.where(is_buy, can_buy, can_sell), config.max_quantity)
-    quantity = np.where(wanted >= config.min_quantity, np.floor(wanted / ENERGY_TICK), 0.0).astype(np.int64)
+    quantity = np.where(wanted >= config.min_quantity, np.floor(wanted / ENERGY_TICK), 0.0).astype(np.int32)
     shape = is_buy.shape
     draw = t + 1 if params.asynchronous else 0
     return Book(

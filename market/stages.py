@@ -18,7 +18,7 @@ from market.fees import Network, network_terms
 from market.grid import Grid
 from market.matching import PER_KWH, PER_PRICE, _gather, _interval, _merge, _sides
 from market.memory import keep_freed_memory
-from market.orders import Floats, Ints, capacity_ticks, energy_of, price_of
+from market.orders import Energies, Floats, Ints, capacity_ticks, energy_of, price_of
 from market.partners import _serve_partners, partner_matches
 from market.pricing import RULES, Pairs
 from market.reduction import _reduce
@@ -53,7 +53,7 @@ class Cleared:
     lower: Floats
     upper: Floats
     network: Network | None
-    quantity: Ints
+    quantity: Energies
 
     @cached_property
     def energy(self) -> Floats:
@@ -61,7 +61,7 @@ class Cleared:
         return energy_of(self.ticks)
 
     @cached_property
-    def left(self) -> Ints:
+    def left(self) -> Energies:
         """Ticks that stage 3 will serve, [E, N]."""
         left = self.quantity.copy()
         _deduct(left.ravel(), self.bid_order, self.ask_order, self.ticks)
@@ -77,14 +77,21 @@ def _deduct(left, bid_order, ask_order, ticks):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _sums(offsets, ticks, price, seller_price, out):  # type: ignore[no-untyped-def]
-    """out [E, 3]: sums over each market's trades of the ticks, and of ticks x price and ticks x seller_price."""
+def _sums(offsets, ticks, price, seller_price, reduces, out):  # type: ignore[no-untyped-def]
+    """out [E, 3]: sums over each market's trades of the ticks, and of ticks x price and ticks x seller_price.
+
+    reduces: whether the two prices differ.
+    """
     for e in range(len(offsets) - 1):
         volume, paid, received = np.int64(0), 0.0, 0.0
         for k in range(offsets[e], offsets[e + 1]):
             volume += ticks[k]
             paid += ticks[k] * price[k]
-            received += ticks[k] * seller_price[k]
+        if reduces:
+            for k in range(offsets[e], offsets[e + 1]):
+                received += ticks[k] * seller_price[k]
+        else:
+            received = paid
         out[e, 0], out[e, 1], out[e, 2] = volume, paid, received
 
 
@@ -180,7 +187,7 @@ def clear_packed(
         bid=prices[0, :count],
         ask=prices[1, :count],
         market=market,
-        book=stage == 2,
+        book=np.broadcast_to(np.True_, count) if book.partner is None else stage == 2,
         spread_share=config.spread_share,
         feed_in_tariff=feed_in_tariff,
         utility_price=utility_price,
@@ -191,7 +198,7 @@ def clear_packed(
     price = rule.price(pairs)
     seller_price = price if rule.seller_price is None else rule.seller_price(pairs)
     sums = np.empty((markets, 3))
-    _sums(offsets, ticks, price, seller_price, sums)
+    _sums(offsets, ticks, price, seller_price, rule.reduces_trade, sums)
     volume, paid, received = sums.T / PER_KWH
     network = None
     if grid is not None:
