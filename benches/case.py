@@ -43,6 +43,7 @@ class Case:
     budget: largest exponent k of t(N) = floor + c N^k that is acceptable.
     clock: "cpu" (single-threaded, decided on CPU seconds) or "wall". version: change it when the timed work changes.
     seed: of every random input.
+    references: what the call is compared with, by name; timed after it, round by round on the same input.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Case:
     clock: Literal["cpu", "wall"] = "cpu"
     version: str = "1"
     seed: int = 42
+    references: Mapping[str, Callable[[Any, int], object]] = field(default_factory=dict)
     warmup: Callable[[Any], object] | None = None
     close: Callable[[Any], object] | None = None
 

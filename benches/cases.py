@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benches import inputs, training
 from benches.case import PROFILES, Case, Grid, Params, table
-from benches.inputs import inputs_by_size, number
+from benches.inputs import INPUTS, number
 from benches.training import EPISODES, STEPS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
@@ -46,23 +46,48 @@ def _training(params: Params, episodes: int) -> dict[str, float]:
 CASES = table(
     Case(
         name="clear/orders",
+        version="2",
         size="orders",
         grids=_grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
         setup=inputs.books,
         call=inputs.clear_book,
+        references={"sort": inputs.bare_sort, "lexsort": inputs.lexical_sort},
         work=lambda params: {"orders": number(params, "orders")},
-        rounds=lambda params: inputs_by_size(number(params, "orders")),
+        rounds=lambda _: INPUTS,
         budget=1.25,  # n log n sorting looks like k = 1.19
     ),
     Case(
-        name="clear/feeder",
+        name="clear/trades",
         size="orders",
-        grids=_grids({"orders": ORDERS}),
-        setup=inputs.books_on_feeder,
-        call=inputs.clear_book,
+        grids=_grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
+        setup=inputs.books,
+        call=inputs.clear_to_trades,
+        references={"sort": inputs.bare_sort, "naive": inputs.textbook},
         work=lambda params: {"orders": number(params, "orders")},
-        rounds=lambda params: inputs_by_size(number(params, "orders")),
+        rounds=lambda _: INPUTS,
         budget=1.25,
+    ),
+    Case(
+        name="clear/feeder",
+        version="2",
+        size="orders",
+        grids=_grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
+        setup=inputs.books_on_feeder,
+        call=inputs.clear_to_trades,
+        references={"sort": inputs.bare_sort},
+        work=lambda params: {"orders": number(params, "orders")},
+        rounds=lambda _: INPUTS,
+        budget=1.25,
+    ),
+    Case(
+        name="clear/batch",
+        size="markets",
+        grids=_grids({"orders": (100,), "markets": (1, 4, 16, 64, 256)}),
+        setup=inputs.batches,
+        call=inputs.clear_batch,
+        work=lambda params: {"orders": number(params, "markets") * number(params, "orders")},
+        rounds=lambda _: INPUTS,
+        budget=1.1,
     ),
     Case(
         name="step/agents",
@@ -102,7 +127,7 @@ CASES = table(
         setup=inputs.trades,
         call=inputs.seal_block,
         work=lambda params: {"trades": number(params, "trades")},
-        rounds=lambda params: inputs_by_size(number(params, "trades")),
+        rounds=lambda _: INPUTS,
         budget=1.1,
     ),
     Case(

@@ -7,8 +7,10 @@ printed for people and decide nothing in CI.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,7 +24,9 @@ from rich.table import Table  # noqa: E402
 
 from benches.case import Point  # noqa: E402
 from benches.cases import CASES, MODES  # noqa: E402
+from benches.inputs import books_of, clear_book  # noqa: E402
 from benches.measure import Stopwatch  # noqa: E402
+from benches.results import Record, record_of  # noqa: E402
 
 LEARNING_SEEDS = range(5)
 LEARNING_AGENTS, LEARNING_ITERATIONS = 10, 50
@@ -47,17 +51,58 @@ class Figure:
 
 def _median(case: str, limit: float, unit_seconds: float, unit: str, name: str, **params: int | str) -> Figure:
     """Median time of a cell of the table."""
-    with Stopwatch(Point(CASES[case], params)) as watch:
-        watch.warm_up()
-        for _ in range(watch.point.rounds):
-            watch.round()
-    times = np.array(watch.seen.seconds) / unit_seconds
+    times = np.array(_record(case, **params).seconds) / unit_seconds
     return Figure(name, float(np.median(times)), limit, unit, f"min {times.min():.3g}, {len(times)} rounds")
 
 
 def clearing() -> Iterator[Figure]:
-    """`clear` of 100,000 random orders."""
+    """`clear` of 100,000 random orders; of a million against the bare sort of their keys, on a feeder with all fees."""
     yield _median("clear/orders", 20.0, 1e-3, "ms", "clear 100,000 orders", orders=100_000)
+    medians = {}
+    for size in (10_000, 100_000, 1_000_000):
+        record = _record("clear/orders", orders=size)
+        medians[float(size)] = record.cpu_seconds
+        if size >= 100_000:
+            yield _ratio(record, "lexsort", 0.5)
+        if size == 1_000_000:
+            yield _ratio(record, "sort", 2.0)
+    growth = math.log(np.median(medians[1e6]) / np.median(medians[1e4])) / math.log(100)
+    yield Figure("growth of clearing, 10,000 to 1,000,000", growth, 1.1, "exponent", "between the medians of CPU time")
+    yield _ratio(_record("clear/feeder", orders=1_000_000), "sort", 6.0)
+    batch = _record("clear/batch", markets=256, orders=100)
+    each = np.array(batch.seconds) / 256 * 1e6
+    yield Figure("clear a market of 100, in a batch of 256", float(np.median(each)), 8.0, "us", f"min {each.min():.3g}")
+    yield Figure("extra memory of clear, 1,000,000 orders", _extra_memory(1_000_000), 200.0, "bytes an order", "peak")
+
+
+def _record(case: str, **params: int | str) -> Record:
+    """A cell of the table, measured now."""
+    point = Point(CASES[case], params)
+    with Stopwatch(point) as watch:
+        watch.warm_up()
+        for _ in range(point.rounds):
+            watch.round()
+    return record_of(point, watch.seen, status="ok", error=None, profile="goals")
+
+
+def _ratio(record: Record, reference: str, limit: float) -> Figure:
+    """How many times as long as a reference, round by round."""
+    rounds = len(record.references[reference])
+    least = min(record.seconds) / min(record.references[reference])
+    name = f"{record.case}, {record.size:,.0f}, against {reference}"
+    return Figure(name, record.ratios[reference], limit, "times", f"ratio of the minima {least:.3g}, {rounds} rounds")
+
+
+def _extra_memory(size: int) -> float:
+    """Peak bytes an order that `clear` takes beyond its input."""
+    prepared = books_of(size, 2)
+    clear_book(prepared, 0)
+    tracemalloc.start()
+    try:
+        clear_book(prepared, 1)
+        return tracemalloc.get_traced_memory()[1] / size
+    finally:
+        tracemalloc.stop()
 
 
 def stepping() -> Iterator[Figure]:

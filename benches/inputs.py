@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benches import naive
 from benches.case import Params
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from market import MarketConfig, Orders, Trades
+    from market import ClearingResult, MarketConfig, Orders, Trades
+    from market.books import Book
     from market.grid import Grid
     from market.simulation import Params as Market
     from market.simulation import State
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 SEED = 42
 INPUTS = 64
-"""Different inputs that a case rotates through, where memory allows."""
+"""Different inputs that a case rotates through."""
 FEED_IN_TARIFF, UTILITY_PRICE = 60.0, 220.0
 """The DSO's prices for a single clearing, $/MWh."""
 
@@ -42,19 +44,16 @@ def number(params: Params, axis: str) -> int:
 
 @dataclass(frozen=True)
 class Books:
-    """Order books under one set of rules."""
+    """Order books under one set of rules, and their sort keys."""
 
     books: Sequence[Orders]
     config: MarketConfig
     grid: Grid | None
+    keys: Sequence[NDArray[np.uint64]]
 
 
-def inputs_by_size(size: int) -> int:
-    """How many inputs of `size` rows a case holds: INPUTS, fewer above 100,000 rows, which no predictor remembers."""
-    return INPUTS if size <= 100_000 else 8
-
-
-def _books(size: int, grid: Grid | None) -> Books:
+def books_of(size: int, count: int = INPUTS, grid: Grid | None = None) -> Books:
+    """`count` random books of `size` orders: prices and quantities uniform within the study's bounds, half bids."""
     from market import MarketConfig, Orders
 
     config = MarketConfig()
@@ -65,14 +64,14 @@ def _books(size: int, grid: Grid | None) -> Books:
             quantity=rng.uniform(config.min_quantity, config.max_quantity, size),
             is_buy=rng.random(size) < 0.5,
         )
-        for _ in range(inputs_by_size(size))
+        for _ in range(count)
     ]
-    return Books(books, config, grid)
+    return Books(books, config, grid, [naive.sort_keys(book) for book in books])
 
 
 def books(params: Params) -> Books:
-    """Random books, prices and quantities uniform within the study's bounds, half of the orders bids."""
-    return _books(number(params, "orders"), None)
+    """Random books, on no grid."""
+    return books_of(number(params, "orders"))
 
 
 def books_on_feeder(params: Params) -> Books:
@@ -81,15 +80,78 @@ def books_on_feeder(params: Params) -> Books:
 
     size = number(params, "orders")
     capacity = MarketConfig().max_quantity * size
-    return _books(size, GridNetwork(GridTopology.IEEE34, num_nodes=34, capacity=capacity, seed=SEED).to_grid())
+    grid = GridNetwork(GridTopology.IEEE34, num_nodes=34, capacity=capacity, seed=SEED).to_grid()
+    return books_of(size, grid=grid)
 
 
-def clear_book(prepared: Books, turn: int) -> None:
-    """Clear the next book."""
+def _clear(prepared: Books, turn: int) -> ClearingResult:
     from market import clear
 
     book = prepared.books[turn % len(prepared.books)]
-    clear(book, prepared.config, feed_in_tariff=FEED_IN_TARIFF, utility_price=UTILITY_PRICE, grid=prepared.grid)
+    return clear(book, prepared.config, feed_in_tariff=FEED_IN_TARIFF, utility_price=UTILITY_PRICE, grid=prepared.grid)
+
+
+def clear_book(prepared: Books, turn: int) -> None:
+    """Clear the next book: who trades with whom, how much, at which price; volumes, welfare."""
+    _clear(prepared, turn)
+
+
+def clear_to_trades(prepared: Books, turn: int) -> None:
+    """Clear the next book and write out all trades, the DSO's too."""
+    _ = _clear(prepared, turn).trades
+
+
+def textbook(prepared: Books, turn: int) -> None:
+    """The next book cleared by textbook loops, all trades written out, on no grid."""
+    naive.textbook(prepared.books[turn % len(prepared.books)], FEED_IN_TARIFF, UTILITY_PRICE)
+
+
+def bare_sort(prepared: Books, turn: int) -> None:
+    """`np.sort` of the next book's packed keys."""
+    naive.bare_sort(prepared.keys, turn)
+
+
+def lexical_sort(prepared: Books, turn: int) -> None:
+    """`np.lexsort` of the next book."""
+    naive.lexical_sort(prepared.books[turn % len(prepared.books)])
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches of E books of N orders in ticks, every order with a reputation and a time of arrival."""
+
+    batches: Sequence[Book]
+    config: MarketConfig
+    tariffs: tuple[Floats, Floats, Floats]
+
+
+def batches(params: Params) -> Batches:
+    """Random batches as the simulation makes them."""
+    from market import MarketConfig
+    from market.books import Book
+
+    markets, size = number(params, "markets"), number(params, "orders")
+    rng, shape = np.random.default_rng([SEED, markets, size]), (markets, size)
+    tariffs = tuple(np.full(markets, price) for price in (FEED_IN_TARIFF, UTILITY_PRICE, 140.0))
+    drawn = [
+        Book(
+            price=rng.integers(4_000, 24_000, shape),
+            quantity=rng.integers(100, 200_000, shape),
+            is_buy=rng.random(shape) < 0.5,
+            reputation=rng.integers(0, 65_536, shape),
+            by_arrival=rng.permuted(np.tile(np.arange(size), (markets, 1)), axis=1),
+            agent=np.empty((markets, 0), np.int64),
+        )
+        for _ in range(INPUTS)
+    ]
+    return Batches(drawn, MarketConfig(), (tariffs[0], tariffs[1], tariffs[2]))
+
+
+def clear_batch(prepared: Batches, turn: int) -> None:
+    """Clear the next batch in one call."""
+    from market.stages import clear_batch
+
+    clear_batch(prepared.batches[turn % len(prepared.batches)], prepared.config, *prepared.tariffs, None, 1.0)
 
 
 # --- simulation -----------------------------------------------------------------------------------------------------
@@ -160,7 +222,7 @@ def trades(params: Params) -> Sequence[Trades]:
             fee=rng.uniform(0.0, 0.1, size),
         )
 
-    return [draw() for _ in range(inputs_by_size(size))]
+    return [draw() for _ in range(INPUTS)]
 
 
 def seal_block(prepared: Sequence[Trades], turn: int) -> None:

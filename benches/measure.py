@@ -13,6 +13,9 @@ from typing import Any
 from benches import machine
 from benches.case import Outcome, Point
 
+REFERENCE_SECONDS = 0.5
+"""How long each reference of a cell is timed for; three rounds at least."""
+
 
 @dataclass
 class Measurement:
@@ -20,6 +23,8 @@ class Measurement:
 
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
+    references: dict[str, list[float]] = field(default_factory=dict)
+    """Wall seconds of what the call is compared with, by name, for the first rounds."""
     phases: dict[str, list[float]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     setup_seconds: float | None = None
@@ -63,6 +68,8 @@ class Stopwatch:
         else:
             self.point.case.call(self._prepared, 0)
         self.seen.warmup_seconds = time.perf_counter() - began
+        for reference in self.point.case.references.values():
+            reference(self._prepared, 0)
         gc.collect()
 
     def round(self) -> Outcome | None:
@@ -74,6 +81,12 @@ class Stopwatch:
         seconds = time.perf_counter() - wall
         self.seen.cpu_seconds.append(time.process_time() - cpu)
         self.seen.seconds.append(seconds)
+        for name, reference in self.point.case.references.items():
+            taken = self.seen.references.setdefault(name, [])
+            if len(taken) == number and (number < 3 or sum(taken) < REFERENCE_SECONDS):
+                wall = time.perf_counter()
+                reference(prepared, number)
+                taken.append(time.perf_counter() - wall)
         self._rounds += 1
         if outcome is not None:
             for phase, share in outcome.phases.items():

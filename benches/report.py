@@ -51,6 +51,11 @@ class Series:
         """Least wall seconds over the runs."""
         return min(record.min for record in self.records[size] if record.min is not None)
 
+    def ratios(self, size: float) -> dict[str, float]:
+        """How many times as long as each reference the calls took, median over the runs."""
+        each = [record.ratios for record in self.records[size]]
+        return {name: statistics.median(ratios[name] for ratios in each if name in ratios) for name in each[0]}
+
     def rates(self, size: float) -> dict[str, float]:
         """What a call does per second, by name: medians over the runs."""
         rates = [record.rates for record in self.records[size] if record.rates]
@@ -90,22 +95,25 @@ def table(curves: Sequence[Series]) -> Table:
     """One row per cell, sizes ascending; the exponent stands in the first row of its curve."""
     shown = Table(show_edge=False, pad_edge=False, header_style="bold")
     shown.add_column("case", no_wrap=True)
-    for heading in ("size", "median", "min", "rate", "env-steps/s"):
+    for heading in ("size", "median", "min", "rate"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("exponent", no_wrap=True)
+    shown.add_column("also", no_wrap=True)
     for curve in curves:
         parts = curve.name.split()
         for row, size in enumerate(sorted(curve.records)):
             last = row == len(curve.records) - 1
-            rates = curve.rates(size)
+            rates, also = curve.rates(size), show.compared(curve.ratios(size))
+            if "env_steps" in rates:
+                also = f"{show.number(rates['env_steps'])} env-steps/s"
             shown.add_row(
                 " ".join(parts[row:] if last else parts[row : row + 1]),
                 f"{show.count(size)} {curve.unit}",
                 show.seconds(curve.median(size)),
                 show.seconds(curve.best(size)),
                 next((f"{show.number(rate)} {name.replace('_', '-')}/s" for name, rate in rates.items()), "-"),
-                show.number(rates["env_steps"]) if "env_steps" in rates else "",
                 exponent(curve) if row == 0 else "",
+                also,
                 end_section=last,
             )
     return shown
@@ -162,6 +170,7 @@ def _row(record: Record, law: scaling.Scaling | None) -> dict[str, Any]:
         "timestamp": record.timestamp,
     }
     row |= {f"{name}_per_second": value for name, value in record.rates.items()}
+    row |= {f"times_{name}": value for name, value in record.ratios.items()}
     row |= {f"{name}_seconds": statistics.median(values) for name, values in record.phases.items() if values}
     row |= {name: value for name, value in record.facts.items() if isinstance(value, int | float | str)}
     row |= {f"kpi_{name}": value for name, value in record.facts.get("evaluation_kpis", {}).items()}

@@ -46,6 +46,7 @@ class Record:
     rounds: int = 0
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
+    references: dict[str, list[float]] = field(default_factory=dict)
     min: float | None = None
     median: float | None = None
     cpu_median: float | None = None
@@ -80,6 +81,15 @@ class Record:
             if axis != self.unit
         ]
         return " ".join([self.case, *rest])
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times as long as each reference the call took: median over the rounds that have both."""
+        return {
+            name: statistics.median(mine / its for mine, its in zip(self.seconds, taken, strict=False))
+            for name, taken in self.references.items()
+            if taken and self.seconds
+        }
 
     @property
     def decisive(self) -> list[float]:

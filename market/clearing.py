@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit
 
-from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig, check_range
+from market.books import Book, Nodes, Packed
+from market.config import DSO, NO_PARTNER, MarketConfig, check_range
 from market.grid import Grid, GridNetwork
-from market.orders import REPUTATION_STEPS, Orders, Trades, energy_ticks, price_ticks
-from market.stages import Book, Cleared, clear_batch
-
-TICKS_PER_KWH = round(1 / ENERGY_TICK)
+from market.matching import PER_KWH, _read
+from market.orders import (
+    PRICE_SLACK,
+    QUANTITY_SLACK,
+    REPUTATION_STEPS,
+    Bools,
+    Ints,
+    Orders,
+    Trades,
+    energy_ticks,
+    price_ticks,
+)
+from market.stages import Cleared, clear_packed
 
 
 @dataclass(frozen=True, eq=False)
 class ClearingResult:
     """What `clear` returns. Energy in kWh, prices in $/MWh, money in $.
 
-    trades: all stages. clearing_price: quantity-weighted mean price of the P2P trades, nan without any.
+    clearing_price: quantity-weighted mean price of the P2P trades, nan without any.
     p2p_volume: traded between agents. dso_buy_volume: the DSO buys it from sellers at the feed-in tariff.
     dso_sell_volume: the DSO sells it to buyers at the utility price.
     social_welfare: gains from trade of the P2P trades, sum of quantity x (bid - ask).
     budget_surplus: what buyers pay beyond what sellers receive (MCAFEE), kept by the DSO.
     price_interval: the prices at which stage 2 clears, (lower, upper); under MCAFEE what sellers get and buyers pay.
     congestion_mean, congestion_max: |flow| / capacity over the lines, caused by the P2P trades; 0 without a grid.
+    trades: all stages; put together when first asked for.
     """
 
-    trades: Trades
     clearing_price: float
     p2p_volume: float
     dso_buy_volume: float
@@ -38,34 +49,44 @@ class ClearingResult:
     price_interval: tuple[float, float]
     congestion_mean: float
     congestion_max: float
+    _orders: Orders
+    _cleared: Cleared
+    _tariffs: tuple[float, float]
+
+    @cached_property
+    def trades(self) -> Trades:
+        """The trades of all stages: partners and book in the order in which they were matched, then the DSO's."""
+        return all_trades(self._cleared, 0, self._orders.is_buy, self._orders.agent, self._tariffs)
 
 
-def _book(orders: Orders, grid: Grid | None) -> Book:
-    """The orders in ticks, as a batch of one. Ids are renumbered from 0 when partners are looked up by them."""
-    size = len(orders)
-    agent, partner = orders.agents, orders.partner
-    node = orders.node
-    if node is None:
-        node = agent % (1 if grid is None else grid.num_nodes)
-    elif grid is not None and size and node.max() >= grid.num_nodes:
-        raise ValueError(f"node: got {node.max()}; allowed: 0 to {grid.num_nodes - 1}, the nodes of the grid")
-    if partner is not None:
-        known = np.unique(agent)
-        place = np.minimum(np.searchsorted(known, partner), max(size - 1, 0))
-        partner = np.where(partner < 0, partner, np.where(np.isin(partner, known), place, NO_PARTNER))
-        agent = np.searchsorted(known, agent)
-    arrival = np.arange(size) if orders.arrival is None else np.argsort(orders.arrival, kind="stable")
-    reputation = np.zeros(size) if orders.reputation is None else orders.reputation
-    return Book(
-        price=price_ticks(orders.price)[None],
-        quantity=energy_ticks(orders.quantity)[None],
-        is_buy=orders.is_buy[None],
-        reputation=np.rint(reputation * REPUTATION_STEPS).astype(np.int64)[None],
-        by_arrival=arrival[None],
-        agent=agent[None],
-        node=node[None],
-        partner=None if partner is None else partner[None],
-    )
+def all_trades(
+    cleared: Cleared, market: int, is_buy: Bools, agent: Ints | None, tariffs: tuple[float, float]
+) -> Trades:
+    """The trades of all stages of one market of a batch.
+
+    is_buy: [N]. agent: ids [N], None when each position is an agent of its own. tariffs: feed-in tariff, utility price.
+    """
+    first, last = np.searchsorted(cleared.market, (market, market + 1))
+    left, base = cleared.left[market], market * cleared.left.shape[1]
+    count = last - first
+    size = count + np.count_nonzero(left)
+    buyer, seller = np.empty((2, size), np.int64)
+    price, quantity = np.empty((2, size))
+    stage = np.empty(size, np.int8)
+    mine = slice(first, last)
+    matched = (cleared.bid_order[mine], cleared.ask_order[mine], cleared.ticks[mine], cleared.price[mine])
+    ids = np.empty(0, np.int64) if agent is None else agent
+    out = (buyer, seller, price, quantity, stage)
+    _assemble(base, matched, cleared.stage[mine], left, is_buy, ids, tariffs, out)
+    seller_price = price
+    if cleared.seller_price is not cleared.price:
+        seller_price = price.copy()
+        seller_price[:count] = cleared.seller_price[mine]
+    distance, loss, fee = (np.zeros(size) for _ in range(3))
+    if cleared.network is not None:
+        network = cleared.network
+        distance[:count], loss[:count], fee[:count] = network.distance[mine], network.loss[mine], network.fee[mine]
+    return Trades(buyer, seller, price, seller_price, quantity, stage, distance, loss, fee)
 
 
 def clear(
@@ -85,7 +106,6 @@ def clear(
     last_price: the last clearing price for PROPORTIONAL_SURPLUS, $/MWh; at first the DSO mid price.
     step_hours: length of the step, h. Raises ValueError naming the field, the value and what is allowed.
     """
-    orders.check_bounds(config)
     check_range("utility_price", utility_price, 0.0, unit="$/MWh")
     check_range("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
     check_range("step_hours", step_hours, 1e-6, 24.0, "h")
@@ -94,67 +114,100 @@ def clear(
     check_range("last_price", last_price, 0.0, unit="$/MWh")
     if isinstance(grid, GridNetwork):
         grid = grid.to_grid()
-    book = _book(orders, grid)
+    book = _packed(orders, config, grid)
     prices = np.array([[feed_in_tariff], [utility_price], [last_price]], np.float64)
-    cleared = clear_batch(book, config, prices[0], prices[1], prices[2], grid, step_hours)
-    trades, dso_bought, dso_sold = _all_stages(orders, cleared, float(feed_in_tariff), float(utility_price))
+    cleared = clear_packed(book, config, (prices[0], prices[1], prices[2]), grid, step_hours)
+    wanted, offered = _totals(book.quantity[0], orders.is_buy)
+    volume = round(float(cleared.volume[0]) * PER_KWH)
+    network = cleared.network
     return ClearingResult(
-        trades=trades,
         clearing_price=float(cleared.clearing_price[0]),
         p2p_volume=float(cleared.volume[0]),
-        dso_buy_volume=dso_bought,
-        dso_sell_volume=dso_sold,
+        dso_buy_volume=(offered - volume) / PER_KWH,
+        dso_sell_volume=(wanted - volume) / PER_KWH,
         social_welfare=float(cleared.social_welfare[0]),
         budget_surplus=float(cleared.budget_surplus[0]),
         price_interval=(float(cleared.lower[0]), float(cleared.upper[0])),
-        congestion_mean=0.0 if cleared.routing is None else float(cleared.routing.mean[0]),
-        congestion_max=0.0 if cleared.routing is None else float(cleared.routing.max[0]),
+        congestion_mean=0.0 if network is None else float(network.routing.mean[0]),
+        congestion_max=0.0 if network is None else float(network.routing.max[0]),
+        _orders=orders,
+        _cleared=cleared,
+        _tariffs=(float(feed_in_tariff), float(utility_price)),
     )
 
 
-def _all_stages(
-    orders: Orders, cleared: Cleared, feed_in_tariff: float, utility_price: float
-) -> tuple[Trades, float, float]:
-    """The trades of all stages, and the energy that the DSO buys and sells, kWh."""
-    p2p, left, agents = cleared.trades, cleared.left[0], orders.agents
-    count = len(p2p)
-    size = count + np.count_nonzero(left)
-    buyer, seller = np.empty((2, size), np.int64)  # one allocation: large ones get huge pages
-    price, quantity = np.empty((2, size))
-    np.take(agents, cleared.bid_order, out=buyer[:count])
-    np.take(agents, cleared.ask_order, out=seller[:count])
-    price[:count], quantity[:count] = p2p.price, p2p.quantity
-    stage = np.full(size, 3, np.int8)
-    stage[:count] = p2p.stage
-    tariffs = feed_in_tariff, utility_price
-    bought, sold = _serve(left, orders.is_buy, agents, tariffs, count, buyer, seller, price, quantity)
-    seller_price = price
-    if p2p.seller_price is not p2p.price:
-        seller_price = price.copy()
-        seller_price[:count] = p2p.seller_price
-    distance, loss, fee = (np.zeros(size) for _ in range(3))
-    if cleared.routing is not None:
-        distance[:count], loss[:count], fee[:count] = p2p.distance, p2p.loss, p2p.fee
-    trades = Trades(buyer, seller, price, seller_price, quantity, stage, distance, loss, fee)
-    return trades, bought / TICKS_PER_KWH, sold / TICKS_PER_KWH
+def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> Packed:
+    """The orders as a batch of one; checked against the limits of `config` and the nodes of `grid`."""
+    size, positions = len(orders), np.empty((1, 0), np.int64)
+    agent = positions if orders.agent is None else orders.agent[None]
+    node = None if grid is None else _nodes(orders, grid)
+    if orders.partner is None and orders.reputation is None and orders.arrival is None:
+        keys, quantity = np.empty((1, size), np.uint64), np.empty((1, size), np.int64)
+        low, high = config.min_price - PRICE_SLACK, config.max_price + PRICE_SLACK
+        least, most = config.min_quantity - QUANTITY_SLACK, config.max_quantity + QUANTITY_SLACK
+        if not _read(orders.price, orders.quantity, orders.is_buy, low, high, least, most, keys[0], quantity[0]):
+            orders.check_bounds(config)
+        return Packed(keys, quantity, positions, agent, node)
+    orders.check_bounds(config)
+    partner = orders.partner
+    if partner is not None:  # ids are renumbered from 0, to be looked up
+        known = np.unique(orders.agents)
+        place = np.minimum(np.searchsorted(known, partner), max(len(known) - 1, 0))
+        partner = np.where(partner < 0, partner, np.where(np.isin(partner, known), place, NO_PARTNER))[None]
+        agent = np.searchsorted(known, orders.agents)[None]
+    arrival = np.arange(size) if orders.arrival is None else np.argsort(orders.arrival, kind="stable")
+    reputation = np.zeros(size) if orders.reputation is None else orders.reputation
+    return Book(
+        price=price_ticks(orders.price)[None],
+        quantity=energy_ticks(orders.quantity)[None],
+        is_buy=orders.is_buy[None],
+        reputation=np.rint(reputation * REPUTATION_STEPS).astype(np.int64)[None],
+        by_arrival=arrival[None],
+        agent=agent,
+        node=node,
+        partner=partner,
+    ).packed()
+
+
+def _nodes(orders: Orders, grid: Grid) -> Nodes:
+    """Grid node of each order [1, n]: its own, or the agent's id modulo the number of nodes."""
+    if orders.node is None and orders.agent is None:
+        return np.resize(np.arange(grid.num_nodes, dtype=np.int32), (1, len(orders)))  # in turn, without divisions
+    if orders.node is None:
+        return (orders.agents % grid.num_nodes).astype(np.int32)[None]
+    if len(orders) and orders.node.max() >= grid.num_nodes:
+        raise ValueError(f"node: got {orders.node.max()}; allowed: 0 to {grid.num_nodes - 1}, the nodes of the grid")
+    return orders.node.astype(np.int32)[None]
 
 
 @njit(cache=True, nogil=True)
-def _serve(left, is_buy, agent, tariffs, row, buyer, seller, price, quantity):  # type: ignore[no-untyped-def]
-    """Stage 3: whatever is left [n], in ticks, goes to the DSO or comes from it. Writes the trades from `row` on.
+def _totals(quantity, is_buy):  # type: ignore[no-untyped-def]
+    """Ticks of all bids and of all asks [n]."""
+    wanted = offered = 0
+    for i in range(len(quantity)):
+        wanted += quantity[i] if is_buy[i] else 0
+        offered += 0 if is_buy[i] else quantity[i]
+    return wanted, offered
 
-    Returns the ticks that the DSO bought and sold.
+
+@njit(cache=True, nogil=True)
+def _assemble(base, matched, matched_stage, left, is_buy, agent, tariffs, out):  # type: ignore[no-untyped-def]
+    """Writes the columns of all trades: first those matched [K], then stage 3: what is left [n] is the DSO's.
+
+    base: flat position of the market's first order. agent: [n], or [0] when each position is an agent of its own.
     """
-    bought = sold = 0
+    named = len(agent) > 0
+    bid_order, ask_order, ticks, matched_price = matched
+    buyer, seller, price, quantity, stage = out
+    row = len(ticks)
+    for k in range(row):
+        bid, ask = bid_order[k] - base, ask_order[k] - base
+        buyer[k], seller[k] = agent[bid] if named else bid, agent[ask] if named else ask
+        price[k], quantity[k], stage[k] = matched_price[k], ticks[k] / PER_KWH, matched_stage[k]
     for i in range(len(left)):
         if left[i] == 0:
             continue
-        if is_buy[i]:
-            buyer[row], seller[row], price[row] = agent[i], DSO, tariffs[1]
-            sold += left[i]
-        else:
-            buyer[row], seller[row], price[row] = DSO, agent[i], tariffs[0]
-            bought += left[i]
-        quantity[row] = left[i] / TICKS_PER_KWH
+        buys, owner = is_buy[i], agent[i] if named else i
+        buyer[row], seller[row] = owner if buys else DSO, DSO if buys else owner
+        price[row], quantity[row], stage[row] = tariffs[1] if buys else tariffs[0], left[i] / PER_KWH, 3
         row += 1
-    return bought, sold

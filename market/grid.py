@@ -1,15 +1,14 @@
-"""The distribution grid: distances and shortest paths once, then flows and congestion of trades along them."""
+"""The distribution grid as arrays: distances, shortest paths, lines and zones, worked out once."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from market.config import GridTopology, check_positive_int, check_range, choose
 from market.topologies import FEEDERS, TOPOLOGIES, Layout, shortest_paths
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-_ROUTED, _BAD_OFFSETS = -1, -2
 
 
 class Placed(Protocol):
@@ -107,6 +105,7 @@ class Grid:
     line_from, line_to: end nodes [L]; flow from the first to the second counts as positive.
     line_length: [L] km. line_capacity: [L] kW, the grid's capacity shared out by inverse length so that lines add up to
     it; switches and transformers of length 0 are unlimited (inf).
+    line_resistance, line_reactance: [L] ohm. line_voltage: nominal, between lines [L], kV.
     line_of: the line between two nodes [n, n], -1 where there is none. zone: [n]. diameter: the longest distance, km.
     names: of the nodes, n.
     """
@@ -118,6 +117,9 @@ class Grid:
     line_to: NDArray[np.int32]
     line_length: Floats
     line_capacity: Floats
+    line_resistance: Floats
+    line_reactance: Floats
+    line_voltage: Floats
     line_of: NDArray[np.int32]
     zone: NDArray[np.int32]
     diameter: float
@@ -138,19 +140,6 @@ class Grid:
         return len(self.names)
 
 
-class Routing(NamedTuple):
-    """Congestion that the trades of E markets cause; the utilisation of a line is |net flow| / what it can carry.
-
-    utilisation: of the fullest line on each trade's path [K], 0 within a node. mean, max: over all lines, used or not,
-    [E]. overloaded_hours: hours x lines with a utilisation above 1 [E], h.
-    """
-
-    utilisation: Floats
-    mean: Floats
-    max: Floats
-    overloaded_hours: Floats
-
-
 def _build(layout: Layout, capacity: float) -> Grid:
     distance, predecessor, line_of = shortest_paths(layout)
     length = layout.length * layout.km_per_unit
@@ -165,102 +154,11 @@ def _build(layout: Layout, capacity: float) -> Grid:
         line_to=layout.line_to,
         line_length=length,
         line_capacity=rating,
+        line_resistance=length * layout.line_type.resistance,
+        line_reactance=length * layout.line_type.reactance,
+        line_voltage=layout.voltage,
         line_of=line_of,
         zone=layout.zone,
         diameter=float(distance.max()),
         names=layout.names,
     )
-
-
-@njit(cache=True, nogil=True)
-def _add_flows(flow, paths, seller, buyer, energy):  # type: ignore[no-untyped-def]
-    """Adds the trades [K] to flow [L], walking each path back from the buyer."""
-    predecessor, line_of, line_from = paths
-    for k in range(len(energy)):
-        node = buyer[k]
-        while node != seller[k]:
-            before = predecessor[seller[k], node]
-            line = line_of[before, node]
-            flow[line] += energy[k] if line_from[line] == before else -energy[k]
-            node = before
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore[no-untyped-def]
-    """Fills `routing`. flow [L] is scratch: zero before and, line by line, after. Cost: trades x path length.
-
-    Returns -1, or -2 for offsets that do not ascend, or the first trade at an unknown node.
-    """
-    predecessor, line_of, _ = paths
-    seller, buyer, energy = trades
-    n = len(predecessor)
-    for k in range(len(energy)):
-        if not (0 <= seller[k] < n and 0 <= buyer[k] < n):
-            return k
-    for e in range(len(offsets) - 1):
-        if offsets[e] > offsets[e + 1]:
-            return _BAD_OFFSETS
-    for e in range(len(offsets) - 1):
-        first, last = offsets[e], offsets[e + 1]
-        _add_flows(flow, paths, seller[first:last], buyer[first:last], energy[first:last])
-        for k in range(first, last):
-            node = buyer[k]
-            while node != seller[k]:
-                before = predecessor[seller[k], node]
-                line = line_of[before, node]
-                if flow[line] != 0.0:
-                    load = abs(flow[line]) / (limit[line] * hours)
-                    routing.utilisation[k] = max(routing.utilisation[k], load)
-                node = before
-            routing.max[e] = max(routing.max[e], routing.utilisation[k])
-        for k in range(first, last):
-            node = buyer[k]
-            while node != seller[k]:
-                before = predecessor[seller[k], node]
-                line = line_of[before, node]
-                if flow[line] != 0.0:  # each line counts once: it is empty when the next trade passes
-                    load = abs(flow[line]) / (limit[line] * hours)
-                    routing.mean[e] += load / len(limit)
-                    routing.overloaded_hours[e] += hours * (load > 1.0)
-                    flow[line] = 0.0
-                node = before
-    return _ROUTED
-
-
-def route(
-    grid: Grid, seller_node: Ints, buyer_node: Ints, energy: Floats, offsets: Ints, step_hours: float = 1.0
-) -> Routing:
-    """Sends the trades of E markets along shortest paths, each market on an empty grid.
-
-    seller_node, buyer_node: [K]. energy: [K] kWh. offsets: the trades of market e are offsets[e]:offsets[e+1], [E+1].
-    step_hours: h. Flows are netted by direction and never clipped. Work in Python does not grow with E, K or the grid.
-    """
-    trades, markets = len(energy), len(offsets) - 1
-    if not seller_node.shape == buyer_node.shape == energy.shape == (trades,):
-        shapes = f"{seller_node.shape}, {buyer_node.shape} and {energy.shape}"
-        raise ValueError(f"seller_node, buyer_node, energy: got shapes {shapes}; allowed: one value per trade, [K]")
-    if markets < 0 or offsets[0] != 0 or offsets[-1] != trades:
-        raise ValueError(f"offsets: got {offsets!r:.60}; allowed: [E+1] from 0 to the number of trades, {trades}")
-    routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
-    flow, paths = np.zeros(len(grid.line_length)), (grid.predecessor, grid.line_of, grid.line_from)
-    sent = (seller_node, buyer_node, energy)
-    code = _route(flow, grid.line_capacity, paths, sent, offsets, float(step_hours), routing)
-    if code == _BAD_OFFSETS:
-        raise ValueError(f"offsets: got {offsets!r:.60}; allowed: numbers that never fall")
-    if code != _ROUTED:
-        nodes = f"{seller_node[code]} -> {buyer_node[code]}"
-        raise ValueError(f"node: got {nodes} in trade {code}; allowed: 0 to {grid.num_nodes - 1}")
-    return routing
-
-
-def line_flows(grid: Grid, seller_node: ArrayLike, buyer_node: ArrayLike, energy: ArrayLike) -> Floats:
-    """Net flow on each line [L], kWh, positive from line_from to line_to, when one market's K trades are delivered.
-
-    seller_node, buyer_node: [K]. energy: [K] kWh. For analysis; `route` is the fast way to congestion.
-    """
-    seller, buyer = np.atleast_1d(np.asarray(seller_node, np.int64)), np.atleast_1d(np.asarray(buyer_node, np.int64))
-    amount = np.atleast_1d(np.asarray(energy, np.float64))
-    route(grid, seller, buyer, amount, np.array([0, len(amount)]))  # checks nodes and shapes
-    flow = np.zeros(len(grid.line_length))
-    _add_flows(flow, (grid.predecessor, grid.line_of, grid.line_from), seller, buyer, amount)
-    return flow

@@ -93,6 +93,11 @@ def overloaded_hours(history: History) -> Floats:
     return history.overloaded_hours.sum(0)
 
 
+def voltage_deviation(history: History) -> Floats:
+    """Largest |voltage - 1| of any node and step, in units of the nominal voltage."""
+    return history.voltage_deviation.max(0)
+
+
 def loss_share(history: History) -> Floats:
     """Energy that the DSO supplies for losses / P2P volume."""
     return ratio(history.loss.sum(0), history.bought_p2p.sum(AGENT_STEPS), 0.0)
@@ -135,6 +140,7 @@ KPIS: dict[str, KPI] = {
     "congestion_mean": KPI("1", "O(T E)", "market.grid", congestion_mean),
     "congestion_max": KPI("1", "O(T E)", "market.grid", congestion_max),
     "overloaded_hours": KPI("h", "O(T E)", "market.grid", overloaded_hours),
+    "voltage_deviation": KPI("p.u.", "O(T E)", "market.powerflow, doi:10.1109/61.25627", voltage_deviation),
     "loss_share": KPI("1", "O(T E N)", "market.stages", loss_share),
     "peak_to_average": KPI("1", "O(T E N)", "inverse of the load factor", peak_to_average),
     "gini_savings": KPI("1", "O(E N log N)", "Gini (1912)", gini_savings),

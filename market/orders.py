@@ -14,6 +14,9 @@ from market.config import DSO, ENERGY_TICK, NO_PARTNER, PRICE_TICK, MarketConfig
 if TYPE_CHECKING:
     import pandas as pd
 
+PRICE_SLACK, QUANTITY_SLACK = PRICE_TICK / 2, ENERGY_TICK / 2
+"""How far a float may lie outside a limit and still round to it, $/MWh and kWh."""
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -39,7 +42,7 @@ def price_of(ticks: NDArray[Any]) -> Floats:
     return np.asarray(ticks / round(1 / PRICE_TICK), np.float64)
 
 
-def energy_of(ticks: Ints) -> Floats:
+def energy_of(ticks: NDArray[Any]) -> Floats:
     """Ticks to kWh, correctly rounded; same shape."""
     return np.asarray(ticks / round(1 / ENERGY_TICK), np.float64)
 
@@ -160,13 +163,13 @@ class Orders:
 
     def check_bounds(self, config: MarketConfig) -> None:
         """One-line ValueError for the first order outside the price or quantity limits of `config`."""
-        bad = (self.price < config.min_price - PRICE_TICK / 2) | (self.price > config.max_price + PRICE_TICK / 2)
+        bad = (self.price < config.min_price - PRICE_SLACK) | (self.price > config.max_price + PRICE_SLACK)
         if bad.any():
             raise ValueError(
                 f"price: got {self.price[_first(bad)]} at {_first(bad)}; "
                 f"allowed: {config.min_price:g} to {config.max_price:g} $/MWh"
             )
-        low, high = config.min_quantity - ENERGY_TICK / 2, config.max_quantity + ENERGY_TICK / 2
+        low, high = config.min_quantity - QUANTITY_SLACK, config.max_quantity + QUANTITY_SLACK
         bad = ((self.quantity < low) & (self.quantity > 0)) | (self.quantity > high)
         if bad.any():
             raise ValueError(

@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from market.orders import Bools, Floats
+from market.clearing import all_trades
+from market.orders import Bools, Floats, Trades
 from market.stages import Cleared
 
 
@@ -22,7 +23,8 @@ class Flows:
     alone; saving: alone_cost - cost, and the value of energy stored beyond the DSO-only battery.
     Communities: feed_in_tariff; utility_price; clearing_price: nan without trades; social_welfare: gains from trade;
     budget_surplus; dso_income: all that the DSO takes in; loss: supplied by the DSO for losses; congestion_mean and
-    congestion_max: |flow| / capacity over the lines; overloaded_hours: summed over the lines.
+    congestion_max: |flow| / capacity over the lines; overloaded_hours: summed over the lines; voltage_deviation:
+    largest |voltage - 1| of a node, p.u., by what agents generate, use and store; nan without a grid and with loops.
     """
 
     generation: Floats
@@ -52,6 +54,7 @@ class Flows:
     congestion_mean: Floats
     congestion_max: Floats
     overloaded_hours: Floats
+    voltage_deviation: Floats
 
     @cached_property
     def from_dso(self) -> Floats:
@@ -92,9 +95,14 @@ def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class StepRecord(Flows):
-    """One step of E episodes, arrays [E, N] and [E]. cleared: its trades."""
+    """One step of E episodes, arrays [E, N] and [E]. cleared: what was matched."""
 
     cleared: Cleared
+
+    def trades(self, episode: int) -> Trades:
+        """All trades of one of the episodes, the DSO's too."""
+        tariffs = float(self.feed_in_tariff[episode]), float(self.utility_price[episode])
+        return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
 
 
 class History(Flows):

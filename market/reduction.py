@@ -2,58 +2,59 @@
 
 McAfee (1992), doi:10.1016/0022-0531(92)90091-U, for books of equal units; the multi-unit double auction of Huang,
 Scheller-Wolf and Sycara (2002), doi:10.1111/1467-8640.t01-1-00206, otherwise.
+Keys and energy are one market's, by place: bids in [0, asks), asks in [asks, end); see `market.matching`.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, uint64
+from numba import njit
 
-from market.matching import ARRIVAL_MASK, _merge, _price
+from market.matching import _merge, _position, _price
 
 
 @njit(cache=True, nogil=True)
-def _is_unit_book(keys, end, by_arrival, left, agent):  # type: ignore[no-untyped-def]
-    """Whether all orders with something left have the same quantity and different agents; and that quantity."""
+def _unit(keys, energy, end, by_arrival, agent):  # type: ignore[no-untyped-def]
+    """The quantity of all orders with something left, if it is the same and their agents differ; else 0."""
     owners = np.empty(end, np.int64)
     count = 0
     unit = np.int64(0)
     for place in range(end):
-        i = by_arrival[keys[place] & uint64(ARRIVAL_MASK)]
-        if left[i] == 0:
+        if energy[place] == 0:
             continue
         if unit == 0:
-            unit = left[i]
-        elif left[i] != unit:
-            return False, unit
-        owners[count] = agent[i]
-        count += 1
+            unit = energy[place]
+        elif energy[place] != unit:
+            return np.int64(0)
+        if len(agent):
+            owners[count] = agent[_position(keys[place], by_arrival)]
+            count += 1
     owners = np.sort(owners[:count])
     for k in range(1, count):
         if owners[k] == owners[k - 1]:
-            return False, unit
-    return True, unit
+            return np.int64(0)
+    return unit
 
 
 @njit(cache=True, nogil=True)
-def _mcafee(keys, asks, end, by_arrival, left, unit, capacity, low, high):  # type: ignore[no-untyped-def]
+def _mcafee(keys, energy, asks, end, unit, room, bounds):  # type: ignore[no-untyped-def]
     """McAfee (1992) on a book of equal units: (pairs that trade, sellers' price, buyers' price), prices in ticks.
 
-    low, high: stand for the missing next bid and next ask. When the capacity ends the trade before the book does, the
+    bounds: stand for the missing next bid and next ask. When the capacity ends the trade before the book does, the
     first excluded bid and ask set the two prices: each is the critical value of its side, so truth stays optimal.
     """
-    bids = np.array([_price(k) for k in keys[:asks] if left[by_arrival[k & uint64(ARRIVAL_MASK)]] > 0], np.float64)
-    offers = np.array([_price(k) for k in keys[asks:end] if left[by_arrival[k & uint64(ARRIVAL_MASK)]] > 0], np.float64)
+    bids = np.array([_price(keys[k]) for k in range(asks) if energy[k] > 0], np.float64)
+    offers = np.array([_price(keys[k]) for k in range(asks, end) if energy[k] > 0], np.float64)
     pairs = 0
     while pairs < min(len(bids), len(offers)) and bids[pairs] >= offers[pairs]:
         pairs += 1
     if pairs == 0:
         return 0, np.nan, np.nan
-    if capacity // unit < pairs:
-        pairs = capacity // unit
+    if room // unit < pairs:
+        pairs = room // unit
         return pairs, offers[pairs], bids[pairs]
-    next_bid = bids[pairs] if pairs < len(bids) else low
-    next_ask = offers[pairs] if pairs < len(offers) else high
+    next_bid = bids[pairs] if pairs < len(bids) else bounds[0]
+    next_ask = offers[pairs] if pairs < len(offers) else bounds[1]
     price = (next_bid + next_ask) / 2
     if offers[pairs - 1] <= price <= bids[pairs - 1]:
         return pairs, price, price
@@ -73,7 +74,7 @@ def _shave(fill, volume):  # type: ignore[no-untyped-def]
         else:
             low = cut + 1
     if low == 0:
-        return fill
+        return fill.copy()
     shaved = np.maximum(fill - low, 0)
     missing = volume - shaved.sum()
     for k in range(len(fill)):
@@ -84,35 +85,35 @@ def _shave(fill, volume):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _huang(keys, asks, by_arrival, left, last_bid, last_ask):  # type: ignore[no-untyped-def]
-    """Multi-unit trade reduction of Huang, Scheller-Wolf and Sycara (2002): fills in ticks of the orders before the
-    marginal ones, [last_bid] and [last_ask - asks]; the longer side is cut by equal shares."""
-    wanted = np.array([left[by_arrival[k & uint64(ARRIVAL_MASK)]] for k in keys[:last_bid]], np.int64)
-    offered = np.array([left[by_arrival[k & uint64(ARRIVAL_MASK)]] for k in keys[asks:last_ask]], np.int64)
+def _huang(energy, asks, last_bid, last_ask):  # type: ignore[no-untyped-def]
+    """Huang et al. (2002): ticks by place that trade when the orders at the marginal places are left out.
+
+    The longer side is cut by equal shares. Returns the fills, of the shape of `energy`, and their volume.
+    """
+    wanted, offered = energy[:last_bid], energy[asks:last_ask]
     volume = min(wanted.sum(), offered.sum())
-    return _shave(wanted, volume), _shave(offered, volume)
+    fill = np.zeros_like(energy)
+    fill[:last_bid] = _shave(wanted, volume)
+    fill[asks:last_ask] = _shave(offered, volume)
+    return fill, volume
 
 
 @njit(cache=True, nogil=True)
-def _reduce(keys, asks, end, by_arrival, left, agent, capacity, low, high, count, bids_out, asks_out, energy_out):  # type: ignore[no-untyped-def]
-    """Stage 2 under trade reduction for one market; returns (trades so far, sellers' price, buyers' price) in ticks."""
-    unit_book, unit = _is_unit_book(keys, end, by_arrival, left, agent)
-    if unit_book and unit > 0:
-        pairs, lower, upper = _mcafee(keys, asks, end, by_arrival, left, unit, capacity, low, high)
-        count, _, _, _ = _merge(keys, asks, end, by_arrival, left, pairs * unit, count, bids_out, asks_out, energy_out)
-        return count, lower, upper
-    trial = left.copy()
-    _, last_bid, last_ask, _ = _merge(
-        keys, asks, end, by_arrival, trial, capacity, count, bids_out, asks_out, energy_out
-    )
+def _reduce(keys, energy, asks, end, room, by_arrival, agent, bounds, base, count, orders, prices):  # type: ignore[no-untyped-def]
+    """Stage 2 under trade reduction for one market; bids [0, asks), asks [asks, end), other arguments as of `_merge`.
+
+    Returns (trades so far, gains from trade, sellers' price, buyers' price), prices in ticks, nan where nothing trades.
+    """
+    unit = _unit(keys, energy, end, by_arrival, agent)
+    if unit > 0:
+        pairs, lower, upper = _mcafee(keys, energy, asks, end, unit, room, bounds)
+        merged = _merge(keys, energy, asks, end, pairs * unit, by_arrival, base, count, orders, prices)
+        return merged[0], merged[5], lower, upper
+    trial = energy.copy()
+    merged = _merge(keys, trial, asks, end, room, by_arrival, base, count, orders, prices)
+    last_bid, last_ask = merged[3], merged[4]
     if last_bid < 0:
-        return count, np.nan, np.nan
-    wanted, offered = _huang(keys, asks, by_arrival, left, last_bid, last_ask)
-    fill = np.zeros_like(left)
-    for place in range(last_bid):
-        fill[by_arrival[keys[place] & uint64(ARRIVAL_MASK)]] = wanted[place]
-    for place in range(asks, last_ask):
-        fill[by_arrival[keys[place] & uint64(ARRIVAL_MASK)]] = offered[place - asks]
-    left -= fill
-    count, _, _, _ = _merge(keys, asks, end, by_arrival, fill, wanted.sum(), count, bids_out, asks_out, energy_out)
-    return count, np.float64(_price(keys[last_ask])), np.float64(_price(keys[last_bid]))
+        return count, 0.0, np.nan, np.nan
+    fill, volume = _huang(energy, asks, last_bid, last_ask)
+    merged = _merge(keys, fill, asks, end, volume, by_arrival, base, count, orders, prices)
+    return merged[0], merged[5], np.float64(_price(keys[last_ask])), np.float64(_price(keys[last_bid]))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from market.assets import Battery, DERAgent, Fleet
+from market.books import Nodes
 from market.config import GridTopology, MarketConfig, check_positive_int, check_range, nearest
 from market.grid import GridNetwork
 from market.orders import Ints
-from market.profiles import DERProfileHandler, DSOProfileHandler, synthetic_profiles
+from market.profiles import DERProfileHandler, DSOProfileHandler, Source, as_profile, synthetic_profiles
 from market.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
 from market.simulation import Params
 
@@ -96,11 +97,20 @@ class Scenario:
 
     @classmethod
     def study(
-        cls, num_agents: int, seed: int = STUDY_SEED, topology: GridTopology | str = GridTopology.MESH, **overrides: Any
+        cls,
+        num_agents: int,
+        seed: int = STUDY_SEED,
+        topology: GridTopology | str = GridTopology.MESH,
+        *,
+        generation: Source | None = None,
+        demand: Source | None = None,
+        **overrides: Any,
     ) -> Scenario:
         """The study's population: capacity U(50, 150) kW, battery U(0.5, 1) x capacity kWh, one node per agent.
 
-        Agent i is the same in every population. overrides: fields of the scenario, e.g. max_steps or market_config.
+        Agent i is the same in every population.
+        generation, demand: measured kWh per step instead of synthetic profiles: an array [T] or [N, T], or a CSV file
+        with one column for all or one per agent. overrides: fields of the scenario, e.g. max_steps or market_config.
         """
         cls._check_names("overrides", overrides)
         check_positive_int("num_agents", num_agents)
@@ -110,9 +120,13 @@ class Scenario:
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
-        generation, demand = synthetic_profiles(capacity, steps, seed, hours)
+        made, used = synthetic_profiles(capacity, steps, seed, hours)
+        if generation is not None:
+            made = as_profile(generation, steps, num_agents, "generation")
+        if demand is not None:
+            used = as_profile(demand, steps, num_agents, "demand")
         agents = tuple(
-            DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), generation[i], demand[i])
+            DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), made[i], used[i])
             for i in range(num_agents)
         )
         defaults: dict[str, Any] = {
@@ -153,13 +167,13 @@ class Scenario:
             step_hours=self.step_hours,
         )
 
-    def _nodes(self) -> Ints:
+    def _nodes(self) -> Nodes:
         """Grid node of each agent [N]: its own, else the one it was assigned to, else the next in turn."""
         network = self.grid_network
         if network is None:
-            return np.zeros(self.num_agents, np.int64)
+            return np.zeros(self.num_agents, np.int32)
         placed = network.agent_node or network.assign_agents_to_graph(self.agents)
-        nodes = np.empty(self.num_agents, np.int64)
+        nodes = np.empty(self.num_agents, np.int32)
         for i, agent in enumerate(self.agents):
             nodes[i] = agent.node if agent.node is not None else placed.get(agent.id, i % network.num_nodes)
             if nodes[i] >= network.num_nodes:
@@ -170,8 +184,8 @@ class Scenario:
 def _anchors(agents: int, num_anchor: int, seed: int) -> Ints:
     """Anchor peers of each agent [N, num_anchor], -1 in places that a small population leaves empty.
 
-    A circulant graph with seeded offsets, each with its opposite: who is my anchor sees me as one, so that two agents
-    can name each other, and everybody is anchor of equally many.
+    A circulant graph with seeded offsets in pairs of opposites: who is my anchor sees me as one (but for the last of an
+    odd number), so that two agents can name each other, and everybody is anchor of equally many.
     """
     near = permutation(seed, np.zeros(1, np.int64), 0, ANCHOR_STREAM, (agents - 1) // 2)[0] + 1
     offsets = np.stack((near, agents - near), 1).ravel()

@@ -34,21 +34,24 @@ class Exchange:
 def exchange(cleared: Cleared, is_buy: Bools) -> Exchange:
     """Sums the trades by agent, for books of one order per agent in the agents' order. is_buy: [E, N]."""
     shape, size = is_buy.shape, is_buy.size
-    trades, buyers, sellers = cleared.trades, cleared.bid_order, cleared.ask_order
+    buyers, sellers, energy = cleared.bid_order, cleared.ask_order, cleared.energy
 
     def by_order(order: Ints, amount: Floats) -> Floats:
         return sum_by(order, amount, size).reshape(shape)
 
     left = energy_of(cleared.left)
-    half_fee = trades.fee / 2
+    fee = np.zeros(shape)
+    if cleared.network is not None:
+        half_fee = cleared.network.fee / 2
+        fee = by_order(buyers, half_fee) + by_order(sellers, half_fee)
     return Exchange(
-        bought_p2p=by_order(buyers, trades.quantity),
-        sold_p2p=by_order(sellers, trades.quantity),
+        bought_p2p=by_order(buyers, energy),
+        sold_p2p=by_order(sellers, energy),
         bought_dso=np.where(is_buy, left, 0.0),
         sold_dso=np.where(is_buy, 0.0, left),
-        paid=by_order(buyers, trades.quantity * trades.price / 1000),
-        received=by_order(sellers, trades.quantity * trades.seller_price / 1000),
-        fee=by_order(buyers, half_fee) + by_order(sellers, half_fee),
+        paid=by_order(buyers, energy * cleared.price / 1000),
+        received=by_order(sellers, energy * cleared.seller_price / 1000),
+        fee=fee,
     )
 
 

@@ -12,15 +12,17 @@ from functools import cached_property
 import numpy as np
 
 from market.assets import Fleet, charge_discharge
+from market.books import Book, Nodes
 from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig
 from market.grid import Grid
 from market.observation import observation
 from market.orders import REPUTATION_STEPS, Bools, Floats, Ints, energy_of, price_of, price_ticks, sum_by
+from market.powerflow import Feeder, voltage_deviation
 from market.profiles import DSOProfileHandler
 from market.record import StepRecord
 from market.rng import ARRIVAL_STREAM, permutation
 from market.settlement import Exchange, Settlement, exchange, settle
-from market.stages import Book, Cleared, clear_batch
+from market.stages import Cleared, clear_batch
 
 ACTION_SIZE = 4
 """price, quantity, side, partner; each in [-1, 1]."""
@@ -46,7 +48,7 @@ class Params:
     grid: Grid | None
     fleet: Fleet
     tariffs: DSOProfileHandler
-    node: Ints
+    node: Nodes
     capacity: Floats
     generation: Floats
     demand: Floats
@@ -82,6 +84,11 @@ class Params:
             imported[:, t], exported[:, t] = np.maximum(-balance, 0.0), np.maximum(balance, 0.0)
             stored[:, t + 1] = battery.energy
         return imported, exported, stored
+
+    @cached_property
+    def feeder(self) -> Feeder | None:
+        """The grid as a radial feeder; None without a grid and where it has loops."""
+        return None if self.grid is None else Feeder.of(self.grid)
 
     @cached_property
     def reward_scale(self) -> Floats:
@@ -157,8 +164,8 @@ def orders(params: Params, state: State, action: Floats) -> Book:
         is_buy=is_buy,
         reputation=np.rint(state.reputation * REPUTATION_STEPS).astype(np.int64),
         by_arrival=permutation(params.seed, state.episode, draw, ARRIVAL_STREAM, shape[1]),
-        agent=np.broadcast_to(np.arange(shape[1]), shape),
-        node=np.broadcast_to(params.node, shape),
+        agent=np.empty((shape[0], 0), np.int64),
+        node=None if params.grid is None else np.broadcast_to(params.node, shape),
         partner=_partner(params, action[..., 3]) if config.enable_partner_preference else None,
     )
 
@@ -222,7 +229,7 @@ def _record(
     saving = alone_cost - settled.cost + storage_value(params, state) * more_stored / 1000
     shape = book.is_buy.shape
     nothing = np.zeros(shape[0])
-    routing = cleared.routing
+    network = cleared.network
     return StepRecord(
         generation=np.broadcast_to(params.generation[:, t], shape),
         demand=np.broadcast_to(params.demand[:, t], shape),
@@ -247,12 +254,21 @@ def _record(
         social_welfare=cleared.social_welfare,
         budget_surplus=cleared.budget_surplus,
         dso_income=settled.dso_income,
-        loss=sum_by(cleared.market, cleared.trades.loss, shape[0]),
-        congestion_mean=nothing if routing is None else routing.mean,
-        congestion_max=nothing if routing is None else routing.max,
-        overloaded_hours=nothing if routing is None else routing.overloaded_hours,
+        loss=nothing if network is None else sum_by(cleared.market, network.loss, shape[0]),
+        congestion_mean=nothing if network is None else network.routing.mean,
+        congestion_max=nothing if network is None else network.routing.max,
+        overloaded_hours=nothing if network is None else network.routing.overloaded_hours,
+        voltage_deviation=_voltage_deviation(params, t, settled),
         cleared=cleared,
     )
+
+
+def _voltage_deviation(params: Params, t: int, settled: Settlement) -> Floats:
+    """Largest |voltage - 1| on a feeder [E], p.u., by what agents generate, use and store; trades decide who pays."""
+    if params.feeder is None:
+        return np.full(len(settled.energy), np.nan)
+    fed_in = params.generation[:, t] - params.demand[:, t] + settled.discharged - settled.charged
+    return voltage_deviation(params.feeder, params.node, fed_in, params.step_hours)
 
 
 def _reputation(

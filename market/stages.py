@@ -6,151 +6,127 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from market.config import DSO, PRICE_TICK, MarketConfig
-from market.grid import Grid, Routing, route
-from market.matching import ARRIVAL_MASK, EMPTY, _interval, _merge, _pack, _partner_matches, _sides
-from market.orders import Bools, Floats, Ints, Trades, capacity_ticks, energy_of, price_of, sum_by
+from market.books import Book, Packed
+from market.config import MarketConfig
+from market.fees import Network, network_terms
+from market.grid import Grid
+from market.matching import PER_KWH, PER_PRICE, _gather, _interval, _merge, _sides
+from market.memory import keep_freed_memory
+from market.orders import Floats, Ints, capacity_ticks, energy_of, price_of
+from market.partners import _serve_partners, partner_matches
 from market.pricing import RULES, Pairs
 from market.reduction import _reduce
 
 UNLIMITED = np.iinfo(np.int64).max // 4
 
-
-@dataclass(frozen=True, eq=False)
-class Book:
-    """E books of N orders in ticks, all arrays [E, N]: what `clear_batch` takes. Nothing is checked.
-
-    price: 0.01 $/MWh. quantity: Wh, 0 is no order. is_buy. reputation: 0..65535. by_arrival: order positions, earliest
-    first. agent: ids. node: grid nodes. partner: agent ids, DSO or NO_PARTNER; None when nobody names anybody.
-    """
-
-    price: Ints
-    quantity: Ints
-    is_buy: Bools
-    reputation: Ints
-    by_arrival: Ints
-    agent: Ints
-    node: Ints
-    partner: Ints | None = None
+keep_freed_memory()
 
 
 @dataclass(frozen=True, eq=False)
 class Cleared:
-    """Stages 1 and 2 of E markets, K trades in all, market by market.
+    """Stages 1 and 2 of E markets of N orders, K trades in all, market by market.
 
-    trades: the K trades. bid_order, ask_order: flat order positions [K]. market: [K]. value: of each trade, $ [K].
-    left: ticks that stage 3 will serve [E, N].
+    bid_order, ask_order: flat order positions [K]. ticks: energy [K], Wh. stage: 1 partners, 2 book [K]. market: [K].
+    price, seller_price: what the buyer pays and the seller gets [K], $/MWh.
     clearing_price: quantity-weighted mean price [E], $/MWh, nan without trades. volume: kWh [E].
     social_welfare: $ [E]. budget_surplus: $ [E]. lower, upper: interval of clearing prices [E], $/MWh, nan without.
-    routing: congestion of the grid; None without one.
+    network: losses, fees and congestion; None without a grid. quantity: of the orders, Wh [E, N].
     """
 
-    trades: Trades
     bid_order: Ints
     ask_order: Ints
+    ticks: Ints
+    stage: NDArray[np.int8]
     market: Ints
-    left: Ints
+    price: Floats
+    seller_price: Floats
     clearing_price: Floats
     volume: Floats
     social_welfare: Floats
     budget_surplus: Floats
     lower: Floats
     upper: Floats
-    routing: Routing | None
+    network: Network | None
+    quantity: Ints
+
+    @cached_property
+    def energy(self) -> Floats:
+        """Energy of each trade, [K] kWh."""
+        return energy_of(self.ticks)
+
+    @cached_property
+    def left(self) -> Ints:
+        """Ticks that stage 3 will serve, [E, N]."""
+        left = self.quantity.copy()
+        _deduct(left.ravel(), self.bid_order, self.ask_order, self.ticks)
+        return left
+
+
+@njit(cache=True, nogil=True)
+def _deduct(left, bid_order, ask_order, ticks):  # type: ignore[no-untyped-def]
+    """Take what traded [K] off both orders; left: flat."""
+    for k in range(len(ticks)):
+        left[bid_order[k]] -= ticks[k]
+        left[ask_order[k]] -= ticks[k]
+
+
+@njit(cache=True, nogil=True)
+def _sums(offsets, ticks, price, seller_price, out):  # type: ignore[no-untyped-def]
+    """out [E, 3]: sums over each market's trades of the ticks, and of ticks x price and ticks x seller_price."""
+    for e in range(len(offsets) - 1):
+        volume, paid, received = np.int64(0), 0.0, 0.0
+        for k in range(offsets[e], offsets[e + 1]):
+            volume += ticks[k]
+            paid += ticks[k] * price[k]
+            received += ticks[k] * seller_price[k]
+        out[e, 0], out[e, 1], out[e, 2] = volume, paid, received
 
 
 @njit(cache=True, nogil=True)
 def _match(  # type: ignore[no-untyped-def]
-    keys,
-    by_arrival,
-    agent,
-    left,
-    capacity,
-    low,
-    high,
-    reduction,
-    partner_matches,
-    partner_start,
-    trades,
-    stage,
-    offsets,
-    prices,
+    keys, by_arrival, agent, left, energy, capacity, bounds, reduction, partners, trades, totals
 ):
-    """Stages 1 and 2 of E markets. keys, by_arrival, agent, left: [E, N]; capacity: ticks per market.
+    """Stages 1 and 2 of E markets. keys (sorted), left: [E, N]; by_arrival, agent: [E, N] or [E, 0]; energy: [N + 2].
 
-    partner_matches [3, M]: (bid, ask, energy) of stage 1 in serving order, flat positions; market e has
-    partner_start[e]:partner_start[e+1]. Writes trades [3, E*N] (flat bid, flat ask, energy), stage [E*N], offsets [E+1]
-    and prices [E, 2]: the interval of clearing prices in ticks, nan where stage 2 is empty.
+    capacity: ticks per market. bounds: lowest and highest price in ticks. partners: matches of stage 1 [3, M] and their
+    prices [2, M] in serving order, and where each market's begin [E + 1]. Writes trades: orders [3, E N] (flat bid,
+    flat ask, ticks), prices [2, E N], stage [E N] and offsets [E + 1]; and totals [E, 3]: gains from trade in price x
+    energy ticks, and the interval of clearing prices in ticks, nan where stage 2 is empty. `left` is reduced by stage 1
+    alone.
     """
+    (matches, match_prices, starts), (orders, prices, stage, offsets) = partners, trades
     size = keys.shape[1]
     count = 0
-    bids, asks, energies = trades[0], trades[1], trades[2]
     for e in range(keys.shape[0]):
         offsets[e] = count
-        room = capacity
-        rest = left[e]
-        for m in range(partner_start[e], partner_start[e + 1]):
-            energy = min(partner_matches[2, m], room)
-            if energy == 0:
-                break
-            bids[count], asks[count], energies[count] = partner_matches[0, m], partner_matches[1, m], energy
-            stage[count] = 1
-            count += 1
-            room -= energy
-            rest[partner_matches[0, m] - e * size] -= energy
-            rest[partner_matches[1, m] - e * size] -= energy
+        base = e * size
+        count, room, gains = _serve_partners(
+            matches, match_prices, starts[e], starts[e + 1], capacity, base, left[e], count, orders, prices
+        )
+        stage[offsets[e] : count] = 1
         first = count
-        start, end = _sides(keys[e])
-        prices[e] = np.nan
+        asks, end = _sides(keys[e])
+        _gather(keys[e], end, by_arrival[e], left[e], energy)
+        lower = upper = np.nan
         if reduction:
-            count, prices[e, 0], prices[e, 1] = _reduce(
-                keys[e], start, end, by_arrival[e], rest, agent[e], room, low, high, count, bids, asks, energies
+            count, more, lower, upper = _reduce(
+                keys[e], energy, asks, end, room, by_arrival[e], agent[e], bounds, base, count, orders, prices
             )
         else:
-            count, last_bid, last_ask, _ = _merge(
-                keys[e], start, end, by_arrival[e], rest, room, count, bids, asks, energies
+            count, bid, ask, last_bid, last_ask, more = _merge(
+                keys[e], energy, asks, end, room, by_arrival[e], base, count, orders, prices
             )
             if last_bid >= 0:
-                prices[e, 0], prices[e, 1] = _interval(keys[e], start, end, by_arrival[e], rest, last_bid, last_ask)
-        for k in range(first, count):
-            bids[k] += e * size
-            asks[k] += e * size
-            stage[k] = 2
+                lower, upper = _interval(keys[e], energy, asks, end, bid, ask, last_bid, last_ask)
+        stage[first:count] = 2
+        totals[e, 0], totals[e, 1], totals[e, 2] = gains + more, lower, upper
     offsets[keys.shape[0]] = count
-
-
-def _partners(book: Book, keys: NDArray[np.uint64]) -> tuple[Ints, Ints]:
-    """Matches of stage 1 in serving order, (bid, ask, energy) [3, M], flat positions; and each market's start [E+1]."""
-    markets, size = keys.shape
-    assert book.partner is not None
-    market, place = np.nonzero(keys != EMPTY)
-    order = (
-        book.by_arrival[market, keys[market, place] & np.uint64(ARRIVAL_MASK)] + market * size
-    )  # flat, in rank order
-    rank = np.empty(markets * size, np.int64)
-    rank[order] = place
-    mine, theirs = book.agent.ravel()[order], book.partner.ravel()[order]
-    naming = theirs >= 0
-    order, mine, theirs = order[naming], mine[naming], theirs[naming]
-    people = int(max(mine.max(initial=0), theirs.max(initial=0))) + 1
-    pair = (order // size * people + np.minimum(mine, theirs)) * people + np.maximum(mine, theirs)
-    grouped = np.argsort(pair, kind="stable")  # keeps the rank order, hence bids before asks
-    order, pair = order[grouped], pair[grouped]
-    start = (
-        np.flatnonzero(np.concatenate(([True], pair[1:] != pair[:-1], [True]))) if len(pair) else np.zeros(1, np.int64)
-    )
-    out = np.empty((4, len(order)), np.int64)
-    count = _partner_matches(order, start, book.price.ravel(), book.quantity.ravel(), book.is_buy.ravel(), out)
-    bid, ask, energy, surplus = out[:, :count]
-    market = bid // size
-    serving = np.lexsort((rank[ask], rank[bid], -surplus, market))
-    matches = np.stack((bid, ask, energy))[:, serving]
-    return matches, np.searchsorted(market[serving], np.arange(markets + 1))
 
 
 def clear_batch(
@@ -163,47 +139,46 @@ def clear_batch(
     step_hours: float,
 ) -> Cleared:
     """Stages 1 and 2 of E markets at once. feed_in_tariff, utility_price, last_price: [E] $/MWh. Checks nothing."""
-    markets, size = book.price.shape
-    left = book.quantity.copy()
-    active = left > 0
-    if book.partner is not None:
-        active &= book.partner != DSO
-    keys = np.empty((markets, size), np.uint64)
-    _pack(book.price, book.is_buy, active, book.reputation, book.by_arrival, keys)
-    keys.sort(axis=1)
-    partner_matches, partner_start = np.empty((3, 0), np.int64), np.zeros(markets + 1, np.int64)
-    if book.partner is not None:
-        partner_matches, partner_start = _partners(book, keys)
+    return clear_packed(book.packed(), config, (feed_in_tariff, utility_price, last_price), grid, step_hours)
+
+
+def clear_packed(
+    book: Packed, config: MarketConfig, tariffs: tuple[Floats, Floats, Floats], grid: Grid | None, step_hours: float
+) -> Cleared:
+    """`clear_batch` of books that are packed already. tariffs: feed-in tariff, utility price, last price."""
+    feed_in_tariff, utility_price, last_price = tariffs
+    markets, size = book.keys.shape
+    book.keys.sort(axis=1)
+    partners = partner_matches(book)
+    left = book.quantity if book.partner is None else book.quantity.copy()
     rule = RULES[config.price_mechanism]
-    matched, stage = np.empty((3, markets * size), np.int64), np.empty(markets * size, np.int8)
-    offsets, ticks = np.empty(markets + 1, np.int64), np.empty((markets, 2))
+    orders, prices = np.empty((3, markets * size), np.int64), np.empty((2, markets * size))
+    stage, offsets, totals = np.empty(markets * size, np.int8), np.empty(markets + 1, np.int64), np.empty((markets, 3))
     capacity = UNLIMITED if grid is None else capacity_ticks(grid.capacity, step_hours)
-    low, high = config.min_price / PRICE_TICK, config.max_price / PRICE_TICK
+    bounds = (config.min_price * PER_PRICE, config.max_price * PER_PRICE)
+    trades = (orders, prices, stage, offsets)
+    scratch = np.empty(size + 2, np.int64)
     _match(
-        keys,
+        book.keys,
         book.by_arrival,
         book.agent,
         left,
+        scratch,
         capacity,
-        low,
-        high,
+        bounds,
         rule.reduces_trade,
-        partner_matches,
-        partner_start,
-        matched,
-        stage,
-        offsets,
-        ticks,
+        partners,
+        trades,
+        totals,
     )
     count = offsets[-1]
-    bid_order, ask_order, energy = matched[0, :count], matched[1, :count], energy_of(matched[2, :count])
+    bid_order, ask_order, ticks = orders[:, :count]
     stage = stage[:count]
-    market = np.repeat(np.arange(markets), np.diff(offsets))
-    bid, ask = (price_of(book.price.ravel()[side]) for side in (bid_order, ask_order))
-    lower, upper = price_of(ticks.T)
+    market = np.repeat(np.arange(markets), np.diff(offsets)) if markets > 1 else np.broadcast_to(np.int64(0), count)
+    lower, upper = price_of(totals[:, 1]), price_of(totals[:, 2])
     pairs = Pairs(
-        bid=bid,
-        ask=ask,
+        bid=prices[0, :count],
+        ask=prices[1, :count],
         market=market,
         book=stage == 2,
         spread_share=config.spread_share,
@@ -215,61 +190,27 @@ def clear_batch(
     )
     price = rule.price(pairs)
     seller_price = price if rule.seller_price is None else rule.seller_price(pairs)
-    value = energy * price / 1000
-
-    def total(amount: Floats) -> Floats:
-        return sum_by(market, amount, markets)
-
-    volume, paid = total(energy), total(value)
-    clearing_price = np.divide(paid * 1000, volume, out=np.full(markets, np.nan), where=volume > 0)
-    distance, loss, fee, routing = _network(
-        book, config, grid, bid_order, ask_order, energy, value, offsets, utility_price[market], step_hours
-    )
-    agent = book.agent.ravel()
+    sums = np.empty((markets, 3))
+    _sums(offsets, ticks, price, seller_price, sums)
+    volume, paid, received = sums.T / PER_KWH
+    network = None
+    if grid is not None:
+        sent = (orders[:2, :count], energy_of(ticks), price, offsets)
+        network = network_terms(book, config, grid, sent, utility_price, step_hours)
     return Cleared(
-        trades=Trades(agent[bid_order], agent[ask_order], price, seller_price, energy, stage, distance, loss, fee),
         bid_order=bid_order,
         ask_order=ask_order,
+        ticks=ticks,
+        stage=stage,
         market=market,
-        left=left,
-        clearing_price=clearing_price,
+        price=price,
+        seller_price=seller_price,
+        clearing_price=np.divide(paid, volume, out=np.full(markets, np.nan), where=volume > 0),
         volume=volume,
-        social_welfare=total(energy * (bid - ask) / 1000),
-        budget_surplus=paid - total(energy * seller_price / 1000) if rule.reduces_trade else np.zeros(markets),
+        social_welfare=totals[:, 0] / (PER_PRICE * PER_KWH * 1000),
+        budget_surplus=(paid - received) / 1000,
         lower=lower,
         upper=upper,
-        routing=routing,
+        network=network,
+        quantity=book.quantity,
     )
-
-
-def _network(
-    book: Book,
-    config: MarketConfig,
-    grid: Grid | None,
-    bid_order: Ints,
-    ask_order: Ints,
-    energy: Floats,
-    value: Floats,
-    offsets: Ints,
-    utility_price: Floats,
-    step_hours: float,
-) -> tuple[Floats, Floats, Floats, Routing | None]:
-    """Distance km, loss kWh and fee $ of each trade [K], and the congestion they cause; zeros without a grid.
-
-    The DSO supplies what is lost, 1 - exp(-loss_rate d) of the energy, and charges it at the utility price; congestion,
-    distance and the same-zone discount are shares of the trade's value; the fee stays within [0, max_fee x value].
-    """
-    if grid is None:
-        nothing = np.zeros(len(energy))
-        return nothing, nothing, nothing, None
-    nodes = book.node.ravel()
-    buyer_node, seller_node = nodes[bid_order], nodes[ask_order]
-    routing = route(grid, seller_node, buyer_node, energy, offsets, step_hours)
-    distance = grid.distance[seller_node, buyer_node]
-    loss = -np.expm1(-config.loss_rate * distance) * energy
-    share = config.congestion_fee * np.minimum(routing.utilisation, 1.0)
-    if grid.diameter > 0:
-        share += config.distance_fee / grid.diameter * distance
-    share -= config.zone_discount * (grid.zone[seller_node] == grid.zone[buyer_node])
-    fee = np.clip(loss * utility_price / 1000 + value * share, 0.0, config.max_fee * value)
-    return distance, loss, fee, routing

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,29 @@ ZONES = 4
 """Zones of a generated grid with four nodes or more."""
 
 
+class LineType(NamedTuple):
+    """Of a balanced three-phase grid. resistance, reactance: positive sequence, ohm/km. voltage: between lines, kV."""
+
+    resistance: float
+    reactance: float
+    voltage: float
+
+
+MEDIUM_VOLTAGE = LineType(0.161, 0.117, 20.0)
+"""Aluminium cable of 185 mm2 at 12/20 kV, NA2XS2Y 1x185 RM/25 of pandapower's library: 5 MW need medium voltage."""
+TRUNK_13 = LineType(0.1156, 0.3708, 4.16)
+"""Configuration 601 of the IEEE 13 node feeder: mean self less mean mutual impedance of the published matrix."""
+TRUNK_34 = LineType(0.6960, 0.5178, 24.9)
+"""Configuration 300 of the IEEE 34 node feeder, in the same way."""
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """A grid of n nodes and L lines without ratings.
 
     names: of the nodes, n. line_from, line_to: end nodes [L]; no line twice, no loop.
     length: of the lines [L], in units of `km_per_unit` km; 0 is a switch or a transformer.
+    line_type: of all lines. voltage: at which each is run [L], kV; another than line_type's behind a transformer.
     zone: of the nodes [n], 0, 1, 2, ... without gaps.
     complete: every pair of nodes has a line and no detour is shorter.
     """
@@ -42,6 +60,8 @@ class Layout:
     line_to: NDArray[np.int32]
     length: NDArray[np.float64]
     zone: NDArray[np.int32]
+    line_type: LineType
+    voltage: NDArray[np.float64]
     km_per_unit: float = 1.0
     complete: bool = False
 
@@ -105,22 +125,26 @@ def _layout(
         line_to=end.astype(np.int32),
         length=length,
         zone=np.unique(zone, return_inverse=True)[1].astype(np.int32),  # small grids leave zones empty: close the gaps
+        line_type=MEDIUM_VOLTAGE,
+        voltage=np.broadcast_to(MEDIUM_VOLTAGE.voltage, len(start)),
         complete=complete,
     )
 
 
-def _feeder(lines: str, zones: str) -> Layout:
-    """A published feeder: `lines` as "from-to feet, ...", `zones` as names separated by "|"."""
+def _feeder(lines: str, zones: str, line_type: LineType) -> Layout:
+    """A published feeder: `lines` as "from-to feet, ..." or "from-to feet kV", `zones` as names separated by "|"."""
     groups = [group.split() for group in zones.split("|")]
     zone = {name: index for index, group in enumerate(groups) for name in group}
     number = {name: index for index, name in enumerate(zone)}
     rows = [row.replace("-", " ").split() for row in lines.split(",")]
     return Layout(
         names=tuple(number),
-        line_from=np.array([number[a] for a, _, _ in rows], np.int32),
-        line_to=np.array([number[b] for _, b, _ in rows], np.int32),
-        length=np.array([float(feet) for _, _, feet in rows]),
+        line_from=np.array([number[a] for a, *_ in rows], np.int32),
+        line_to=np.array([number[b] for _, b, *_ in rows], np.int32),
+        length=np.array([float(feet) for _, _, feet, *_ in rows]),
         zone=np.array(list(zone.values()), np.int32),
+        line_type=line_type,
+        voltage=np.array([float(kv[0]) if kv else line_type.voltage for _, _, _, *kv in rows]),
         km_per_unit=KM_PER_FOOT,
     )
 
@@ -132,16 +156,18 @@ FEEDERS: dict[GridTopology, Layout] = {
         "650-632 2000, 632-633 500, 633-634 0, 632-645 500, 645-646 300, 632-671 2000, 671-680 1000, 671-692 0, "
         "692-675 500, 671-684 300, 684-611 300, 684-652 800",
         "650 632 | 633 634 | 645 646 | 671 680 692 675 684 611 652",
+        TRUNK_13,
     ),
-    # Zones: up to the first regulator, between the regulators, beyond 832, the side behind the transformer.
+    # Zones: up to the first regulator, between the regulators, beyond 832, the side behind the transformer (4.16 kV).
     GridTopology.IEEE34: _feeder(
         "800-802 2580, 802-806 1730, 806-808 32230, 808-810 5804, 808-812 37500, 812-814 29730, 814-850 10, "
         "850-816 310, 816-818 1710, 818-820 48150, 820-822 13740, 816-824 10210, 824-826 3030, 824-828 840, "
         "828-830 20440, 830-854 520, 854-856 23330, 854-852 36830, 852-832 10, 832-858 4900, 858-864 1620, "
         "858-834 5830, 834-842 280, 842-844 1350, 844-846 3640, 846-848 530, 834-860 2020, 860-836 2680, 836-840 860, "
-        "836-862 280, 862-838 4860, 832-888 0, 888-890 10560",
+        "836-862 280, 862-838 4860, 832-888 0, 888-890 10560 4.16",
         "800 802 806 808 810 812 814 | 850 816 818 820 822 824 826 828 830 854 856 852 | "
         "832 858 864 834 842 844 846 848 860 836 840 862 838 | 888 890",
+        TRUNK_34,
     ),
 }
 """Layouts with a node count of their own."""

@@ -12,6 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from market import Battery, ClearingMechanism, DERAgent, GridNetwork, GridTopology, MarketConfig, Scenario
+from market.simulation import Params, initial, step
 
 RULES = list(ClearingMechanism)
 PAIRWISE = [r for r in RULES if r not in (ClearingMechanism.UNIFORM, ClearingMechanism.MCAFEE)]
@@ -169,3 +170,28 @@ def scenarios(draw, sizes=(9, 6, 2, 1), rules=tuple(RULES), **fixed):
         "enable_asynchronous_order": draw(st.booleans()),
     }
     return Scenario(**(fields | fixed))
+
+
+def actions(params: Params, episodes: int, seed: int) -> np.ndarray:
+    """Random actions [T, E, N, 4], some beyond [-1, 1]; most bids are high and most asks low, so that trade happens.
+
+    With most seeds, everybody names the first or second anchor, so that partners find each other.
+    """
+    rng = np.random.default_rng(seed)
+    action = rng.uniform(-1.2, 1.2, (params.max_steps, episodes, params.num_agents, 4))
+    eager = rng.random(action.shape[:3]) < 0.7
+    action[..., 0] = np.where(eager, np.copysign(action[..., 0], action[..., 2]), action[..., 0])
+    if seed % 4:
+        choices = 2 + params.anchors.shape[1]
+        action[..., 3] = 2 * (2.5 + np.arange(params.num_agents) % 2) / choices - 1
+    return action
+
+
+def play(params: Params, episodes: list[int], action: np.ndarray):
+    """(state before, next state, reward, record) of each step."""
+    state = initial(params, np.array(episodes))
+    for t in range(params.max_steps):
+        following, reward, record = step(params, state, action[t])
+        yield state, following, reward, record
+        state = following
+    assert state.step == params.max_steps

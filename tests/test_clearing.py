@@ -91,6 +91,13 @@ def test_a_partner_who_does_not_answer_is_no_partner():
     assert rows(BIDS_AND_ASKS | {"partner": [4, 5, 99, 2, NO_PARTNER, NO_PARTNER]}) == rows(BIDS_AND_ASKS)
 
 
+def test_an_unknown_partner_is_not_taken_for_somebody_else():
+    """Agent 0 names 5, who is not there; 7, the next id, names 0: they meet in the book, behind better orders."""
+    book = {"price": [50, 60, 10, 5], "quantity": [1] * 4, "is_buy": [True, True, False, False]}
+    book |= {"agent": [0, 1, 7, 9], "partner": [5, NO_PARTNER, 0, NO_PARTNER]}
+    assert [row[:2] + row[-1:] for row in rows(book)] == [(1, 9, 2), (0, 7, 2)]
+
+
 def test_capacity_serves_the_best_pair_of_partners_first_and_the_last_in_part():
     grid = GridNetwork(GridTopology.LINE, 6, 1.5).to_grid()
     book = BIDS_AND_ASKS | {"partner": [NO_PARTNER, 4, 3, 2, 1, NO_PARTNER]}

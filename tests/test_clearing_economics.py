@@ -219,7 +219,7 @@ def test_in_the_simulation_the_dso_is_paid_for_the_losses_it_supplies(data, rule
             both = record.cleared.ask_order[mine], record.cleared.bid_order[mine]
             seller, buyer = (params.node[order - e * params.num_agents] for order in both)
             km = 0.0 if params.grid is None else params.grid.distance[seller, buyer]
-            lost = record.cleared.trades.quantity[mine] * (1 - np.exp(-config.loss_rate * km))
+            lost = record.cleared.energy[mine] * (1 - np.exp(-config.loss_rate * km))
             assert record.loss[e] == pytest.approx(lost.sum(), rel=1e-9, abs=1e-12)
             cost = record.loss[e] * record.utility_price[e] / 1000
             assert record.fee[e].sum() == pytest.approx(cost, rel=1e-9, abs=1e-12)

@@ -105,3 +105,22 @@ def test_step_before_reset():
 def test_no_environments():
     with pytest.raises(ValueError, match="num_envs: got 0; allowed: a whole number >= 1"):
         make(num_envs=0)
+
+
+def test_the_ledger_of_an_episode_holds_every_trade_of_every_step():
+    env = make(num_agents=5)
+    env.reset(seed=0)
+    for number in range(3):
+        env.step(actions(env, number))
+    chains = [env.ledger(episode) for episode in range(3)]
+    assert all(chain.length == 3 and chain.verify(chain.head, 3) for chain in chains)
+    assert len({chain.head for chain in chains}) == 3
+    history = env.history()
+    for episode, chain in enumerate(chains):
+        for number, block in enumerate(chain.blocks):
+            trades = block.trades
+            p2p = trades.stage < 3
+            assert trades.quantity[p2p].sum() == pytest.approx(history.bought_p2p[number, episode].sum())
+            bought = np.bincount(trades.buyer[trades.buyer >= 0], trades.quantity[trades.buyer >= 0], 5)
+            expected = history.bought_p2p[number, episode] + history.bought_dso[number, episode]
+            np.testing.assert_allclose(bought, expected, atol=1e-9)

@@ -46,6 +46,7 @@ def by_hand():
     history["congestion_mean"][:, 0] = [0.5, 0.0]
     history["congestion_max"][:, 0] = [1.5, 0.0]
     history["overloaded_hours"][:, 0] = [2.0, 0.0]
+    history["voltage_deviation"][:, 0] = [0.02, 0.03]
     return History(**history)
 
 
@@ -61,6 +62,7 @@ EXPECTED = {
     "congestion_mean": 0.25,
     "congestion_max": 1.5,
     "overloaded_hours": 2.0,
+    "voltage_deviation": 0.03,
     "loss_share": 0.05,
     "peak_to_average": 2 / 1.5,
     "gini_savings": 0.25,

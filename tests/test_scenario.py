@@ -164,5 +164,15 @@ def test_bad_input_is_one_line_with_field_value_and_what_is_allowed(name):
         assert part in message, message
 
 
+def test_measured_profiles_replace_synthetic_ones(tmp_path):
+    path = tmp_path / "pv.csv"
+    path.write_text("a,b\n" + "1.5,2\n" * 24)
+    params = Scenario.study(2, generation=path, demand=np.full(24, 3.0)).params
+    assert (params.generation == [[1.5] * 24, [2.0] * 24]).all()
+    assert (params.demand == 3.0).all()
+    with pytest.raises(ValueError, match=r"\Ademand: [^\n]*allowed[^\n]*\Z"):
+        Scenario.study(2, demand=np.ones(23))
+
+
 def test_clear_is_part_of_the_package():
     assert callable(clear)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import oracle
 from market.assets import Fleet
+from market.books import Book
 from market.settlement import exchange, settle
-from market.stages import Book, clear_batch
+from market.stages import clear_batch
 from strategies import RULES, batteries, books, configs, exactly, grids, tariffs
 
 LAST = 30.0
@@ -72,8 +73,9 @@ def test_a_batch_settles_as_the_twin_does_market_by_market(rule, community, data
     for e, market in enumerate(markets):
         twin = oracle.clear_book(market, config, grid=grid, last_price=LAST, **terms[e])
         mine = cleared.market == e
-        assert cleared.trades.buyer[mine].tolist() == [t.buyer for t in twin.stage(1, 2)]
-        assert cleared.trades.seller[mine].tolist() == [t.seller for t in twin.stage(1, 2)]
+        buyer, seller = (order[mine] % len(fleet) for order in (cleared.bid_order, cleared.ask_order))
+        assert buyer.tolist() == [t.buyer for t in twin.stage(1, 2)]
+        assert seller.tolist() == [t.seller for t in twin.stage(1, 2)]
         accounts, dso = oracle.settle(twin.trades, generation[e], demand[e], fleet, **terms[e])
         columns = {name: getattr(result, name) for name in vars(result) if name != "dso_income"}
         columns["bought"] = traded.bought_p2p + traded.bought_dso
@@ -119,7 +121,7 @@ def test_a_batch_equals_its_markets_alone(community, config, grid):
 def test_fees_reach_the_dso(community, config, grid):
     cleared, traded, _ = settled(community, config, grid)
     by_market = np.zeros(len(community[0]))
-    np.add.at(by_market, cleared.market, cleared.trades.fee)
+    np.add.at(by_market, cleared.market, cleared.network.fee)
     np.testing.assert_allclose(traded.fee.sum(1), by_market, rtol=1e-9, atol=1e-15)
     profit = traded.paid.sum(1) - traded.received.sum(1)
     np.testing.assert_allclose(profit, cleared.budget_surplus, rtol=1e-9, atol=1e-12)

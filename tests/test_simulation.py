@@ -16,37 +16,12 @@ import oracle
 from market import MarketConfig, Scenario
 from market.record import Flows
 from market.simulation import REWARD_LIMIT, Params, State, initial, observe, orders, step
-from strategies import RULES, scenarios
+from strategies import RULES, actions, play, scenarios
 
 SHORT = settings(max_examples=max(1, settings.default.max_examples // 2))
 SEEDS = st.integers(0, 2**32)
 SUPPLY = ("generation", "bought_p2p", "bought_dso", "imported", "discharged")
 USE = ("demand", "sold_p2p", "sold_dso", "exported", "charged")
-
-
-def actions(params: Params, episodes: int, seed: int) -> np.ndarray:
-    """Random actions [T, E, N, 4], some beyond [-1, 1]; most bids are high and most asks low, so that trade happens.
-
-    With most seeds, everybody names the first or second anchor, so that partners find each other.
-    """
-    rng = np.random.default_rng(seed)
-    action = rng.uniform(-1.2, 1.2, (params.max_steps, episodes, params.num_agents, 4))
-    eager = rng.random(action.shape[:3]) < 0.7
-    action[..., 0] = np.where(eager, np.copysign(action[..., 0], action[..., 2]), action[..., 0])
-    if seed % 4:
-        choices = 2 + params.anchors.shape[1]
-        action[..., 3] = 2 * (2.5 + np.arange(params.num_agents) % 2) / choices - 1
-    return action
-
-
-def play(params: Params, episodes: list[int], action: np.ndarray):
-    """(state before, next state, reward, record) of each step."""
-    state = initial(params, np.array(episodes))
-    for t in range(params.max_steps):
-        following, reward, record = step(params, state, action[t])
-        yield state, following, reward, record
-        state = following
-    assert state.step == params.max_steps
 
 
 def twin_of(params: Params, state: State, action: np.ndarray, e: int):
@@ -221,6 +196,26 @@ def test_rewards_observations_and_reputations_are_bounded(scenario, seed):
             assert (np.abs(seen) <= 10).all()  # also refuses nan
 
 
+@given(scenarios(sizes=(9, 6, 2)), SEEDS)
+def test_rewards_and_reputations_follow_their_formulas(scenario, seed):
+    params, config = scenario.params, scenario.market_config
+    span = config.max_price - config.min_price
+    for state, following, reward, record in play(params, [0, 1], action := actions(params, 2, seed)):
+        limit = orders(params, state, action[state.step]).price / 100
+        for e, i in np.ndindex(reward.shape):
+            own = min(max(record.saving[e, i] / params.reward_scale[i], -REWARD_LIMIT), REWARD_LIMIT)
+            assert reward[e, i] == pytest.approx(own + params.cooperation_weight * record.cooperation[e], abs=1e-9)
+            if record.ordered[e, i] > 0:
+                known = record.clearing_price[e]
+                fair = 1 - abs(limit[e, i] - (state.last_price[e] if np.isnan(known) else known)) / span
+                local, outside = (sum(getattr(record, f"{way}_{whom}")[e, i] for way in ("bought", "sold"))
+                                  for whom in ("p2p", "dso"))  # fmt: skip
+                outside += record.imported[e, i] + record.exported[e, i]
+                score = (local / record.ordered[e, i] + max(fair, 0) + local / (local + outside)) / 3
+                expected = 0.9 * state.reputation[e, i] + 0.1 * score
+                assert following.reputation[e, i] == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize(("preference", "anchors", "size"), [(False, 8, 42), (True, 8, 50), (True, 3, 45)])
 def test_what_an_agent_sees_does_not_grow_with_the_population(preference, anchors, size):
     config = MarketConfig(enable_partner_preference=preference)
@@ -264,9 +259,9 @@ def test_an_episode_has_all_its_steps_and_no_more():
         step(params, state, idle)
 
 
-def python_calls(agents: int, episodes: int, config: MarketConfig) -> int:
+def python_calls(agents: int, episodes: int, config: MarketConfig, topology: str) -> int:
     """Python functions entered by one step and the observation after it, once everything is warm."""
-    params = Scenario.study(agents, max_steps=4, market_config=config).params
+    params = Scenario.study(agents, max_steps=4, market_config=config, topology=topology).params
     action = actions(params, episodes, 0)
     state = initial(params, np.arange(episodes))
     for t in range(2):
@@ -293,8 +288,8 @@ def python_calls(agents: int, episodes: int, config: MarketConfig) -> int:
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="without the JIT, kernels are Python and loop")
 @pytest.mark.parametrize("rule", ["average", "mcafee"])
-@pytest.mark.parametrize("preference", [False, True])
-def test_python_work_does_not_grow_with_agents_or_episodes(rule, preference):
+@pytest.mark.parametrize(("preference", "topology"), [(False, "mesh"), (True, "mesh"), (False, "tree")])
+def test_python_work_does_not_grow_with_agents_or_episodes(rule, preference, topology):
     config = MarketConfig(price_mechanism=rule, enable_partner_preference=preference)
-    few = python_calls(10, 4, config)
-    assert python_calls(1000, 4, config) == python_calls(10, 32, config) == few < 400
+    few = python_calls(10, 4, config, topology)
+    assert python_calls(1000, 4, config, topology) == python_calls(10, 32, config, topology) == few < 400

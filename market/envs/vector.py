@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from market.config import check_positive_int
 from market.kpis import evaluate
+from market.ledger import Ledger
 from market.observation import LIMIT, observation_size
 from market.orders import Floats
 from market.record import History, StepRecord
@@ -97,6 +98,13 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         if not self._records:
             raise ValueError("history: got a call before the first step; allowed: after step()")
         return History.of(self._records)
+
+    def ledger(self, episode: int = 0) -> Ledger:
+        """The trades of one of the present episodes, a block per step; made when asked for: training pays nothing."""
+        chain = Ledger(self.params.config.blockchain_difficulty)
+        for number, record in enumerate(self._records):
+            chain.append(record.trades(episode), number)
+        return chain
 
     def kpis(self) -> dict[str, Floats]:
         """Every KPI of the present episodes so far, name -> [E]."""

@@ -1,0 +1,75 @@
+"""What the market is compared with: textbook clearing in plain Python, and the bare sort that no clearing can avoid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from market import Orders
+
+    Keys = NDArray[np.uint64]
+
+DSO = -1
+
+
+class Deal(NamedTuple):
+    """A trade as a textbook writes it; $/MWh, kWh."""
+
+    buyer: int
+    seller: int
+    price: float
+    quantity: float
+
+
+def textbook(orders: Orders, feed_in_tariff: float, utility_price: float) -> list[Deal]:
+    """Price-time priority at average prices, then the DSO, one order and one deal at a time.
+
+    Bids from high to low, asks from low to high, earlier ones first; floats, so sums agree to rounding only.
+    """
+    book = list(zip(orders.price.tolist(), orders.quantity.tolist(), orders.is_buy.tolist(), strict=True))
+    bids = sorted((i for i, order in enumerate(book) if order[2]), key=lambda i: (-book[i][0], i))
+    asks = sorted((i for i, order in enumerate(book) if not order[2]), key=lambda i: (book[i][0], i))
+    left = [quantity for _, quantity, _ in book]
+    deals = []
+    b = a = 0
+    while b < len(bids) and a < len(asks):
+        buyer, seller = bids[b], asks[a]
+        if book[buyer][0] < book[seller][0]:
+            break
+        quantity = min(left[buyer], left[seller])
+        deals.append(Deal(buyer, seller, (book[buyer][0] + book[seller][0]) / 2, quantity))
+        left[buyer] -= quantity
+        left[seller] -= quantity
+        b += left[buyer] == 0
+        a += left[seller] == 0
+    for i, (_, _, is_buy) in enumerate(book):
+        if left[i] > 0:
+            price = utility_price if is_buy else feed_in_tariff
+            deals.append(Deal(i if is_buy else DSO, DSO if is_buy else i, price, left[i]))
+    return deals
+
+
+def sort_keys(orders: Orders) -> Keys:
+    """The packed keys of a book without reputations, in order of arrival, unsorted [n]."""
+    from market.matching import _read
+
+    keys, ticks = np.empty(len(orders), np.uint64), np.empty(len(orders), np.int64)
+    _read(orders.price, orders.quantity, orders.is_buy, 0.0, np.inf, 0.0, np.inf, keys, ticks)
+    return keys
+
+
+def bare_sort(keys: Sequence[Keys], turn: int) -> None:
+    """`np.sort` of the next book's packed keys, and nothing else."""
+    np.sort(keys[turn % len(keys)])
+
+
+def lexical_sort(orders: Orders) -> None:
+    """`np.lexsort` of the same orders by side, price and arrival."""
+    signed = np.where(orders.is_buy, -orders.price, orders.price)
+    np.lexsort((np.arange(len(orders)), signed, orders.is_buy))

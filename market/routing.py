@@ -1,0 +1,162 @@
+"""Flows of trades along shortest paths, and the congestion that they cause."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from market.grid import Floats, Grid, Ints
+
+Nodes = NDArray[np.int32] | NDArray[np.int64]
+
+_ROUTED, _BAD_OFFSETS = -1, -2
+
+
+class Routing(NamedTuple):
+    """Congestion that the trades of E markets cause; the utilisation of a line is |net flow| / what it can carry.
+
+    utilisation: of the fullest line on each trade's path [K], 0 within a node. mean, max: over all lines, used or not,
+    [E]. overloaded_hours: hours x lines with a utilisation above 1 [E], h.
+    """
+
+    utilisation: Floats
+    mean: Floats
+    max: Floats
+    overloaded_hours: Floats
+
+
+@njit(cache=True, nogil=True)
+def _add_flows(flow, paths, seller, buyer, energy):  # type: ignore[no-untyped-def]
+    """Adds the trades [K] to flow [L], walking each path back from the buyer."""
+    predecessor, line_of, line_from = paths
+    for k in range(len(energy)):
+        node = buyer[k]
+        while node != seller[k]:
+            before = predecessor[seller[k], node]
+            line = line_of[before, node]
+            flow[line] += energy[k] if line_from[line] == before else -energy[k]
+            node = before
+
+
+@njit(cache=True, nogil=True)
+def _by_pair(seller, buyer, energy, offsets, total):  # type: ignore[no-untyped-def]
+    """Adds the trades to total [E, n, n], by nodes of seller and buyer."""
+    for e in range(len(offsets) - 1):
+        for k in range(offsets[e], offsets[e + 1]):
+            total[e, seller[k], buyer[k]] += energy[k]
+
+
+@njit(cache=True, nogil=True)
+def _of_pair(seller, buyer, offsets, pair, out):  # type: ignore[no-untyped-def]
+    """out [K]: pair [E, n, n] at each trade's nodes."""
+    for e in range(len(offsets) - 1):
+        for k in range(offsets[e], offsets[e + 1]):
+            out[k] = pair[e, seller[k], buyer[k]]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore[no-untyped-def]
+    """Fills `routing`. flow [L] is scratch: zero before and, line by line, after. Cost: trades x path length.
+
+    Returns -1, or -2 for offsets that do not ascend, or the first trade at an unknown node.
+    """
+    predecessor, line_of, _ = paths
+    seller, buyer, energy = trades
+    n = len(predecessor)
+    for k in range(len(energy)):
+        if not (0 <= seller[k] < n and 0 <= buyer[k] < n):
+            return k
+    for e in range(len(offsets) - 1):
+        if offsets[e] > offsets[e + 1]:
+            return _BAD_OFFSETS
+    for e in range(len(offsets) - 1):
+        first, last = offsets[e], offsets[e + 1]
+        _add_flows(flow, paths, seller[first:last], buyer[first:last], energy[first:last])
+        for k in range(first, last):
+            node = buyer[k]
+            while node != seller[k]:
+                before = predecessor[seller[k], node]
+                line = line_of[before, node]
+                if flow[line] != 0.0:
+                    load = abs(flow[line]) / (limit[line] * hours)
+                    routing.utilisation[k] = max(routing.utilisation[k], load)
+                node = before
+            routing.max[e] = max(routing.max[e], routing.utilisation[k])
+        for k in range(first, last):
+            node = buyer[k]
+            while node != seller[k]:
+                before = predecessor[seller[k], node]
+                line = line_of[before, node]
+                if flow[line] != 0.0:  # each line counts once: it is empty when the next trade passes
+                    load = abs(flow[line]) / (limit[line] * hours)
+                    routing.mean[e] += load / len(limit)
+                    routing.overloaded_hours[e] += hours * (load > 1.0)
+                    flow[line] = 0.0
+                node = before
+    return _ROUTED
+
+
+def route(
+    grid: Grid, seller_node: Nodes, buyer_node: Nodes, energy: Floats, offsets: Ints, step_hours: float = 1.0
+) -> Routing:
+    """Sends the trades of E markets along shortest paths, each market on an empty grid.
+
+    seller_node, buyer_node: [K]. energy: [K] kWh. offsets: the trades of market e are offsets[e]:offsets[e+1], [E+1].
+    step_hours: h. Flows are netted by direction and never clipped. Work in Python does not grow with E, K or the grid.
+    Where trades outnumber the pairs of nodes, each pair is routed once.
+    """
+    trades, markets = len(energy), len(offsets) - 1
+    if not seller_node.shape == buyer_node.shape == energy.shape == (trades,):
+        shapes = f"{seller_node.shape}, {buyer_node.shape} and {energy.shape}"
+        raise ValueError(f"seller_node, buyer_node, energy: got shapes {shapes}; allowed: one value per trade, [K]")
+    if markets < 0 or offsets[0] != 0 or offsets[-1] != trades:
+        raise ValueError(f"offsets: got {offsets!r:.60}; allowed: [E+1] from 0 to the number of trades, {trades}")
+    nodes = grid.num_nodes
+    crowded = trades > markets * nodes**2
+    if crowded and _known(seller_node, nodes) and _known(buyer_node, nodes) and (offsets[:-1] <= offsets[1:]).all():
+        return _route_pairs(grid, seller_node, buyer_node, energy, offsets, step_hours)
+    routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
+    flow, paths = np.zeros(len(grid.line_length)), (grid.predecessor, grid.line_of, grid.line_from)
+    sent = (seller_node, buyer_node, energy)
+    code = _route(flow, grid.line_capacity, paths, sent, offsets, float(step_hours), routing)
+    if code == _BAD_OFFSETS:
+        raise ValueError(f"offsets: got {offsets!r:.60}; allowed: numbers that never fall")
+    if code != _ROUTED:
+        way = f"{seller_node[code]} -> {buyer_node[code]}"
+        raise ValueError(f"node: got {way} in trade {code}; allowed: 0 to {grid.num_nodes - 1}")
+    return routing
+
+
+def _known(node: Nodes, nodes: int) -> bool:
+    """Whether all are nodes of the grid."""
+    return bool(node.min() >= 0 and node.max() < nodes)
+
+
+def _route_pairs(
+    grid: Grid, seller_node: Nodes, buyer_node: Nodes, energy: Floats, offsets: Ints, step_hours: float
+) -> Routing:
+    """`route` by pairs of nodes: trades between the same nodes take the same path, and flows add up."""
+    markets, nodes = len(offsets) - 1, grid.num_nodes
+    total = np.zeros((markets, nodes, nodes))
+    _by_pair(seller_node, buyer_node, energy, offsets, total)
+    seller, buyer = np.divmod(np.tile(np.arange(nodes**2), markets), nodes)
+    pairs = route(grid, seller, buyer, total.ravel(), np.arange(markets + 1) * nodes**2, step_hours)
+    utilisation = np.empty(len(energy))
+    _of_pair(seller_node, buyer_node, offsets, pairs.utilisation.reshape(total.shape), utilisation)
+    return pairs._replace(utilisation=utilisation)
+
+
+def line_flows(grid: Grid, seller_node: ArrayLike, buyer_node: ArrayLike, energy: ArrayLike) -> Floats:
+    """Net flow on each line [L], kWh, positive from line_from to line_to, when one market's K trades are delivered.
+
+    seller_node, buyer_node: [K]. energy: [K] kWh. For analysis; `route` is the fast way to congestion.
+    """
+    seller, buyer = np.atleast_1d(np.asarray(seller_node, np.int64)), np.atleast_1d(np.asarray(buyer_node, np.int64))
+    amount = np.atleast_1d(np.asarray(energy, np.float64))
+    route(grid, seller, buyer, amount, np.array([0, len(amount)]))  # checks nodes and shapes
+    flow = np.zeros(len(grid.line_length))
+    _add_flows(flow, (grid.predecessor, grid.line_of, grid.line_from), seller, buyer, amount)
+    return flow
