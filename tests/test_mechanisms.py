@@ -3,7 +3,7 @@
 The value of energy to an agent is the price at which it does not care whether it trades with a peer or with the DSO,
 which serves all that is left. So what the DSO serves counts as a gain of nothing, and a buyer that gets q kWh from
 peers gains q x (value - price). An agent that must consume has the utility price as its value, one that must sell the
-feed-in tariff: see the test of the outside option. Reports are prices; quantities are not asked for.
+feed-in tariff. Reports are prices: what else one might try is in `test_mechanism_limits`, and so is the outside option.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from market import ClearingMechanism, GridTopology, MarketConfig, Orders, clear
+from market import ClearingMechanism, GridTopology, Orders, clear
 from market_support import FEW, TERMS, best_lies, book_of, gain, rows, rules_of
 from oracle import read
 from strategies import books, configs, grid_of, grids, tariffs
@@ -170,28 +170,25 @@ def test_nobody_pays_above_the_bid_or_gets_less_than_the_ask(name, data, tariff,
 @given(st.data(), tariffs(), st.none() | grids())
 @pytest.mark.parametrize("name", cells("within_tariffs", "yes"))
 def test_who_asks_no_worse_than_the_dso_gets_no_worse(name, data, tariff, grid):
-    """The no-regret interval: feed-in tariff <= price <= utility price when the two limits lie within it."""
+    """The no-regret interval: feed-in tariff <= price <= utility price when both limits lie within the tariffs."""
     book, config = draw_book(data, name), data.draw(configs((rule_of(name),)))
     low, high = tariff["feed_in_tariff"], tariff["utility_price"]
     if data.draw(st.booleans()):  # else hardly a limit lies within the tariffs
         book["price"] = [round(min(max(p, low), high), 2) for p in book["price"]]
     limit = {o.agent: o.price / 100 for o in read(**book)}
-    nash = rule_of(name) is ClearingMechanism.NASH_BARGAINING
     for buyer, seller, price, seller_price, _, stage in rows(book, config, grid=grid, **tariff):
-        if stage < 3 and (
-            low <= limit[seller] <= limit[buyer] <= high
-            or (nash and max(limit[seller], low) <= min(limit[buyer], high))  # its tariffs bound the price by itself
-        ):
+        if stage < 3 and low <= limit[seller] <= limit[buyer] <= high:
             assert low <= seller_price <= price <= high
 
 
-@pytest.mark.parametrize("name", [n for n in TABLE if n != "NASH_BARGAINING"])
-def test_limits_beyond_the_tariffs_are_taken_at_their_word(name):
-    """A buyer who bids above the utility price may pay more to a peer than to the DSO."""
-    book = book_of([100.0, 99.0, 98.0], [90.0, 91.0, 92.0], 1.0 if name == UNIT else [1, 2, 1, 1, 2, 1])
-    paid = [t[2] for t in rows(book, rules_of(rule_of(name))) if t[-1] == 2]
-    assert paid
-    assert min(paid) > TERMS["utility_price"]
+@given(st.data(), st.sampled_from([(0.0, 100.0), (20.0, 70.0), (45.0, 45.0), (60.0, 65.0), (10.0, 12.0)]))
+def test_bargaining_keeps_within_the_tariffs_when_the_limits_do_not(data, tariff):
+    book, (low, high) = data.draw(books(own_agents=True)), tariff
+    limit = {o.agent: o.price / 100 for o in read(**book)}
+    trades = rows(book, rules_of("nash_bargaining"), feed_in_tariff=low, utility_price=high)
+    for buyer, seller, price, *_, stage in trades:
+        if stage < 3 and max(limit[seller], low) <= min(limit[buyer], high):
+            assert low <= price <= high
 
 
 @FEW
@@ -264,45 +261,3 @@ def test_no_lie_pays_more_than_its_cell_says(name, data, grid):
     slack = {"yes": 0, "to 1 Wh": 1}[TABLE[name].buyers]  # Wh: the cut is in whole Wh, the odd ones go by rank
     assert TABLE[name].buyers == TABLE[name].sellers
     assert gain(lied, agent, value) <= gain(honest, agent, value) + slack * 100.0 + 1e-6
-
-
-# --- what the table does not promise
-
-
-def mcafee_gain(book, agent, value):
-    return gain(rows(book, rules_of("mcafee")), agent, value)
-
-
-def test_a_partner_pays_the_midpoint_so_a_lie_pays():
-    honest = PAIR | {"partner": [1, 0]}
-    assert mcafee_gain(honest | {"price": [31.0, 30.0]}, 0, 90.0) > mcafee_gain(honest, 0, 90.0) + 1000
-
-
-def test_a_false_quantity_may_pay():
-    """A seller who offers half of what it has makes a dearer ask the last, as Huang et al. (2002) allow for."""
-    honest, held_back = (book_of([100.0, 90.0, 30.0], [18.0, 20.0, 40.0], [2, 2, 5, q, 2, 5]) for q in (3.0, 1.5))
-    assert mcafee_gain(honest, 3, 18.0) == pytest.approx(3000 * (20 - 18))
-    assert mcafee_gain(held_back, 3, 18.0) == pytest.approx(750 * (40 - 18))
-
-
-def test_with_several_orders_one_sets_the_price_of_the_other():
-    book = book_of([90.0, 70.0], [10.0, 20.0], [1, 1, 1, 5]) | {"agent": [0, 0, 1, 2]}
-    lie = book | {"price": [90.0, 21.0, 10.0, 20.0]}
-    assert mcafee_gain(lie, 0, 90.0) > mcafee_gain(book, 0, 90.0) + 1000
-
-
-def test_the_dso_is_the_outside_option():
-    """Whoever must trade, with the DSO if not with a peer, has a tariff as its value, whatever the energy is worth."""
-    levels = [0.0, 20.0, 45.0, 70.0, 100.0]
-    for sides in ((2, 2), (1, 2), (2, 1), (3, 2)):
-        lies = best_lies(levels, sides, rules_of("mcafee"), stages=(1, 2, 3), **TERMS)
-        assert lies[0, levels.index(TERMS["utility_price"])] == 0
-        assert lies[1, levels.index(TERMS["feed_in_tariff"])] == 0
-    assert (lies[0] > 0).sum() == (lies[1] > 0).sum() == 4  # telling any other number is worse in some book
-
-
-@pytest.mark.parametrize(("share", "same"), [(0.0, "seller"), (1.0, "buyer")])
-def test_the_ends_of_the_spread_are_the_one_sided_rules(share, same):
-    assert rows(RIVALS, MarketConfig(0, 100, price_mechanism="bid_ask_spread", spread_share=share)) == rows(
-        RIVALS, MarketConfig(0, 100, price_mechanism=same)
-    )
