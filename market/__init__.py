@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from market.assets import Battery, DERAgent
-from market.clearing import ClearingResult, clear
-from market.config import DSO, NO_PARTNER, ClearingMechanism, GridTopology, MarketConfig, RLAlgorithm, TrainingMode
-from market.grid import GridNetwork
-from market.ledger import Ledger
-from market.orders import Orders, Trades
-from market.profiles import DERProfileHandler, DSOProfileHandler
-from market.scenario import Scenario
+from market.cache import kernel_cache
+
+with kernel_cache():
+    from market.assets import Battery, DERAgent
+    from market.clearing import ClearingResult, clear
+    from market.config import DSO, NO_PARTNER, ClearingMechanism, GridTopology, MarketConfig, RLAlgorithm, TrainingMode
+    from market.grid import GridNetwork
+    from market.ledger import Ledger
+    from market.orders import Orders, Trades
+    from market.profiles import DERProfileHandler, DSOProfileHandler
+    from market.scenario import Scenario
 
 if TYPE_CHECKING:
     from market.rl.trainer import RLTrainer
