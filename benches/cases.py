@@ -5,6 +5,8 @@ Importing this module loads neither the market nor torch nor ray, and times noth
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from benches import inputs, training
 from benches.case import PROFILES, Case, Grid, Params, table
 from benches.inputs import INPUTS, number
@@ -43,42 +45,32 @@ def _training(params: Params, episodes: int) -> dict[str, float]:
     return {"agent_steps": episodes * STEPS * number(params, "agents"), "env_steps": episodes * STEPS}
 
 
-CASES = table(
-    Case(
-        name="clear/orders",
-        version="2",
+def _clearing(
+    name: str,
+    version: str,
+    setup: Callable[[Params], inputs.Books],
+    call: Callable[[inputs.Books, int], None],
+    **references: Callable[[inputs.Books, int], None],
+) -> Case:
+    """A way of clearing by the number of orders."""
+    return Case(
+        name=name,
+        version=version,
         size="orders",
         grids=_grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
-        setup=inputs.books,
-        call=inputs.clear_book,
-        references={"sort": inputs.bare_sort, "lexsort": inputs.lexical_sort},
+        setup=setup,
+        call=call,
+        references=references,
         work=lambda params: {"orders": number(params, "orders")},
         rounds=lambda _: INPUTS,
         budget=1.25,  # n log n sorting looks like k = 1.19
-    ),
-    Case(
-        name="clear/trades",
-        size="orders",
-        grids=_grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
-        setup=inputs.books,
-        call=inputs.clear_to_trades,
-        references={"sort": inputs.bare_sort, "naive": inputs.textbook},
-        work=lambda params: {"orders": number(params, "orders")},
-        rounds=lambda _: INPUTS,
-        budget=1.25,
-    ),
-    Case(
-        name="clear/feeder",
-        version="2",
-        size="orders",
-        grids=_grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
-        setup=inputs.books_on_feeder,
-        call=inputs.clear_to_trades,
-        references={"sort": inputs.bare_sort},
-        work=lambda params: {"orders": number(params, "orders")},
-        rounds=lambda _: INPUTS,
-        budget=1.25,
-    ),
+    )
+
+
+CASES = table(
+    _clearing("clear/orders", "2", inputs.books, inputs.clear_book, sort=inputs.bare_sort, lexsort=inputs.lexical_sort),
+    _clearing("clear/trades", "1", inputs.books, inputs.clear_to_trades, sort=inputs.bare_sort, naive=inputs.textbook),
+    _clearing("clear/feeder", "2", inputs.books_on_feeder, inputs.clear_to_trades, sort=inputs.bare_sort),
     Case(
         name="clear/batch",
         size="markets",

@@ -9,19 +9,19 @@ import numpy as np
 from numba import njit
 
 from market.books import Book, Nodes, Packed
-from market.config import DSO, NO_PARTNER, MarketConfig, check_range
+from market.config import DSO, NO_PARTNER, PER_KWH, MarketConfig, check_range
 from market.grid import Grid, GridNetwork
-from market.matching import PER_KWH, _read
+from market.matching import _read
 from market.orders import (
     PRICE_SLACK,
     QUANTITY_SLACK,
-    REPUTATION_STEPS,
     Bools,
     Ints,
     Orders,
     Trades,
     energy_ticks,
     price_ticks,
+    reputation_ticks,
 )
 from market.stages import Cleared, clear_packed
 
@@ -168,7 +168,7 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
         price=price_ticks(orders.price)[None],
         quantity=quantity[None],
         is_buy=orders.is_buy[None],
-        reputation=np.rint(reputation * REPUTATION_STEPS).astype(np.int64)[None],
+        reputation=reputation_ticks(reputation)[None],
         by_arrival=arrival[None],
         agent=agent,
         node=node,

@@ -13,6 +13,8 @@ PRICE_TICK = 0.01
 """Smallest price step of an order book, $/MWh."""
 ENERGY_TICK = 0.001
 """Smallest energy step of an order book, kWh (1 Wh)."""
+PER_PRICE, PER_KWH = round(1 / PRICE_TICK), round(1 / ENERGY_TICK)
+"""Ticks in 1 $/MWh and in 1 kWh."""
 DSO = -1
 """The distribution system operator, wherever an agent id stands."""
 NO_PARTNER = -2

@@ -11,15 +11,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, uint64
 
-from market.config import ENERGY_TICK, PRICE_TICK
+from market.config import ENERGY_TICK, PER_PRICE, PRICE_TICK
 
 ARRIVAL_BITS, REPUTATION_BITS, PRICE_BITS = 24, 16, 23
 PRICE_SHIFT = ARRIVAL_BITS + REPUTATION_BITS
 ARRIVAL_MASK, PRICE_MASK, REPUTATION_MASK = 2**ARRIVAL_BITS - 1, 2**PRICE_BITS - 1, 2**REPUTATION_BITS - 1
 ASK_BIT = np.uint64(1 << 63)
 EMPTY = np.uint64(2**64 - 1)
-PER_PRICE, PER_KWH = round(1 / PRICE_TICK), round(1 / ENERGY_TICK)
-"""Ticks in 1 $/MWh and in 1 kWh."""
 
 
 @njit(cache=True, nogil=True, inline="always")

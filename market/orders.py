@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from market.config import DSO, ENERGY_TICK, NO_PARTNER, PRICE_TICK, MarketConfig
+from market.config import DSO, ENERGY_TICK, NO_PARTNER, PER_KWH, PER_PRICE, PRICE_TICK, MarketConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,14 +39,19 @@ def energy_ticks(energy: Floats) -> Energies:
     return np.rint(energy / ENERGY_TICK).astype(np.int32)
 
 
+def reputation_ticks(reputation: Floats) -> Ints:
+    """[0, 1] to the nearest multiple of 1 / REPUTATION_STEPS; same shape."""
+    return np.rint(reputation * REPUTATION_STEPS).astype(np.int64)
+
+
 def price_of(ticks: NDArray[Any]) -> Floats:
     """Ticks to $/MWh, correctly rounded; same shape."""
-    return np.asarray(ticks / round(1 / PRICE_TICK), np.float64)
+    return np.asarray(ticks / PER_PRICE, np.float64)
 
 
 def energy_of(ticks: NDArray[Any]) -> Floats:
     """Ticks to kWh, correctly rounded; same shape."""
-    return np.asarray(ticks / round(1 / ENERGY_TICK), np.float64)
+    return np.asarray(ticks / PER_KWH, np.float64)
 
 
 def sum_by(index: Ints, amount: Floats, size: int) -> Floats:

@@ -6,7 +6,8 @@ import numpy as np
 from numba import njit
 
 from market.books import Packed
-from market.matching import ARRIVAL_MASK, EMPTY, PER_PRICE, _pair_up
+from market.config import PER_PRICE
+from market.matching import ARRIVAL_MASK, EMPTY, _pair_up
 from market.orders import Floats, Ints, price_ticks
 
 Partners = tuple[Ints, Floats, Ints]

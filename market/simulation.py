@@ -16,7 +16,7 @@ from market.books import Book, Nodes
 from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig
 from market.grid import Grid
 from market.observation import observation
-from market.orders import REPUTATION_STEPS, Bools, Floats, Ints, energy_of, price_of, price_ticks, sum_by
+from market.orders import Bools, Floats, Ints, energy_of, price_of, price_ticks, reputation_ticks, sum_by
 from market.powerflow import Feeder, voltage_deviation
 from market.profiles import DSOProfileHandler
 from market.record import StepRecord
@@ -162,7 +162,7 @@ def orders(params: Params, state: State, action: Floats) -> Book:
         price=price_ticks(config.min_price + (action[..., 0] + 1) / 2 * (config.max_price - config.min_price)),
         quantity=quantity,
         is_buy=is_buy,
-        reputation=np.rint(state.reputation * REPUTATION_STEPS).astype(np.int64),
+        reputation=reputation_ticks(state.reputation),
         by_arrival=permutation(params.seed, state.episode, draw, ARRIVAL_STREAM, shape[1]),
         agent=np.empty((shape[0], 0), np.int64),
         node=None if params.grid is None else np.broadcast_to(params.node, shape),

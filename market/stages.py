@@ -13,10 +13,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from market.books import Book, Packed
-from market.config import MarketConfig
+from market.config import PER_KWH, PER_PRICE, MarketConfig
 from market.fees import Network, network_terms
 from market.grid import Grid
-from market.matching import PER_KWH, PER_PRICE, _gather, _interval, _merge, _sides
+from market.matching import _gather, _interval, _merge, _sides
 from market.memory import keep_freed_memory
 from market.orders import Energies, Floats, Ints, capacity_ticks, energy_of, price_of
 from market.partners import _serve_partners, partner_matches
