@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from market.books import Book, Packed
 from market.config import PER_KWH, PER_PRICE, MarketConfig
 from market.fees import Network, network_terms
 from market.grid import Grid
-from market.matching import _gather, _interval, _merge, _sides
+from market.matching import _gather, _interval, _merge, _screen, _sides
 from market.memory import keep_freed_memory
 from market.orders import Energies, Floats, Ints, capacity_ticks, energy_of, price_of
 from market.partners import _serve_partners, partner_matches
@@ -108,7 +108,7 @@ def _match(  # type: ignore[no-untyped-def]
     alone.
     """
     (matches, match_prices, starts), (orders, prices, stage, offsets) = partners, trades
-    size = keys.shape[1]
+    size = left.shape[1]
     count = 0
     for e in range(keys.shape[0]):
         offsets[e] = count
@@ -154,15 +154,18 @@ def clear_packed(
 ) -> Cleared:
     """`clear_batch` of books that are packed already. tariffs: feed-in tariff, utility price, last price."""
     feed_in_tariff, utility_price, last_price = tariffs
-    markets, size = book.keys.shape
+    markets, size = book.quantity.shape
+    rule = RULES[config.price_mechanism]
+    bounds = (round(config.min_price * PER_PRICE), round(config.max_price * PER_PRICE))
+    if markets == 1 and book.partner is None and not rule.reduces_trade:
+        kept = _screen(book.keys[0], book.by_arrival[0], book.quantity[0], bounds)
+        book = replace(book, keys=book.keys[:, :kept])
     book.keys.sort(axis=1)
     partners = partner_matches(book)
     left = book.quantity if book.partner is None else book.quantity.copy()
-    rule = RULES[config.price_mechanism]
     orders, prices = np.empty((3, markets * size), np.int64), np.empty((2, markets * size))
     stage, offsets, totals = np.empty(markets * size, np.int8), np.empty(markets + 1, np.int64), np.empty((markets, 3))
     capacity = UNLIMITED if grid is None else capacity_ticks(grid.capacity, step_hours)
-    bounds = (config.min_price * PER_PRICE, config.max_price * PER_PRICE)
     trades = (orders, prices, stage, offsets)
     scratch = np.empty(size + 2, np.int64)
     _match(
