@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
-from market.books import Book, Nodes, Packed
+from market.books import Book, Nodes, Packed, ranked
 from market.config import DSO, NO_PARTNER, PER_KWH, MarketConfig, check_range
 from market.grid import Grid, GridNetwork
 from market.matching import _read
@@ -152,7 +152,7 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
         )
         if not fine:
             orders.check_bounds(config)
-        return Packed(keys, quantity, positions, agent, node), wanted, offered
+        return Packed(ranked(keys, positions, quantity, config), quantity, positions, agent, node), wanted, offered
     orders.check_bounds(config)
     partner = orders.partner
     if partner is not None:  # ids are renumbered from 0, to be looked up
@@ -174,7 +174,7 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
         node=node,
         partner=partner,
     )
-    return book.packed(), wanted, offered
+    return book.packed(config), wanted, offered
 
 
 def _nodes(orders: Orders, grid: Grid) -> Nodes:
