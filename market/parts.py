@@ -31,5 +31,5 @@ def in_parts(work: Callable[[slice], None], markets: int, threads: int) -> None:
 
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Kept, since to start a thread takes as long as to clear 100 markets; of one process: threads do not survive a fork."""
+    """Kept: to start a thread takes as long as to clear 100 markets. Of one process: threads do not survive a fork."""
     return ThreadPoolExecutor(threads, thread_name_prefix="market")

@@ -100,7 +100,7 @@ def _sums(offsets, ticks, price, seller_price, reduces, out):  # type: ignore[no
 def _match(  # type: ignore[no-untyped-def]
     first, last, keys, by_arrival, agent, left, capacity, bounds, reduction, partners, trades, totals
 ):
-    """Stages 1 and 2 of markets first:last of E. keys (sorted): [E, M]; left: [E, N]; by_arrival, agent: [E, N] or [E, 0].
+    """Stages 1 and 2 of markets first:last of E. keys (sorted): [E, M]; left: [E, N]; by_arrival, agent: also [E, 0].
 
     capacity: ticks per market. bounds: lowest and highest price in ticks. partners: matches of stage 1 [3, P] and their
     prices [2, P] in serving order, and where each market's begin [E + 1]. Writes trades: orders [3, E N] (flat bid,
@@ -185,7 +185,7 @@ def clear_packed(
 ) -> Cleared:
     """`clear_batch` of books that are packed already. tariffs: feed-in tariff, utility price, last price."""
     feed_in_tariff, utility_price, last_price = tariffs
-    markets, size = book.quantity.shape
+    markets = len(book.quantity)
     partners = partner_matches(book)
     left = book.quantity if book.partner is None else book.quantity.copy()
     rule = RULES[config.price_mechanism]
