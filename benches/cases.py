@@ -17,6 +17,17 @@ POPULATIONS = (1, 5, 10, 20, 50, 100)
 MORE = (*POPULATIONS, 200, 500, 1000)
 MODES = ("ctce", "ctde", "dtde")
 ALGORITHMS = ("ppo", "appo", "sac")
+MECHANISMS = (
+    "average",
+    "buyer",
+    "seller",
+    "bid_ask_spread",
+    "nash_bargaining",
+    "proportional_surplus",
+    "uniform",
+    "mcafee",
+)
+"""Every row of `market.pricing.RULES`, named here since the table is read without the market; a test compares."""
 ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 WALK = 72
 """Rounds of an environment step: every step of three episodes."""
@@ -78,8 +89,8 @@ CASES = table(
         inputs.books_by_rule,
         inputs.clear_book,
         _grids(
-            {"rule": inputs.rules, "orders": (100, 1_000, 10_000)},
-            full={"rule": inputs.rules, "orders": (100, 1_000, 10_000, 100_000)},
+            {"rule": MECHANISMS, "orders": (100, 1_000, 10_000)},
+            full={"rule": MECHANISMS, "orders": (100, 1_000, 10_000, 100_000)},
         ),
         average=inputs.clear_at_averages,
         sort=inputs.bare_sort,

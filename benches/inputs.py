@@ -74,18 +74,11 @@ def books(params: Params) -> Books:
     return books_of(number(params, "orders"))
 
 
-def rules() -> tuple[str, ...]:
-    """Every clearing mechanism."""
-    from market.pricing import RULES
-
-    return tuple(RULES)
-
-
 def books_by_rule(params: Params) -> Books:
     """Random books, to be cleared under one of the mechanisms."""
     from market import ClearingMechanism, MarketConfig
 
-    return replace(books(params), config=MarketConfig(price_mechanism=ClearingMechanism(params["rule"])))
+    return replace(books(params), config=MarketConfig(price_mechanism=ClearingMechanism(str(params["rule"]))))
 
 
 def _clear(prepared: Books, turn: int) -> ClearingResult:

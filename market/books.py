@@ -60,7 +60,7 @@ class Packed:
     """E books of N orders as sort keys: what `clear_packed` takes.
 
     keys: ascending [E, M], M <= N; EMPTY for orders of nothing and those that go to the DSO at once. Orders that
-    cannot trade may be left out. by_arrival: as in `Book`, or [E, 0] when they arrive as they stand. The rest as in `Book`.
+    cannot trade may be left out. by_arrival: as in `Book`, or [E, 0] when they arrive as they stand. The rest as there.
     """
 
     keys: Keys

@@ -83,9 +83,9 @@ def _screen(keys, by_arrival, quantity, bounds):  # type: ignore[no-untyped-def]
     """Moves the keys of the orders that may trade to the front, in order; returns how many. One market, by rank [N].
 
     bounds: lowest and highest price in ticks; only the speed depends on them. Prices fall into classes. A bid of class
-    c trades when all bids of higher classes have been served, by asks of no class above c: never if these offer less than
-    those want. The mirror image holds for asks. Who is left out does not narrow the interval of clearing prices either:
-    if such a bid is the next in the book, some matched ask lies above it.
+    c trades when all bids of higher classes have been served, by asks of no class above c: never if these offer less
+    than those want. The mirror image holds for asks. Who is left out does not narrow the interval of clearing prices
+    either: if such a bid is the next in the book, some matched ask lies above it.
     """
     shift = 0
     while (bounds[1] - bounds[0]) >> shift >= BUCKETS:
