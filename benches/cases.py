@@ -109,7 +109,7 @@ CASES = table(
     Case(
         name="powerflow/feeder",
         size="snapshots",
-        grids=_grids({"snapshots": (1, 10, 100, 1_000, 10_000)}),
+        grids=_grids({"snapshots": (1, 10, 100, 1_000)}, full={"snapshots": (1, 10, 100, 1_000, 10_000)}),
         setup=feeders.injections,
         call=feeders.power_flow,
         references={"naive": feeders.textbook_flow},
