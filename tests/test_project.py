@@ -40,6 +40,7 @@ LAYERS = (
     "grid",
     "routing",
     "powerflow",
+    "parts",
     "matching",
     "memory",
     "books",
