@@ -41,8 +41,8 @@ class PopulationAPPO(InProcess, APPO):
         super().training_step()
 
     def newest_actor(self) -> PopulationModule:
-        """RLlib gives new weights to its runner actors alone, so those of this process's runner are fetched here."""
-        if self.config.num_env_runners:
+        """With actors an update may still be under way, and RLlib gives weights to runner actors alone: fetch them."""
+        if self.config.num_env_runners or self.config.num_learners:
             state = self.learner_group.get_state(f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True)
             self.env_runner.set_state(state[COMPONENT_LEARNER])
         return super().newest_actor()
