@@ -25,6 +25,13 @@ SMALL: dict[RLAlgorithm, Hyperparameters] = {
 }
 """Settings for short runs of four episodes or more; a new algorithm needs a row."""
 
+_QUICK: dict[str, Any] = {"lr": 1e-2, "gamma": 0.0, "hidden": (16,), "activation": "relu"}
+LEARNING: dict[RLAlgorithm, Hyperparameters] = {
+    RLAlgorithm.PPO: PPOHyperparameters(**_QUICK, minibatch=120),
+    RLAlgorithm.APPO: APPOHyperparameters(**_QUICK, minibatch=20),
+}
+"""Settings that learn the target task, where each step stands alone, within twelve iterations of 40 episodes."""
+
 EVERY_ALGORITHM = pytest.mark.parametrize("algorithm", ALGORITHMS)
 EVERY_MODE = pytest.mark.parametrize("mode", MODES)
 

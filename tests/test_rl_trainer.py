@@ -17,9 +17,9 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 
 from market.config import RLAlgorithm, TrainingMode
 from market.rl import MODES, IterationRecord, RLTrainer
-from market.rl.hyperparameters import APPOHyperparameters, Hyperparameters, PPOHyperparameters
+from market.rl.hyperparameters import APPOHyperparameters, PPOHyperparameters
 from market.rl.learners import PopulationLearner
-from rl_support import EVERY_ALGORITHM, EVERY_MODE, SMALL, Targets, TargetTrainer
+from rl_support import EVERY_ALGORITHM, EVERY_MODE, LEARNING, SMALL, Targets, TargetTrainer
 
 TASK = Targets(num_agents=3, max_steps=4)
 
@@ -232,13 +232,6 @@ def test_ratio_of_a_joint_action_of_many_agents_does_not_overflow(mode: Training
         assert all(np.isfinite(value).all() for value in weights(trainer).values())
     assert result.skipped_updates == 0
     assert all(np.isfinite(list(record.losses.values())).all() for record in result.iterations)
-
-
-LEARNS = {"lr": 1e-2, "gamma": 0.0, "hidden": (16,), "activation": "relu"}
-LEARNING: dict[RLAlgorithm, Hyperparameters] = {
-    RLAlgorithm.PPO: PPOHyperparameters(**LEARNS, minibatch=120),
-    RLAlgorithm.APPO: APPOHyperparameters(**LEARNS, minibatch=20),
-}
 
 
 @EVERY_ALGORITHM

@@ -14,7 +14,7 @@ from ray.rllib.algorithms.impala import impala
 from ray.rllib.core.learner import training_data
 from ray.rllib.env import env_runner_group
 
-_QUIET = {
+QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
     "RAY_prestart_worker_first_driver": "0",
@@ -41,7 +41,7 @@ def ray_session(address: str | None = None, cpus: int = 1) -> Iterator[float]:
     global _users, _ours
     start = time.perf_counter()
     if not ray.is_initialized():
-        os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
+        os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is not None:
             ray.init(address=address, **quiet)
