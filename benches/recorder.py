@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benches import machine, options, results, show
+from benches import isolated, machine, options, results, show
 from benches.case import Point
-from benches.measure import Measurement, Stopwatch
+from benches.measure import Measurement
 
-WATCH = pytest.StashKey[Stopwatch]()
+SEEN = pytest.StashKey[Measurement]()
 """What a test measured."""
 UNSUPPORTED = pytest.StashKey[str]()
 """Why a test's cell cannot be measured yet."""
@@ -89,7 +89,8 @@ class Recorder:
         self.progress = show.Progress(list(self.points.values()), known)
         self.terminal.showfspath = False
         tidy_memory()
-        self.say(f"{len(self.points)} cells to measure, profile {self.options.profile}; records: {self.run.file}")
+        how = f"profile {self.options.profile}{', each in a process of its own' if self.options.isolate else ''}"
+        self.say(f"{len(self.points)} cells to measure, {how}; records: {self.run.file}")
 
     def _earlier_durations(self) -> dict[str, float]:
         try:
@@ -119,8 +120,7 @@ class Recorder:
             or not (report.when == "call" or (report.when == "setup" and report.failed))
         ):
             return report
-        watch = item.stash.get(WATCH, None)
-        seen = watch.seen if watch else Measurement()
+        seen = item.stash.get(SEEN, None) or Measurement()
         status: results.Status = "ok"
         error = item.stash.get(UNSUPPORTED, None)
         if error is not None:
@@ -168,6 +168,4 @@ def _error(call: pytest.CallInfo[None]) -> str:
     """One line: what was raised, and where."""
     if call.excinfo is None:
         return "unknown error"
-    last = call.excinfo.traceback[-1]
-    text = " ".join(str(call.excinfo.value).split())
-    return f"{call.excinfo.typename}: {text} ({Path(last.path).name}:{last.lineno + 1})"
+    return isolated.one_line(call.excinfo.value)
