@@ -51,11 +51,9 @@ class Nodes:
         self._ray, self._profile, self._keep, self._affinity = ray, profile, keep, NodeAffinitySchedulingStrategy
         self._waiting = list(points)
         self._running: dict[Any, tuple[Point, str]] = {}
-        with ExitStack() as stack:
-            stack.enter_context(ray_session(address))
-            modules = [str(machine.ROOT / package) for package in PACKAGES]
-            self._task: Any = ray.remote(_measure).options(max_retries=0, runtime_env={"py_modules": modules})
-            self._resources = stack.pop_all()
+        self._resources = ExitStack()
+        self._resources.enter_context(ray_session(address, packages=[machine.ROOT / package for package in PACKAGES]))
+        self._task: Any = ray.remote(_measure).options(max_retries=0)
 
     def measure(self, point: Point, seen: Measurement) -> None:
         """Wait until this cell is over; others start and end meanwhile. Raises as `isolated.measure` does.

@@ -138,7 +138,7 @@ def test_training_on_two_nodes_is_training(algorithm: RLAlgorithm, cluster: Clus
         assert len({*learning, *sampling}) == 2
         assert (records == expected) == (algorithm in EXACT)
         gains = [trainer.evaluate(50).return_mean - untrained for trainer in (here, there)]
-    assert gains[0] > 1.0
+    assert gains[0] > 0.5 * (6.0 - untrained)
     assert gains[1] == pytest.approx(gains[0], rel=0.0 if algorithm in EXACT else 0.2)
     assert not ray.is_initialized()
 

@@ -17,7 +17,7 @@ class Mode:
     central_critic: one value of the community, learned from all observations and used in training only; otherwise each
         agent has its own critic on its own observation.
     team_reward: everybody learns from the mean reward of the population; otherwise from its own.
-    joint_ratio: PPO and APPO clip one probability ratio, that of the joint action; otherwise one per agent. The ratio of
+    joint_ratio: PPO and APPO clip one probability ratio, that of the joint action; otherwise one per agent. That of
         a product over N agents leaves the trust region after a step or two when N is large, so actors that can be told
         apart are clipped apart (MAPPO: Yu et al., "The surprising effectiveness of PPO in cooperative multi-agent
         games", NeurIPS 2022, arXiv:2103.01955).

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -31,12 +32,12 @@ _ours = False
 
 
 @contextmanager
-def ray_session(address: str | None = None, cpus: int = 1) -> Iterator[float]:
+def ray_session(address: str | None = None, cpus: int = 1, packages: Sequence[Path] = ()) -> Iterator[float]:
     """A running Ray inside; yields the seconds that starting (or reaching) it took.
 
     An initialised Ray is used as it is and left running. Otherwise Ray connects to the cluster at `address`, or starts
     a local one with at least `cpus` logical CPUs; whoever leaves last stops it. Open a session around several trainers
-    to start Ray once for all of them.
+    to start Ray once for all of them. packages: folders of Python packages that travel to the nodes of the cluster.
     """
     global _users, _ours
     start = time.perf_counter()
@@ -44,7 +45,7 @@ def ray_session(address: str | None = None, cpus: int = 1) -> Iterator[float]:
         os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is not None:
-            ray.init(address=address, **quiet)
+            ray.init(address=address, runtime_env={"py_modules": [str(path) for path in packages]}, **quiet)
         else:  # "local": never attach to a cluster that happens to run on this machine
             ray.init(
                 address="local",
