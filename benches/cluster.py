@@ -53,7 +53,7 @@ class Nodes:
         self._running: dict[Any, tuple[Point, str]] = {}
         self._resources = ExitStack()
         self._resources.enter_context(ray_session(address, packages=[machine.ROOT / package for package in PACKAGES]))
-        self._task: Any = ray.remote(_measure).options(max_retries=0)
+        self._task: Any = ray.remote(_measure)
 
     def measure(self, point: Point, seen: Measurement) -> None:
         """Wait until this cell is over; others start and end meanwhile. Raises as `isolated.measure` does.
@@ -82,6 +82,7 @@ class Nodes:
             if node["Alive"] and node["NodeID"] not in busy:
                 point = self._waiting.pop(0)
                 task = self._task.options(
+                    max_retries=0,
                     num_cpus=node["Resources"].get("CPU", 0),
                     scheduling_strategy=self._affinity(node["NodeID"], soft=False),
                     name=point.label,
