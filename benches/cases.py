@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benches import feeders, inputs, training
+from benches import feeders, inputs, reference, training
 from benches.case import PROFILES, Case, Grid, Params, table
-from benches.inputs import INPUTS, number
+from benches.inputs import INPUTS, SEED, number
 from benches.training import EPISODES, STEPS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
@@ -43,6 +43,19 @@ def _agents(
     quick: tuple[int, ...], study: tuple[int, ...], full: tuple[int, ...], **axes: tuple[int, ...]
 ) -> dict[str, Grid]:
     return {name: {**axes, "agents": values} for name, values in zip(PROFILES, (quick, study, full), strict=True)}
+
+
+def _trainings(
+    algorithms: tuple[str, ...] | Callable[[], tuple[str, ...]], iterations: int, agents: tuple[int, ...]
+) -> Grid:
+    """Trainings in every mode. Seeds come first: with several, a whole study is finished before the next begins."""
+    return {
+        "seed": (SEED,),
+        "mode": MODES,
+        "algorithm": algorithms,
+        "iterations": (iterations,),
+        "agents": agents,
+    }
 
 
 def _steps(params: Params) -> dict[str, float]:
@@ -159,11 +172,38 @@ CASES = table(
         budget=1.1,
     ),
     Case(
+        name="reference/policy",
+        size="agents",
+        grids={
+            profile: {"seed": (SEED,), "policy": reference.policies, "agents": agents}
+            for profile, agents in zip(PROFILES, ((1, 10), POPULATIONS, MORE), strict=True)
+        },
+        setup=reference.episodes,
+        call=reference.play,
+        work=lambda params: _training(params, EPISODES),
+        rounds=lambda _: 1,
+        budget=1.25,
+    ),
+    Case(
+        name="reference/optimum",
+        size="agents",
+        grids={
+            profile: {"seed": (SEED,), "agents": agents}
+            for profile, agents in zip(PROFILES, ((1, 10), POPULATIONS, MORE), strict=True)
+        },
+        setup=reference.episodes,
+        call=reference.solve,
+        warmup=lambda _: None,  # nothing is compiled, and a programme of 1000 agents takes half a minute
+        work=lambda params: {"episodes": reference.solved(number(params, "agents"))},
+        rounds=lambda _: 1,
+        budget=3.0,  # simplex
+    ),
+    Case(
         name="train/iteration",
         size="agents",
         grids={
-            "quick": {"mode": MODES, "algorithm": training.algorithms, "iterations": (5,), "agents": POPULATIONS},
-            "full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (5,), "agents": MORE},
+            "quick": _trainings(training.algorithms, 5, POPULATIONS),
+            "full": _trainings(ALGORITHMS, 5, MORE),
         },
         setup=training.trainer,
         call=training.train_iteration,
@@ -177,9 +217,9 @@ CASES = table(
         name="train/whole",
         size="agents",
         grids={
-            "quick": {"mode": MODES, "algorithm": training.algorithms, "iterations": (3,), "agents": (1, 10)},
-            "study": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": POPULATIONS},
-            "full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": MORE},
+            "quick": _trainings(training.algorithms, 3, (1, 10)),
+            "study": _trainings(ALGORITHMS, 50, POPULATIONS),
+            "full": _trainings(ALGORITHMS, 50, MORE),
         },
         setup=training.trainer,
         warmup=training.warm_up_beside,
