@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from market.config import RLAlgorithm
-from market.rl.hyperparameters import Hyperparameters, PPOHyperparameters
+from market.rl.hyperparameters import Hyperparameters, PPOHyperparameters, SACHyperparameters
 from market.rl.ppo import configure_ppo
 from market.rl.run import Run
+from market.rl.sac import configure_sac
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class AlgorithmRow:
 
 ALGORITHMS: dict[RLAlgorithm, AlgorithmRow] = {
     RLAlgorithm.PPO: AlgorithmRow(configure_ppo, PPOHyperparameters()),
+    RLAlgorithm.SAC: AlgorithmRow(configure_sac, SACHyperparameters()),
 }
 
 

@@ -13,10 +13,10 @@ import torch
 from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_CURR_KL_COEFF_KEY
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
-from torch import Tensor
+from torch import Tensor, nn
 
 from market.rl.gradients import GradientClipper
-from market.rl.modules import PopulationModule
+from market.rl.modules import PopulationActor
 from market.rl.scopes import Stream, seeded
 
 GRADIENT_STEPS, SKIPPED_UPDATES, LEARNING_SECONDS = "gradient_steps", "skipped_updates", "learning_seconds"
@@ -35,15 +35,19 @@ class PopulationLearner(TorchLearner):
     """
 
     @property
-    def population(self) -> PopulationModule:
+    def population(self) -> PopulationActor:
         """The module being trained, without the wrapper of distributed training."""
-        module: PopulationModule = self.module[DEFAULT_MODULE_ID].unwrapped()
+        module: PopulationActor = self.module[DEFAULT_MODULE_ID].unwrapped()
         return module
 
     def build(self) -> None:
         with seeded(self.config.learner_config_dict["seed"], Stream.BUILD):
             super().build()
-        self._clipper = GradientClipper(self.population, self.config.grad_clip)
+        self._clipper = GradientClipper(*self.clipped_apart(), limit=self.config.grad_clip)
+
+    def clipped_apart(self) -> tuple[nn.Module, ...]:
+        """The parts of the module whose gradients are clipped apart; within each, agents are."""
+        return (self.population,)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Adam with a fused step: several times less time on CPU, the same numbers."""
@@ -70,8 +74,15 @@ class PopulationLearner(TorchLearner):
         return gradients_dict
 
     def apply_gradients(self, gradients_dict: dict[Any, Tensor]) -> None:
-        with self._clipper.guard(self.get_optimizer()):
+        with self._clipper.guard(*(optimizer for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID))):
             super().apply_gradients(gradients_dict)
+
+    def get_local_state(self) -> dict[str, Any]:
+        """What this learner has of its own and another has not: nothing, unless it keeps data."""
+        return {}
+
+    def set_local_state(self, state: dict[str, Any]) -> None:
+        """Take over what `get_local_state` gave."""
 
 
 class AdaptiveKL(PopulationLearner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,7 @@ from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
 from market.rl.algorithms import find_algorithm
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import GRADIENT_STEPS, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
-from market.rl.modules import PopulationModule
+from market.rl.modules import PopulationActor
 from market.rl.policy import Policy, PopulationEnv, agent_policy, population_policy, rollout
 from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
 from market.rl.run import Run
@@ -25,7 +25,7 @@ from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
 from market.rl.session import ray_session, without_object_store
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 
 
 class RLTrainer:
@@ -112,8 +112,7 @@ class RLTrainer:
         with torch_threads(run.cpus), quiet_rllib():
             self._built: Any = find_algorithm(self.algorithm).configure(run).build_algo(use_copy=False)
         stack.callback(self._built.stop)
-        answers = self._algorithm.learner_group.foreach_learner(lambda learner: str(learner.device))
-        self.device = next(answer.get() for answer in answers)
+        self.device = self._each_learner(lambda learner: str(learner.device))[0]
         return SetUp(ray_seconds=ray_seconds, build_seconds=time.perf_counter() - start)
 
     @property
@@ -126,9 +125,9 @@ class RLTrainer:
         return self._built
 
     @property
-    def module(self) -> PopulationModule:
+    def module(self) -> PopulationActor:
         """The actor that plays in this process, with the newest weights."""
-        module: PopulationModule = self._algorithm.env_runner.module
+        module: PopulationActor = self._algorithm.env_runner.module
         return module
 
     @property
@@ -219,6 +218,7 @@ class RLTrainer:
             },
             "iteration": self._iteration,
             "learner": state,
+            "local": self._each_learner(lambda learner: learner.get_local_state()),
         }
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -239,17 +239,22 @@ class RLTrainer:
             )
         trainer = cls(**checkpoint["arguments"])
         try:
-            trainer._load(checkpoint["learner"], checkpoint["iteration"])
+            trainer._load(checkpoint["learner"], checkpoint["local"], checkpoint["iteration"])
         except BaseException:
             trainer.close()
             raise
         return trainer
 
-    def _load(self, state: dict[str, Any], iteration: int) -> None:
-        """Take over a learner's state, in all learners and env runners."""
+    def _each_learner(self, ask: Callable[[Any], Any]) -> list[Any]:
+        """What `ask` returns for each learner, in their order."""
+        return [answer.get() for answer in self._algorithm.learner_group.foreach_learner(ask)]
+
+    def _load(self, state: dict[str, Any], local: list[Any], iteration: int) -> None:
+        """Take over the learners' common state, in all learners and env runners, and what each has of its own."""
         self._iteration = iteration
         group = self._algorithm.learner_group
         group.set_state(state)
+        self._each_learner(lambda learner: learner.set_local_state(local[learner._learner_index or 0]))
         with without_object_store():
             self._algorithm.env_runner_group.sync_weights(
                 from_worker_or_learner_group=group, timeout_seconds=None, inference_only=True
