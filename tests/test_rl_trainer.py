@@ -49,7 +49,7 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 
 def without_seconds(record: IterationRecord) -> dict[str, Any]:
-    return {key: value for key, value in asdict(record).items() if not key.endswith("seconds")}
+    return {key: value for key, value in asdict(record).items() if not key.endswith("seconds") and key != "phases"}
 
 
 def children() -> set[str]:
@@ -63,6 +63,9 @@ GRADIENT_STEPS = {
 }
 SURROGATE_LOSSES = {"policy_loss", "vf_loss", "entropy", "mean_kl_loss"}
 LOSSES = {RLAlgorithm.PPO: SURROGATE_LOSSES, RLAlgorithm.APPO: SURROGATE_LOSSES}
+
+PHASES = {"environment", "policy", "batch", "forward", "loss", "backward", "optimiser", "framework"}
+"""Of an environment that marks no phases of its own."""
 
 
 @EVERY_ALGORITHM
@@ -84,9 +87,13 @@ def test_result_is_complete_and_adds_up(mode: TrainingMode, algorithm: RLAlgorit
         parts = record.sampling_seconds, record.learning_seconds, record.other_seconds
         assert min(parts) > 0.0
         assert sum(parts) == pytest.approx(record.total_seconds)
+        assert set(record.phases) == PHASES
+        assert min(record.phases.values()) > 0.0
+        assert sum(record.phases.values()) == pytest.approx(record.total_seconds)
         assert set(record.losses) == LOSSES[algorithm]
     for total in ("total_seconds", "sampling_seconds", "learning_seconds", "other_seconds", "env_steps", "agent_steps"):
         assert getattr(result, total) == pytest.approx(sum(getattr(record, total) for record in result.iterations))
+    assert sum(result.phases.values()) == pytest.approx(result.total_seconds)
     assert pickle.loads(pickle.dumps(result)) == result
 
 

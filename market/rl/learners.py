@@ -7,6 +7,7 @@ separate learners; clipping, advantage standardisation and KL coefficients are p
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,12 +17,13 @@ from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from torch import Tensor
 
+from market.phases import phase
 from market.rl.gradients import GradientClipper
 from market.rl.modules import PopulationModule
-from market.rl.scopes import Stream, seeded
+from market.rl.scopes import Stream, recorded_phases, seeded
 
 GRADIENT_STEPS, SKIPPED_UPDATES, LEARNING_SECONDS = "gradient_steps", "skipped_updates", "learning_seconds"
-LOSSES = "losses"
+LOSSES, LEARNING_PHASES = "losses", "learning_phases"
 """What a learner reports of an update beside RLlib's own results."""
 
 MAX_LOG_RATIO = 20.0
@@ -56,9 +58,15 @@ class PopulationLearner(TorchLearner):
         """RLlib's update, timed, with random numbers that depend on (seed, number of updates so far, learner) alone."""
         start = time.perf_counter()
         self._steps = self._skipped = 0
-        with seeded(self.config.learner_config_dict["seed"], Stream.LEARN, self._weights_seq_no, self._learner_index):
+        position = (self._weights_seq_no, self._learner_index)
+        with (
+            recorded_phases(self._device) as phases,
+            seeded(self.config.learner_config_dict["seed"], Stream.LEARN, *position),
+        ):
             # not super(): IMPALA's puts the batch into a queue for a thread of its own, and waits for that
             TorchLearner.update(self, *args, **kwargs, _no_metrics_reduce=True)
+        for name, seconds in phases.items():
+            self.metrics.log_value((DEFAULT_MODULE_ID, LEARNING_PHASES, name), seconds, reduce="sum")
         self.metrics.log_value((DEFAULT_MODULE_ID, GRADIENT_STEPS), self._steps, reduce="max", window=1)
         self.metrics.log_value((DEFAULT_MODULE_ID, SKIPPED_UPDATES), self._skipped, reduce="max", window=1)
         self.metrics.log_value(
@@ -66,13 +74,35 @@ class PopulationLearner(TorchLearner):
         )
         return self.metrics.reduce()
 
+    def _create_iterator_if_necessary(self, **kwargs: Any) -> Iterator[Any]:
+        """RLlib's minibatches; the time to make the batch and each of them is a phase."""
+        with phase("batch"):
+            minibatches = iter(super()._create_iterator_if_necessary(**kwargs))
+        while True:
+            with phase("batch"):
+                minibatch = next(minibatches, None)
+            if minibatch is None:
+                return
+            yield minibatch
+
+    def compute_losses(self, **kwargs: Any) -> dict[str, Tensor]:
+        with phase("loss"):
+            losses: dict[str, Tensor] = super().compute_losses(**kwargs)
+            return losses
+
+    def compute_gradients(self, *args: Any, **kwargs: Any) -> dict[Any, Tensor]:
+        with phase("backward"):
+            gradients: dict[Any, Tensor] = super().compute_gradients(*args, **kwargs)
+            return gradients
+
     def postprocess_gradients(self, gradients_dict: dict[Any, Tensor]) -> dict[Any, Tensor]:
         self._steps += 1
-        self._skipped += self._clipper.clip()
+        with phase("optimiser"):
+            self._skipped += self._clipper.clip()
         return gradients_dict
 
     def apply_gradients(self, gradients_dict: dict[Any, Tensor]) -> None:
-        with self._clipper.guard(self.get_optimizer()):
+        with phase("optimiser"), self._clipper.guard(self.get_optimizer()):
             super().apply_gradients(gradients_dict)
 
 

@@ -16,6 +16,7 @@ from ray.rllib.core.rl_module.apis import (
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
+from market.phases import phase
 from market.rl.modes import MODES, Mode
 from market.rl.networks import AgentGaussian, CentralMLP, JointGaussian, StackedLinear, StackedMLP
 
@@ -54,7 +55,8 @@ class PopulationModule(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """Actor and critic in one pass, so that several learners average the gradients of both."""
-        return {**self._forward(batch), Columns.VF_PREDS: self.compute_values(batch)}
+        with phase("forward"):
+            return {**self._forward(batch), Columns.VF_PREDS: self.compute_values(batch)}
 
     def compute_values(self, batch: dict[str, Tensor], embeddings: Any = None) -> Tensor:
         """Values [B] of the community (central critic), or [B, N] of the agents."""

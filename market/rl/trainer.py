@@ -14,14 +14,15 @@ from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
+from market.phases import combined
 from market.rl.algorithms import find_algorithm
 from market.rl.hyperparameters import Hyperparameters
-from market.rl.learners import GRADIENT_STEPS, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
+from market.rl.learners import GRADIENT_STEPS, LEARNING_PHASES, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
 from market.rl.modules import PopulationModule
 from market.rl.policy import Policy, PopulationEnv, agent_policy, population_policy, rollout
 from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
 from market.rl.run import Run
-from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_SECONDS
+from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_PHASES, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
 from market.rl.session import ray_session, without_object_store
 
@@ -161,6 +162,11 @@ class RLTrainer:
             gradient_steps=int(learned[GRADIENT_STEPS]),
             skipped_updates=int(learned[SKIPPED_UPDATES]),
             losses={name: float(value) for name, value in learned[LOSSES].items()},
+            phases=combined(
+                total,
+                (sampled.get(SAMPLING_PHASES, {}), 1 / max(1, self._run.num_env_runners)),
+                (learned.get(LEARNING_PHASES, {}), 1 / max(1, self._run.num_learners)),
+            ),
         )
         self._iteration += 1
         return record
