@@ -77,13 +77,13 @@ def train_whole(prepared: RLTrainer, _: int) -> Outcome:
 
 
 def _outcome(records: Sequence[IterationRecord]) -> Outcome:
+    from market.phases import combined
+
     return Outcome(
+        combined(sum(record.total_seconds for record in records), *((record.phases, 1.0) for record in records)),
         {
-            "sampling": sum(record.sampling_seconds for record in records),
-            "learning": sum(record.learning_seconds for record in records),
-            "other": sum(record.other_seconds for record in records),
-        },
-        {
+            "sampling_seconds": sum(record.sampling_seconds for record in records),
+            "learning_seconds": sum(record.learning_seconds for record in records),
             "training_seconds": sum(record.total_seconds for record in records),
             "gradient_steps": sum(record.gradient_steps for record in records),
             "skipped_updates": sum(record.skipped_updates for record in records),

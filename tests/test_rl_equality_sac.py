@@ -168,9 +168,7 @@ def test_stacked_updates_equal_stock_learners(
                 patch.setattr(gaussian, "rsample", rsample)
                 patch.setattr(gaussian, "sample", lambda self, shape=(): self.rsample().detach())
                 for k, batch in enumerate(batches):
-                    mine = {
-                        key: x[:, agent] if x.dim() > 1 else x for key, x in batch.items() if x.dim() > 1 or agents
-                    }
+                    mine = {key: x[:, agent] if x.dim() > 1 else x for key, x in batch.items() if x.dim() > 1 or agents}
                     ones = torch.ones(len(batch[Columns.OBS]))
                     rows = SampleBatch({**mine, "weights": ones, "n_step": ones})
                     stock.update(

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from market.config import RLAlgorithm
-from market.rl.hyperparameters import Hyperparameters, PPOHyperparameters, SACHyperparameters
+from market.rl.appo import configure_appo
+from market.rl.hyperparameters import (
+    APPOHyperparameters,
+    Hyperparameters,
+    PPOHyperparameters,
+    SACHyperparameters,
+)
 from market.rl.ppo import configure_ppo
 from market.rl.run import Run
 from market.rl.sac import configure_sac
@@ -24,6 +30,7 @@ class AlgorithmRow:
 
 ALGORITHMS: dict[RLAlgorithm, AlgorithmRow] = {
     RLAlgorithm.PPO: AlgorithmRow(configure_ppo, PPOHyperparameters()),
+    RLAlgorithm.APPO: AlgorithmRow(configure_appo, APPOHyperparameters()),
     RLAlgorithm.SAC: AlgorithmRow(configure_sac, SACHyperparameters()),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from market.config import TrainingMode
 
@@ -41,6 +42,14 @@ class Mode:
     def ratios(self, num_agents: int) -> int:
         """How many probability ratios (and KL coefficients) there are: one, or one per agent."""
         return 1 if self.joint_ratio else num_agents
+
+    def per_ratio(self, x: Any) -> Any:
+        """A tensor [...] of the joint action gets an axis of length 1; one per agent [..., N] has its axis."""
+        return x.unsqueeze(-1) if self.joint_ratio else x
+
+    def per_value(self, x: Any) -> Any:
+        """The same for values: [...] of a central critic, [..., N] of own ones."""
+        return x.unsqueeze(-1) if self.central_critic else x
 
 
 MODES: dict[TrainingMode, Mode] = {

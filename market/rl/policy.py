@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ray.rllib.core.columns import Columns
 from torch.nn import functional
 
+from market.phases import phase
 from market.rl.connectors import AGENT_REWARDS
 from market.rl.modules import PopulationActor
 from market.rl.networks import StackedLinear
@@ -103,20 +104,23 @@ class Rollout:
 def rollout(env: PopulationEnv, module: PopulationActor, *, seed: int, explore: bool) -> Rollout:
     """Play the E parallel episodes of `env` to their common end; Python's work per step does not grow with E or N."""
     low, high = env.single_action_space.low, env.single_action_space.high
-    observation, _ = env.reset(seed=seed)
+    with phase("environment"):
+        observation, _ = env.reset(seed=seed)
     observations, actions, rewards, agent_rewards, logps, all_logits = [observation], [], [], [], [], []
     done = np.zeros(env.num_envs, bool)
     while not done.any():
-        logits = _logits(module, observation)
-        distribution = module.action_dist_cls.from_logits(logits)
-        if explore:
-            drawn, logp = distribution.sample(return_logp=True)
-            logps.append(logp.cpu().numpy())
-            all_logits.append(logits.cpu().numpy())
-        else:
-            drawn = distribution.most_likely()
-        action = drawn.cpu().numpy()
-        observation, reward, terminated, truncated, info = env.step(np.clip(action, low, high))
+        with phase("policy"):
+            logits = _logits(module, observation)
+            distribution = module.action_dist_cls.from_logits(logits)
+            if explore:
+                drawn, logp = distribution.sample(return_logp=True)
+                logps.append(logp.cpu().numpy())
+                all_logits.append(logits.cpu().numpy())
+            else:
+                drawn = distribution.most_likely()
+            action = drawn.cpu().numpy()
+        with phase("environment"):
+            observation, reward, terminated, truncated, info = env.step(np.clip(action, low, high))
         observations.append(observation)
         actions.append(action)
         rewards.append(reward)
@@ -124,15 +128,16 @@ def rollout(env: PopulationEnv, module: PopulationActor, *, seed: int, explore: 
         done = terminated | truncated
     if not done.all():
         raise ValueError(f"env: got {int(done.sum())} of {len(done)} episodes ended; allowed: all end at the same step")
-    return Rollout(
-        observations=np.stack(observations, 1, dtype=np.float32),
-        actions=np.stack(actions, 1),
-        rewards=np.stack(rewards, 1, dtype=np.float64),
-        agent_rewards=np.stack(agent_rewards, 1, dtype=np.float64),
-        terminated=np.array(terminated, bool),
-        logp=np.stack(logps, 1) if explore else None,
-        logits=np.stack(all_logits, 1) if explore else None,
-    )
+    with phase("batch"):
+        return Rollout(
+            observations=np.stack(observations, 1, dtype=np.float32),
+            actions=np.stack(actions, 1),
+            rewards=np.stack(rewards, 1, dtype=np.float64),
+            agent_rewards=np.stack(agent_rewards, 1, dtype=np.float64),
+            terminated=np.array(terminated, bool),
+            logp=np.stack(logps, 1) if explore else None,
+            logits=np.stack(all_logits, 1) if explore else None,
+        )
 
 
 def _logits(module: PopulationActor, observation: FloatArray) -> torch.Tensor:

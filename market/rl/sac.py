@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from market.phases import phase
 from market.rl.connectors import AGENT_REWARDS
 from market.rl.hyperparameters import SACHyperparameters
 from market.rl.learners import LOSSES, PopulationLearner
@@ -103,7 +104,7 @@ class PopulationSACLearner(PopulationLearner, SACTorchLearner):
                 lr_or_lr_schedule=lr,
             )
 
-    def _create_iterator_if_necessary(self, *, training_data: TrainingData, **kwargs: Any) -> Iterator[MultiAgentBatch]:
+    def _minibatches(self, *, training_data: TrainingData, **kwargs: Any) -> Iterator[MultiAgentBatch]:
         """Add the episodes to the buffer; the minibatches of RLlib's loop are then drawn one by one."""
         self._add(training_data.episodes)
         rows = self.config.learner_config_dict["minibatch"]
@@ -154,13 +155,15 @@ class PopulationSACLearner(PopulationLearner, SACTorchLearner):
 
     def compute_gradients(self, loss_per_module: dict[str, Tensor], **kwargs: Any) -> dict[Any, Tensor]:
         """One backward pass: no parameter is in more than one of the losses."""
-        gradients: dict[Any, Tensor] = TorchLearner.compute_gradients(self, loss_per_module, **kwargs)
-        return gradients
+        with phase("backward"):
+            gradients: dict[Any, Tensor] = TorchLearner.compute_gradients(self, loss_per_module, **kwargs)
+            return gradients
 
     def apply_gradients(self, gradients_dict: dict[Any, Tensor]) -> None:
         """Step the optimisers, then the target networks."""
         super().apply_gradients(gradients_dict)
-        self._average(self._target_parameters, list(self.population.critic.parameters()), None)
+        with phase("target"):
+            self._average(self._target_parameters, list(self.population.critic.parameters()), None)
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Report the last minibatch (RLlib's would move the target networks, once per iteration)."""

@@ -16,6 +16,7 @@ from ray.rllib.core.learner.utils import make_target_network
 from ray.rllib.core.rl_module.apis import QNetAPI, TargetNetworkAPI
 from torch import Tensor, nn
 
+from market.phases import phase
 from market.rl.modules import PopulationActor, columns
 from market.rl.networks import ACTIVATIONS, Stacked, StackedLinear
 from market.rl.squashed import JointSquashedGaussian, SquashedGaussian
@@ -136,16 +137,17 @@ class PopulationSACModule(PopulationActor, QNetAPI, TargetNetworkAPI):
         of the actions played [2, B, V], of those drawn [B, V] (their gradient reaches the actor alone), and of those
         drawn next, from the target networks [B, V].
         """
-        drawn, logp = self._draw(batch[Columns.OBS])
-        with torch.no_grad():
-            following, logp_next = self._draw(batch[Columns.NEXT_OBS])
-            target = self._smaller(self.target_critic, batch[Columns.NEXT_OBS], following)
-        observed = self.critic.observe(batch[Columns.OBS])
-        played = self.critic.value(observed, batch[Columns.ACTIONS])
-        self.critic.requires_grad_(False)
-        resampled = self.critic.value(observed.detach(), drawn).amin(0)
-        self.critic.requires_grad_(True)
-        return {LOGP: logp, Q_PLAYED: played, Q_RESAMPLED: resampled, Q_TARGET: target, LOGP_NEXT: logp_next}
+        with phase("forward"):
+            drawn, logp = self._draw(batch[Columns.OBS])
+            with torch.no_grad():
+                following, logp_next = self._draw(batch[Columns.NEXT_OBS])
+                target = self._smaller(self.target_critic, batch[Columns.NEXT_OBS], following)
+            observed = self.critic.observe(batch[Columns.OBS])
+            played = self.critic.value(observed, batch[Columns.ACTIONS])
+            self.critic.requires_grad_(False)
+            resampled = self.critic.value(observed.detach(), drawn).amin(0)
+            self.critic.requires_grad_(True)
+            return {LOGP: logp, Q_PLAYED: played, Q_RESAMPLED: resampled, Q_TARGET: target, LOGP_NEXT: logp_next}
 
     def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Actions [B, N, act] with gradient, and their log-probabilities [B, R]."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.rllib.algorithms.impala import impala
+from ray.rllib.core.learner import training_data
 from ray.rllib.env import env_runner_group
 
 _QUIET = {
@@ -70,7 +72,7 @@ def ray_session(address: str | None = None, cpus: int = 1) -> Iterator[float]:
 
 
 class _WithoutObjectStore:
-    """The module `ray` as RLlib's `EnvRunnerGroup` sees it when no Ray runs: putting an object gives the object."""
+    """The module `ray` as parts of RLlib see it when no Ray runs: an object put into the store is the object itself."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(ray, name)
@@ -79,20 +81,30 @@ class _WithoutObjectStore:
     def put(value: Any) -> Any:
         return value
 
+    @staticmethod
+    def get(value: Any) -> Any:
+        return value
+
+
+_STORING = (env_runner_group, impala, training_data)
+"""RLlib's modules that put objects into the store even where no actor takes them out."""
+
 
 @contextmanager
 def without_object_store() -> Iterator[None]:
     """Let RLlib work in-process without Ray.
 
     RLlib 2.60 needs Ray there for one thing only: `EnvRunnerGroup` puts its config and each new version of the weights
-    into the object store, for actors that do not exist; its local runner gets the weights directly. Starting Ray for
-    that costs seconds and processes. Does nothing where Ray runs.
+    into the object store, for actors that do not exist, and IMPALA's and APPO's episodes go to a local learner that
+    way. Starting Ray for that costs seconds and processes. Does nothing where Ray runs.
     """
     if ray.is_initialized():
         yield
         return
-    env_runner_group.ray = _WithoutObjectStore()
+    for module in _STORING:
+        module.ray = _WithoutObjectStore()
     try:
         yield
     finally:
-        env_runner_group.ray = ray
+        for module in _STORING:
+            module.ray = ray

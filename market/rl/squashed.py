@@ -33,7 +33,9 @@ class SquashedGaussian(AgentGaussian):
         return self._logp_before_tanh(torch.atanh(value.clamp(-LARGEST_ACTION, LARGEST_ACTION)))
 
     def entropy(self, **kwargs: Any) -> Tensor:
-        raise ValueError("entropy: got a squashed Gaussian, whose entropy has no closed form; allowed: -logp of samples")
+        raise ValueError(
+            "entropy: got a squashed Gaussian, whose entropy has no closed form; allowed: -logp of samples"
+        )
 
     def rsample(self, *, sample_shape: Any = None, return_logp: bool = False, **kwargs: Any) -> Any:
         """Log-probabilities are those of the sample before tanh, and finite however large it is."""

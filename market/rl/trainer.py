@@ -14,14 +14,15 @@ from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
+from market.phases import combined
 from market.rl.algorithms import find_algorithm
 from market.rl.hyperparameters import Hyperparameters
-from market.rl.learners import GRADIENT_STEPS, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
+from market.rl.learners import GRADIENT_STEPS, LEARNING_PHASES, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
 from market.rl.modules import PopulationActor
 from market.rl.policy import Policy, PopulationEnv, agent_policy, population_policy, rollout
 from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
 from market.rl.run import Run
-from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_SECONDS
+from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_PHASES, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
 from market.rl.session import ray_session, without_object_store
 
@@ -104,13 +105,15 @@ class RLTrainer:
 
     def _build(self, stack: ExitStack) -> SetUp:
         run = self._run
+        with quiet_rllib():
+            config = find_algorithm(self.algorithm).configure(run)
         ray_seconds = 0.0
         if run.num_env_runners or run.num_learners or self._ray_address is not None:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
             ray_seconds = stack.enter_context(ray_session(self._ray_address, max(1, logical_cpus)))
         start = time.perf_counter()
         with torch_threads(run.cpus), quiet_rllib():
-            self._built: Any = find_algorithm(self.algorithm).configure(run).build_algo(use_copy=False)
+            self._built: Any = config.build_algo(use_copy=False)
         stack.callback(self._built.stop)
         self.device = self._each_learner(lambda learner: str(learner.device))[0]
         return SetUp(ray_seconds=ray_seconds, build_seconds=time.perf_counter() - start)
@@ -127,12 +130,12 @@ class RLTrainer:
     @property
     def module(self) -> PopulationActor:
         """The actor that plays in this process, with the newest weights."""
-        module: PopulationActor = self._algorithm.env_runner.module
+        module: PopulationActor = self._algorithm.newest_actor()
         return module
 
     @property
     def num_agents(self) -> int:
-        return int(self.module.observation_space.shape[0])
+        return int(self._algorithm.env_runner.module.observation_space.shape[0])
 
     def train_iteration(self) -> IterationRecord:
         """Sample `episodes_per_iteration` episodes and learn from them, once."""
@@ -158,6 +161,11 @@ class RLTrainer:
             gradient_steps=int(learned[GRADIENT_STEPS]),
             skipped_updates=int(learned[SKIPPED_UPDATES]),
             losses={name: float(value) for name, value in learned[LOSSES].items()},
+            phases=combined(
+                total,
+                (sampled.get(SAMPLING_PHASES, {}), 1 / max(1, self._run.num_env_runners)),
+                (learned.get(LEARNING_PHASES, {}), 1 / max(1, self._run.num_learners)),
+            ),
         )
         self._iteration += 1
         return record
