@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from market.rl import SACHyperparameters
 from market.rl.sac import PopulationSACLearner
 from market.rl.sac_module import SplitLinear, TwinCritic
-from market.rl.scopes import Stream, quiet_rllib, seeded
+from market.rl.scopes import quiet_rllib
 from market.rl.session import without_object_store
 from rl_support import ACTIONS, Targets, TargetTrainer
 

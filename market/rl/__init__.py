@@ -31,7 +31,8 @@ _LAZY = {
 }
 
 __all__ = ["MODES", "APPOHyperparameters", "EvaluationResult", "Hyperparameters", "IterationRecord", "Mode",
-           "PPOHyperparameters", "RLTrainer", "SACHyperparameters", "SetUp", "TrainingResult", "ray_session"]  # fmt: skip
+           "PPOHyperparameters", "RLTrainer", "SACHyperparameters", "SetUp", "TrainingResult",
+           "ray_session"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

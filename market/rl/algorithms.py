@@ -33,13 +33,3 @@ ALGORITHMS: dict[RLAlgorithm, AlgorithmRow] = {
     RLAlgorithm.APPO: AlgorithmRow(configure_appo, APPOHyperparameters()),
     RLAlgorithm.SAC: AlgorithmRow(configure_sac, SACHyperparameters()),
 }
-
-
-def find_algorithm(algorithm: RLAlgorithm) -> AlgorithmRow:
-    """The row of `algorithm`, or a one-line ValueError that names those there are."""
-    if algorithm not in ALGORITHMS:
-        names = ", ".join(known.value for known in ALGORITHMS)
-        raise ValueError(
-            f"algorithm: got {algorithm.value!r}; allowed: {names}; {algorithm.value} is not implemented yet"
-        )
-    return ALGORITHMS[algorithm]

@@ -162,7 +162,7 @@ class PopulationSACLearner(PopulationLearner, SACTorchLearner):
     def apply_gradients(self, gradients_dict: dict[Any, Tensor]) -> None:
         """Step the optimisers, then the target networks."""
         super().apply_gradients(gradients_dict)
-        with phase("target"):
+        with phase("optimiser"):
             self._average(self._target_parameters, list(self.population.critic.parameters()), None)
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
@@ -198,6 +198,7 @@ def configure_sac(run: Run) -> AlgorithmConfig:
     config.training(
         actor_lr=settings.lr, critic_lr=settings.critic_lr, alpha_lr=settings.temperature_lr, tau=settings.tau
     )
+    config.reporting(min_sample_timesteps_per_iteration=0)  # RLlib's 100 would repeat short iterations
     config.learner_config_dict |= {
         "capacity": settings.capacity,
         "minibatch": settings.minibatch,

@@ -15,7 +15,7 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
 from market.phases import combined
-from market.rl.algorithms import find_algorithm
+from market.rl.algorithms import ALGORITHMS
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import GRADIENT_STEPS, LEARNING_PHASES, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
 from market.rl.modules import PopulationActor
@@ -57,7 +57,7 @@ class RLTrainer:
     ) -> None:
         self.algorithm = choose(RLAlgorithm, algorithm, "algorithm")
         self.training = choose(TrainingMode, training, "training")
-        row = find_algorithm(self.algorithm)
+        row = ALGORITHMS[self.algorithm]
         self.hyperparameters = row.hyperparameters if hyperparameters is None else hyperparameters
         if type(self.hyperparameters) is not type(row.hyperparameters):
             raise ValueError(
@@ -106,7 +106,7 @@ class RLTrainer:
     def _build(self, stack: ExitStack) -> SetUp:
         run = self._run
         with quiet_rllib():
-            config = find_algorithm(self.algorithm).configure(run)
+            config = ALGORITHMS[self.algorithm].configure(run)
         ray_seconds = 0.0
         if run.num_env_runners or run.num_learners or self._ray_address is not None:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
