@@ -22,7 +22,7 @@ ACTIONS = 4
 SMALL: dict[RLAlgorithm, Hyperparameters] = {
     RLAlgorithm.PPO: PPOHyperparameters(hidden=(8, 8), minibatch=16, epochs=2, kl_coeff=0.2),
     RLAlgorithm.APPO: APPOHyperparameters(hidden=(8, 8), minibatch=2, epochs=2, kl_coeff=0.2, target_update=2),
-    RLAlgorithm.SAC: SACHyperparameters(hidden=(8, 8), minibatch=16, updates=3, temperature=0.2),
+    RLAlgorithm.SAC: SACHyperparameters(hidden=(8, 8), activation="tanh", minibatch=16, updates=3),
 }
 """Settings for short runs of four episodes or more; a new algorithm needs a row."""
 

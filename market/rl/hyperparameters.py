@@ -51,10 +51,12 @@ class SACHyperparameters(Hyperparameters):
     initial_std: standard deviation of each action, before tanh, that exploration starts near.
     """
 
+    grad_clip: float = 10.0
+    activation: str = "relu"
     critic_lr: float = 1e-3
     temperature_lr: float = 1e-3
     tau: float = 0.01
-    temperature: float = 0.05
+    temperature: float = 0.02
     target_entropy: float = -1.0
     capacity: int = 6000
     updates: int = 20
