@@ -1,4 +1,4 @@
-"""SAC with Ray's actors: the same numbers as in-process, and a replay buffer in each learner that survives a restart."""
+"""SAC with Ray actors: the same numbers as in-process, and a replay buffer in each learner that survives a restart."""
 
 from __future__ import annotations
 
