@@ -13,12 +13,13 @@ import argparse  # noqa: E402
 import copy  # noqa: E402
 import statistics  # noqa: E402
 import time  # noqa: E402
-from typing import TYPE_CHECKING, Any  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 import torch  # noqa: E402
 
 from benches import machine, show  # noqa: E402
 from benches.training import trainer  # noqa: E402
+from market.rl import SACHyperparameters  # noqa: E402
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,16 +36,18 @@ class BareSAC:
 
     def __init__(self, prepared: RLTrainer) -> None:
         self.learner = prepared._algorithm.learner_group._learner
-        self.settings: Any = prepared.hyperparameters
+        settings = prepared.hyperparameters
+        assert isinstance(settings, SACHyperparameters)
+        self.settings = settings
         module = self.learner.population
         self.mode = module.mode
         self.actor, self.critic, self.target, self.temperature = (
             copy.deepcopy(part) for part in (module.actor, module.critic, module.target_critic, module.temperature)
         )
-        self.entropy = self.settings.target_entropy * module.action_space.shape[-1]
+        self.entropy = settings.target_entropy * module.action_space.shape[-1]
         if self.mode.joint_actor:
             self.entropy *= module.action_space.shape[0]
-        rates = (self.settings.lr, self.settings.critic_lr, self.settings.temperature_lr)
+        rates = (settings.lr, settings.critic_lr, settings.temperature_lr)
         self.parts: tuple[nn.Module, ...] = (self.actor, self.critic, self.temperature)
         self.adams = [
             torch.optim.Adam(part.parameters(), lr=lr, eps=1e-7, fused=True)
@@ -64,7 +67,7 @@ class BareSAC:
             with torch.no_grad():
                 for mine, theirs in zip(self.target.parameters(), self.critic.parameters(), strict=True):
                     mine.lerp_(theirs, self.settings.tau)
-        return int(self.settings.updates)
+        return self.settings.updates
 
     def _draw(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = self.actor(obs).chunk(2, -1)

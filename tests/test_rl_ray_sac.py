@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 from ray.rllib.core import DEFAULT_MODULE_ID
 
+from market import Scenario
 from market.config import RLAlgorithm
 from market.rl import RLTrainer, ray_session
-from rl_support import SMALL, Targets, TargetTrainer
+from rl_support import SMALL
 
 
-def make(**arguments: Any) -> TargetTrainer:
-    settings = SMALL[RLAlgorithm.SAC]
-    return TargetTrainer(
-        Targets(2, 4), "sac", "dtde", 2, episodes_per_iteration=4, hyperparameters=settings, **arguments
-    )
+def make(**arguments: Any) -> RLTrainer:
+    scenario, settings = Scenario.study(2, max_steps=4), SMALL[RLAlgorithm.SAC]
+    return RLTrainer(scenario, "sac", "dtde", 2, episodes_per_iteration=4, hyperparameters=settings, **arguments)
 
 
 def iterate(trainer: RLTrainer) -> dict[str, Any]:
@@ -46,6 +45,6 @@ def test_learners_keep_their_own_episodes(tmp_path: Path) -> None:
             following = iterate(many)
             states = many._each_learner(lambda learner: learner.get_state()["rl_module"][DEFAULT_MODULE_ID])
             assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0]), "learners must not part"
-        with TargetTrainer.restore(tmp_path / "many") as restored:
+        with RLTrainer.restore(tmp_path / "many") as restored:
             np.testing.assert_equal(held(restored), [first, second])
             assert iterate(restored) == following

@@ -56,11 +56,11 @@ class SACHyperparameters(Hyperparameters):
     critic_lr: float = 1e-3
     temperature_lr: float = 1e-3
     tau: float = 0.01
-    temperature: float = 0.02
+    temperature: float = 0.01
     target_entropy: float = -1.0
     capacity: int = 6000
     updates: int = 20
-    minibatch: int = 128
+    minibatch: int = 64
     initial_std: float = 0.5
 
     def __post_init__(self) -> None:

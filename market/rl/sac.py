@@ -23,7 +23,6 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
-from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
@@ -79,7 +78,7 @@ class PopulationSACLearner(PopulationLearner, SACTorchLearner):
         module = self.population
         self.replay = EpisodeReplay(settings["capacity"], self._device)
         self._target_parameters = list(module.target_critic.parameters())
-        self._average = get_ema_multi_avg_fn(1.0 - self.config.tau)
+        self._average = get_ema_multi_avg_fn(1.0 - self.config.tau)  # type: ignore[no-untyped-call]
         numbers = module.action_space.shape[0] * module.action_space.shape[1] // len(module.temperature.log_alpha)
         self._target_entropy = settings["target_entropy"] * numbers
 
@@ -104,9 +103,9 @@ class PopulationSACLearner(PopulationLearner, SACTorchLearner):
                 lr_or_lr_schedule=lr,
             )
 
-    def _minibatches(self, *, training_data: TrainingData, **kwargs: Any) -> Iterator[MultiAgentBatch]:
+    def _minibatches(self, **kwargs: Any) -> Iterator[MultiAgentBatch]:
         """Add the episodes to the buffer; the minibatches of RLlib's loop are then drawn one by one."""
-        self._add(training_data.episodes)
+        self._add(kwargs["training_data"].episodes)
         rows = self.config.learner_config_dict["minibatch"]
         for _ in range(self.config.learner_config_dict["updates"]):
             batch = SampleBatch(self.replay.sample(rows))

@@ -78,7 +78,7 @@ class TwinCritic(nn.Module):
     def value(self, observed: Tensor, action: Tensor) -> Tensor:
         """What `observe` gave, and actions [B, N, act] -> action values [2, B, V]."""
         out: Tensor = self.rest(self.first.act(observed, self._for_twins(action)))
-        return out.squeeze(-1).unflatten(0, (2, self.owners)).transpose(1, 2)
+        return out.reshape(2, self.owners, -1).transpose(1, 2)
 
 
 class Temperature(Stacked):
