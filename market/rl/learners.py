@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from market.phases import phase
 from market.rl.gradients import GradientClipper
+from market.rl.minibatches import minibatch_rows, minibatches
 from market.rl.modules import PopulationActor
 from market.rl.scopes import Stream, recorded_phases, seeded
 
@@ -134,6 +135,26 @@ class SurrogateLearner(PopulationLearner):
         ratios = self.population.mode.ratios(self.population.observation_space.shape[0])
         self._kl = torch.zeros(ratios, device=self._device)
         self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] = torch.full_like(self._kl, self.config.kl_coeff)
+
+    def _minibatches(
+        self,
+        *,
+        training_data: Any,
+        num_epochs: int,
+        minibatch_size: int,
+        num_total_minibatches: int = 0,
+        shuffle_batch_per_epoch: bool = False,
+        **kwargs: Any,
+    ) -> Iterable[Any]:
+        batch = self._make_batch_if_necessary(training_data=training_data)
+        rows = minibatch_rows(
+            batch[DEFAULT_MODULE_ID].count,
+            minibatch_size,
+            epochs=num_epochs,
+            least=num_total_minibatches,
+            shuffle=shuffle_batch_per_epoch and num_epochs > 1,
+        )
+        return minibatches(batch[DEFAULT_MODULE_ID], batch.env_steps(), rows)
 
     def _clipped(self, advantage: Tensor, ratio: Tensor) -> Tensor:
         """PPO's surrogate, per element: no gain from ratios that leave the band around one."""
