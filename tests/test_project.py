@@ -57,6 +57,7 @@ LAYERS = (
     "kpis",
     "observation",
     "simulation",
+    "policies",
     "optimum",
     "scenario",
     "envs",
@@ -90,6 +91,7 @@ REGISTRIES = {
     "market.pricing:RULES": ClearingMechanism,
     "market.topologies:TOPOLOGIES": GridTopology,
     "market.kpis:KPIS": None,
+    "market.policies:POLICIES": None,
     "market.rl.algorithms:ALGORITHMS": None,  # serves all of RLAlgorithm once APPO and SAC are there
     "benches.cases:CASES": None,
 }
