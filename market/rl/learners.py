@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from market.phases import phase
 from market.rl.gradients import GradientClipper
+from market.rl.minibatches import minibatch_rows, minibatches
 from market.rl.modules import PopulationActor
 from market.rl.scopes import Stream, recorded_phases, seeded
 
@@ -89,9 +90,9 @@ class PopulationLearner(TorchLearner):
                 return
             yield minibatch
 
-    def _minibatches(self, **kwargs: Any) -> Iterable[Any]:
-        """RLlib's, from the batch that it makes of the iteration's episodes."""
-        minibatches: Iterable[Any] = super()._create_iterator_if_necessary(**kwargs)
+    def _minibatches(self, *, training_data: Any, **plan: Any) -> Iterable[Any]:
+        """RLlib's, from the batch that it makes of the iteration's episodes; plan: epochs, minibatch size, shuffling."""
+        minibatches: Iterable[Any] = super()._create_iterator_if_necessary(training_data=training_data, **plan)
         return minibatches
 
     def compute_losses(self, **kwargs: Any) -> dict[str, Tensor]:
@@ -134,6 +135,17 @@ class SurrogateLearner(PopulationLearner):
         ratios = self.population.mode.ratios(self.population.observation_space.shape[0])
         self._kl = torch.zeros(ratios, device=self._device)
         self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] = torch.full_like(self._kl, self.config.kl_coeff)
+
+    def _minibatches(self, *, training_data: Any, **plan: Any) -> Iterable[Any]:
+        batch = self._make_batch_if_necessary(training_data=training_data)
+        rows = minibatch_rows(
+            batch[DEFAULT_MODULE_ID].count,
+            plan["minibatch_size"],
+            epochs=plan["num_epochs"],
+            least=plan.get("num_total_minibatches", 0),
+            shuffle=plan.get("shuffle_batch_per_epoch", False) and plan["num_epochs"] > 1,
+        )
+        return minibatches(batch[DEFAULT_MODULE_ID], batch.env_steps(), rows)
 
     def _clipped(self, advantage: Tensor, ratio: Tensor) -> Tensor:
         """PPO's surrogate, per element: no gain from ratios that leave the band around one."""

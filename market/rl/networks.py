@@ -15,7 +15,7 @@ import torch
 from ray.rllib.core.distribution.distribution import Distribution
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+from market.rl.activations import ACTIVATIONS
 
 LOG_STD_RANGE = (-5.0, 2.0)
 """Bounds of the logarithm of a standard deviation: outside, densities overflow long before a policy profits."""

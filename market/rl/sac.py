@@ -103,9 +103,9 @@ class PopulationSACLearner(PopulationLearner, SACTorchLearner):
                 lr_or_lr_schedule=lr,
             )
 
-    def _minibatches(self, **kwargs: Any) -> Iterator[MultiAgentBatch]:
+    def _minibatches(self, *, training_data: Any, **plan: Any) -> Iterator[MultiAgentBatch]:
         """Add the episodes to the buffer; the minibatches of RLlib's loop are then drawn one by one."""
-        self._add(kwargs["training_data"].episodes)
+        self._add(training_data.episodes)
         rows = self.config.learner_config_dict["minibatch"]
         for _ in range(self.config.learner_config_dict["updates"]):
             batch = SampleBatch(self.replay.sample(rows))

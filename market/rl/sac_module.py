@@ -17,8 +17,9 @@ from ray.rllib.core.rl_module.apis import QNetAPI, TargetNetworkAPI
 from torch import Tensor, nn
 
 from market.phases import phase
+from market.rl.activations import ACTIVATIONS
 from market.rl.modules import PopulationActor, columns
-from market.rl.networks import ACTIVATIONS, Stacked, StackedLinear
+from market.rl.networks import Stacked, StackedLinear
 from market.rl.squashed import JointSquashedGaussian, SquashedGaussian
 
 LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, LOGP_NEXT = "logp", "q_played", "q_resampled", "q_target", "logp_next"
