@@ -15,8 +15,6 @@ import statistics  # noqa: E402
 import time  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
-import torch  # noqa: E402
-
 from benches import machine, show  # noqa: E402
 from benches.training import trainer  # noqa: E402
 
@@ -36,6 +34,8 @@ class BareAPPO:
     """
 
     def __init__(self, prepared: RLTrainer) -> None:
+        import torch
+
         self.learner = prepared._algorithm.learner_group._learner
         self.settings: Any = prepared.hyperparameters
         module = self.learner.population
@@ -59,6 +59,8 @@ class BareAPPO:
 
     def update(self, batch: dict[str, Tensor]) -> int:
         """All gradient steps on one batch, then the target policy follows; how many steps."""
+        import torch
+
         steps = 0
         episodes = len(batch["obs"])
         for _ in range(self.settings.epochs):
@@ -75,6 +77,8 @@ class BareAPPO:
         return steps
 
     def _loss(self, obs: Tensor, actions: Tensor, sampled: Tensor, old: Tensor, rewards: Tensor) -> Tensor:
+        import torch
+
         rows, steps = obs.shape[0], actions.shape[1]
         flat = obs.flatten(0, 1)
         mean, log_std = self.actor(flat).reshape(rows, steps + 1, obs.shape[2], -1)[:, :-1].chunk(2, -1)
@@ -101,8 +105,9 @@ class BareAPPO:
         error = (values[:, :-1] - targets[:, :-1]).square()
         return (0.5 * self.settings.value_coeff * error.sum() - surrogate.sum()) / (rows * steps)
 
-    @torch.no_grad()
     def _clip(self) -> None:
+        import torch
+
         limit = self.settings.grad_clip
         if self.stacked:
             gradients = [p.grad for p in self.stacked if p.grad is not None]
@@ -141,6 +146,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--modes", default="ctce,ctde,dtde")
     given = parser.parse_args()
+    import torch
+
     torch.set_num_threads(1)
     for mode in given.modes.split(","):
         ours, theirs = compare(mode, given.agents, given.rounds)
