@@ -91,7 +91,7 @@ class PopulationLearner(TorchLearner):
             yield minibatch
 
     def _minibatches(self, *, training_data: Any, **plan: Any) -> Iterable[Any]:
-        """RLlib's, from the batch that it makes of the iteration's episodes; plan: epochs, minibatch size, shuffling."""
+        """RLlib's, from the batch that it makes of the episodes. plan: epochs, minibatch size, shuffling."""
         minibatches: Iterable[Any] = super()._create_iterator_if_necessary(training_data=training_data, **plan)
         return minibatches
 
