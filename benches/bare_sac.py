@@ -15,8 +15,6 @@ import statistics  # noqa: E402
 import time  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
-import torch  # noqa: E402
-
 from benches import machine, show  # noqa: E402
 from benches.training import trainer  # noqa: E402
 from market.rl import SACHyperparameters  # noqa: E402
@@ -35,6 +33,8 @@ class BareSAC:
     """
 
     def __init__(self, prepared: RLTrainer) -> None:
+        import torch
+
         self.learner = prepared._algorithm.learner_group._learner
         settings = prepared.hyperparameters
         assert isinstance(settings, SACHyperparameters)
@@ -56,6 +56,8 @@ class BareSAC:
 
     def update(self) -> int:
         """The gradient steps of an iteration; how many."""
+        import torch
+
         for _ in range(self.settings.updates):
             batch = self.learner.replay.sample(self.settings.minibatch)
             for adam in self.adams:
@@ -70,6 +72,8 @@ class BareSAC:
         return self.settings.updates
 
     def _draw(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
         mean, log_std = self.actor(obs).chunk(2, -1)
         log_std = log_std.clamp(-5.0, 2.0)
         noise = torch.randn(mean.shape)
@@ -80,6 +84,8 @@ class BareSAC:
         return action, logp.sum(-1, keepdim=True) if self.mode.joint_actor else logp
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
+        import torch
+
         action, logp = self._draw(batch["obs"])
         log_alpha = self.temperature.log_alpha.squeeze(-1)
         alpha = log_alpha.detach().exp()
@@ -98,8 +104,9 @@ class BareSAC:
         temperature = log_alpha * (-logp.detach() - self.entropy)
         return (huber.sum() + (alpha * logp).sum() - q.sum() + temperature.sum()) / len(q)
 
-    @torch.no_grad()
     def _clip(self) -> None:
+        import torch
+
         limit = self.settings.grad_clip
         for part, stacked in zip(self.parts, (not self.mode.joint_actor, True, True), strict=True):
             if not stacked:
@@ -131,6 +138,8 @@ def compare(mode: str, agents: int, rounds: int) -> tuple[list[float], list[floa
 
 def main() -> None:
     """Print a line per training mode."""
+    import torch
+
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--agents", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
