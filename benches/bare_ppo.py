@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BarePPO(Bare):
-    """A copy of the learner's networks, a fused Adam, the clipped surrogate and the value loss; rows as PPO takes them."""
+    """A copy of the learner's networks, a fused Adam, the clipped surrogate and the value loss; rows in PPO's order."""
 
     def __init__(self, prepared: RLTrainer) -> None:
         import torch
@@ -67,7 +67,7 @@ class BarePPO(Bare):
         weight = weight / weight.sum()
         mean, log_std = self.module.actor(rows["obs"]).chunk(2, dim=-1)
         density = torch.distributions.Normal(mean, log_std.clamp(-5.0, 2.0).exp(), validate_args=False)
-        logp = density.log_prob(rows["actions"]).sum(-1)
+        logp: Tensor = density.log_prob(rows["actions"]).sum(-1)  # type: ignore[no-untyped-call]
         value = self.module.critic(rows["obs"]).squeeze(-1)
         if self.mode.joint_ratio:
             logp = logp.sum(-1)

@@ -29,7 +29,7 @@ def _stock(agents: int, settings: Any) -> Any:
     from market.rl.run import InProcess
     from market.rl.scopes import quiet_rllib
 
-    class Stock(InProcess, PPO):  # no Ray, as ours
+    class Stock(InProcess, PPO):  # type: ignore[misc]  # Any to mypy; without Ray, as ours
         """RLlib's PPO."""
 
     config = PPOConfig(algo_class=Stock)

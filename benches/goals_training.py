@@ -28,7 +28,7 @@ def training() -> Iterator[Figure]:
 
 
 def scale() -> Iterator[Figure]:
-    """DTDE PPO with a thousand agents on two threads: time, share of sampling, memory; then building another trainer."""
+    """DTDE PPO with a thousand agents on two threads: time, share of sampling, memory; then building trainers."""
     from market import RLTrainer, Scenario
 
     machine.reset_peak_memory()

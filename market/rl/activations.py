@@ -84,7 +84,7 @@ class Tanh(nn.Module):
     """tanh, written over its input: use it on the output of a layer."""
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = _Tanh.apply(x)
+        out: Tensor = _Tanh.apply(x)  # type: ignore[no-untyped-call]
         return out
 
 

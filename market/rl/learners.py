@@ -136,23 +136,14 @@ class SurrogateLearner(PopulationLearner):
         self._kl = torch.zeros(ratios, device=self._device)
         self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] = torch.full_like(self._kl, self.config.kl_coeff)
 
-    def _minibatches(
-        self,
-        *,
-        training_data: Any,
-        num_epochs: int,
-        minibatch_size: int,
-        num_total_minibatches: int = 0,
-        shuffle_batch_per_epoch: bool = False,
-        **kwargs: Any,
-    ) -> Iterable[Any]:
-        batch = self._make_batch_if_necessary(training_data=training_data)
+    def _minibatches(self, **kwargs: Any) -> Iterable[Any]:
+        batch = self._make_batch_if_necessary(training_data=kwargs["training_data"])
         rows = minibatch_rows(
             batch[DEFAULT_MODULE_ID].count,
-            minibatch_size,
-            epochs=num_epochs,
-            least=num_total_minibatches,
-            shuffle=shuffle_batch_per_epoch and num_epochs > 1,
+            kwargs["minibatch_size"],
+            epochs=kwargs["num_epochs"],
+            least=kwargs.get("num_total_minibatches", 0),
+            shuffle=kwargs.get("shuffle_batch_per_epoch", False) and kwargs["num_epochs"] > 1,
         )
         return minibatches(batch[DEFAULT_MODULE_ID], batch.env_steps(), rows)
 
