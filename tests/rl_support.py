@@ -30,7 +30,9 @@ _QUICK: dict[str, Any] = {"lr": 1e-2, "gamma": 0.0, "hidden": (16,), "activation
 LEARNING: dict[RLAlgorithm, Hyperparameters] = {
     RLAlgorithm.PPO: PPOHyperparameters(**_QUICK, minibatch=120),
     RLAlgorithm.APPO: APPOHyperparameters(**_QUICK, minibatch=20),
-    RLAlgorithm.SAC: SACHyperparameters(**_QUICK, critic_lr=1e-2, temperature_lr=1e-2, minibatch=120, updates=30),
+    RLAlgorithm.SAC: SACHyperparameters(
+        **{**_QUICK, "lr": 3e-3}, critic_lr=5e-3, temperature_lr=1e-2, tau=0.02, minibatch=120, updates=80
+    ),
 }
 """Settings that learn the target task, where each step stands alone, within twelve iterations of 40 episodes."""
 

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import market
-from market.config import ClearingMechanism, GridTopology, TrainingMode
+from market.config import ClearingMechanism, GridTopology, RLAlgorithm, TrainingMode
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -93,7 +93,7 @@ REGISTRIES = {
     "market.topologies:TOPOLOGIES": GridTopology,
     "market.kpis:KPIS": None,
     "market.policies:POLICIES": None,
-    "market.rl.algorithms:ALGORITHMS": None,  # serves all of RLAlgorithm once APPO and SAC are there
+    "market.rl.algorithms:ALGORITHMS": RLAlgorithm,
     "benches.cases:CASES": None,
 }
 
