@@ -47,7 +47,7 @@ $(READY): pyproject.toml $(PINS)
 		{ echo "PYTHON: got $$($(PYTHON) --version 2>&1); allowed: 3.11 or newer; try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing into $(VENV): minutes the first time (torch and ray are large) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -qq --constraint $(PINS) --editable '.[rl,bench,dev,powerflow]'
+	@$(PIP) install -qq --constraint $(PINS) --editable '.[rl,bench,dev,powerflow,pettingzoo,data]'
 	@touch $@
 
 bench: $(READY) ## quick benchmarks, under 5 minutes: tables, CSV and figure in results/
@@ -88,7 +88,7 @@ gate: $(READY) ## is HEAD slower than BASE?
 lock: ## take the newest releases that pyproject.toml allows, and pin them
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -qq --editable '.[rl,bench,dev,powerflow]'
+	@$(PIP) install -qq --editable '.[rl,bench,dev,powerflow,pettingzoo,data]'
 	@{ sed '/^[^#]/,$$d' $(PINS); $(PIP) freeze --exclude-editable | sed 's/+cpu$$//'; } > $(PINS).new
 	@mv $(PINS).new $(PINS)
 	@touch $(READY)

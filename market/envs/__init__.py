@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-
+from market.envs.check import check_market_env
 from market.envs.single import MarketEnv
 from market.envs.vector import MarketVectorEnv
 

@@ -25,6 +25,7 @@ class MarketParallelEnv(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32
 
     def __init__(self, scenario: Scenario | Mapping[str, Any] | None = None, **study: Any) -> None:
         self.community = Community(scenario, **study)
+        self.market = self.community.market
         self.possible_agents = list(self.community.ids)
         self.agents: list[str] = []
         self.render_mode = None

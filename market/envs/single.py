@@ -38,9 +38,7 @@ class MarketEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._over = False
         return observation[0], {}
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step of the community."""
         if self._over:
             raise ValueError("step: got a call before reset or after the last step; allowed: after reset()")

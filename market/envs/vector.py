@@ -98,6 +98,11 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         return observe(self.params, self._state).astype(np.float32)
 
     @property
+    def market(self) -> MarketVectorEnv:
+        """Itself: every adapter has the vector environment that it wraps here."""
+        return self
+
+    @property
     def start(self) -> State:
         """How the present episodes began: their tariffs and numbers."""
         if self._start is None:
