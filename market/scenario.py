@@ -13,11 +13,15 @@ from market.assets import Battery, DERAgent, Fleet
 from market.books import Nodes
 from market.config import GridTopology, MarketConfig, check_positive_int, check_range, nearest
 from market.grid import GridNetwork
+from market.measured import measured_profiles
 from market.orders import Ints
-from market.profiles import DERProfileHandler, DSOProfileHandler, Source, as_profile, synthetic_profiles
+from market.profiles import DERProfileHandler, DSOProfileHandler, synthetic_profiles
 from market.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
+from market.series import Source, as_profile
 from market.simulation import Params
 
+PROFILES = {"synthetic": synthetic_profiles, "measured": measured_profiles}
+"""Where the generation and demand of a population come from: (capacity, steps, seed, step_hours) -> [N, T] each."""
 STUDY_SEED = 42
 STUDY_CAPACITY = 5000.0
 """Capacity of the study's grid, kW."""
@@ -127,14 +131,16 @@ class Scenario:
         seed: int = STUDY_SEED,
         topology: GridTopology | str = GridTopology.MESH,
         *,
+        profiles: str = "synthetic",
         generation: Source | None = None,
         demand: Source | None = None,
         **overrides: Any,
     ) -> Scenario:
         """The study's population: capacity U(50, 150) kW, battery U(0.5, 1) x capacity kWh, one node per agent.
 
-        Agent i is the same in every population.
-        generation, demand: measured kWh per step instead of synthetic profiles: an array [T] or [N, T], or a CSV file
+        Agent i is the same in every population. profiles: "synthetic", or "measured" for standard load profiles and the
+        sun of a place (`market.measured`; needs the extra `data`).
+        generation, demand: your own kWh per step instead: an array [T] or [N, T], or a CSV file
         with one column for all or one per agent. overrides: fields of the scenario, e.g. max_steps or market_config.
         """
         cls._check_names("overrides", overrides)
@@ -145,7 +151,10 @@ class Scenario:
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
-        made, used = synthetic_profiles(capacity, steps, seed, hours)
+        if profiles not in PROFILES:
+            names = list(PROFILES)
+            raise ValueError(f"profiles: got {profiles!r}; allowed: {', '.join(names)}{nearest(str(profiles), names)}")
+        made, used = PROFILES[profiles](capacity, steps, seed, hours)
         if generation is not None:
             made = as_profile(generation, steps, num_agents, "generation")
         if demand is not None:
