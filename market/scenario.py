@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from market.assets import Battery, DERAgent, Fleet
+from market.assets import KINDS, Battery, DERAgent, Fleet
 from market.books import Nodes
-from market.config import GridTopology, MarketConfig, check_positive_int, check_range, nearest
+from market.config import GridTopology, MarketConfig, check_positive_int, check_range, find, nearest
 from market.grid import GridNetwork
 from market.measured import measured_profiles
 from market.orders import Ints
@@ -132,6 +132,7 @@ class Scenario:
         topology: GridTopology | str = GridTopology.MESH,
         *,
         profiles: str = "synthetic",
+        kinds: Sequence[str] = ("prosumer",),
         generation: Source | None = None,
         demand: Source | None = None,
         **overrides: Any,
@@ -140,6 +141,7 @@ class Scenario:
 
         Agent i is the same in every population. profiles: "synthetic", or "measured" for standard load profiles and the
         sun of a place (`market.measured`; needs the extra `data`).
+        kinds: of the agents in turn, see `market.assets.KINDS`; ("prosumer", "consumer", "storage") makes thirds.
         generation, demand: your own kWh per step instead: an array [T] or [N, T], or a CSV file
         with one column for all or one per agent. overrides: fields of the scenario, e.g. max_steps or market_config.
         """
@@ -151,16 +153,18 @@ class Scenario:
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
-        if profiles not in PROFILES:
-            names = list(PROFILES)
-            raise ValueError(f"profiles: got {profiles!r}; allowed: {', '.join(names)}{nearest(str(profiles), names)}")
-        made, used = PROFILES[profiles](capacity, steps, seed, hours)
+        made, used = find(PROFILES, profiles, "profiles")(capacity, steps, seed, hours)
         if generation is not None:
             made = as_profile(generation, steps, num_agents, "generation")
         if demand is not None:
             used = as_profile(demand, steps, num_agents, "demand")
+        if isinstance(kinds, str) or not kinds:
+            raise ValueError(f"kinds: got {kinds!r}; allowed: a list of {', '.join(KINDS)}")
+        turns = [find(KINDS, kind, "kinds") for kind in kinds]
         agents = tuple(
-            DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), made[i], used[i])
+            turns[i % len(turns)](
+                DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), made[i], used[i])
+            )
             for i in range(num_agents)
         )
         defaults: dict[str, Any] = {

@@ -9,9 +9,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from market.config import check_positive_int, check_range
 from market.orders import Floats
 
 Source = ArrayLike | str | os.PathLike[str]
+
+
+def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> Floats:
+    """Energy by step of `hours` h as energy by step of `step_hours` h: [..., S] to [..., T = steps], kWh.
+
+    Power >= 0 is even within a given step, so nothing is lost: the sums over common hours are the same. The given
+    series has to reach as far as the steps. Prices do not add up: resample(price * hours, ...) / step_hours.
+    """
+    given = np.asarray(energy, np.float64)
+    check_range("hours", hours, 1e-6, 8784.0, "h")
+    check_range("step_hours", step_hours, 1e-6, 8784.0, "h")
+    needed, reach = check_positive_int("steps", steps) * step_hours, given.shape[-1] * hours
+    if reach < needed * (1 - 1e-9):
+        raise ValueError(f"energy: got {given.shape[-1]} values, {reach:g} h; allowed: at least {needed:g} h")
+    if hours == step_hours:
+        return given[..., :steps]
+    total = np.concatenate((np.zeros((*given.shape[:-1], 1)), np.cumsum(given, -1)), -1)
+    place = np.minimum(np.arange(steps + 1) * step_hours / hours, given.shape[-1])
+    before = np.minimum(place.astype(np.int64), given.shape[-1] - 1)
+    until = total[..., before] + (place - before) * given[..., before]
+    return np.maximum(np.diff(until, axis=-1), 0.0)
 
 
 def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Floats:

@@ -61,6 +61,8 @@ LAYERS = (
     "simulation",
     "optimum",
     "scenario",
+    "tables",
+    "export",
     "envs",
     "rl",
 )
