@@ -187,10 +187,10 @@ def test_kinds_that_there_are_not(kinds):
 
 @pytest.mark.slow  # loads torch and ray
 def test_training_in_quarter_hours():
-    from market.rl import Hyperparameters, RLTrainer
+    from market.rl import PPOHyperparameters, RLTrainer
 
     scenario = Scenario.study(2, max_steps=96, step_hours=0.25, kinds=("prosumer", "storage"))
-    small = Hyperparameters(hidden=(8,), minibatch=96, epochs=1)
+    small = PPOHyperparameters(hidden=(8,), minibatch=96, epochs=1)
     with RLTrainer(scenario, "ppo", "dtde", 1, episodes_per_iteration=2, hyperparameters=small) as trainer:
         assert trainer.train().env_steps == 2 * 96
         assert np.isfinite(trainer.evaluate(2).returns).all()

@@ -17,7 +17,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
 from torch import nn
 
-from market.rl import Hyperparameters
+from market.rl import PPOHyperparameters
 from market.rl.connectors import AGENT_REWARDS
 from market.rl.networks import StackedLinear
 from market.rl.scopes import Stream, quiet_rllib, seeded
@@ -25,7 +25,7 @@ from market.rl.session import without_object_store
 from rl_support import Targets, TargetTrainer
 
 AGENTS = 3
-SETTINGS = Hyperparameters(
+SETTINGS = PPOHyperparameters(
     lr=3e-3,
     gamma=0.9,
     lambda_=0.8,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from market import RLTrainer, Scenario
-from market.rl import Hyperparameters
+from market.rl import PPOHyperparameters
 from market.rl.modes import MODES
 
 EVERY_MODE = pytest.mark.parametrize("mode", list(MODES))
-SMALL = Hyperparameters(hidden=(8,), epochs=1, minibatch=6)
+SMALL = PPOHyperparameters(hidden=(8,), epochs=1, minibatch=6)
 
 
 @EVERY_MODE

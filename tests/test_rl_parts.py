@@ -19,7 +19,7 @@ from market.config import RLAlgorithm, TrainingMode
 from market.rl.algorithms import ALGORITHMS, find_algorithm
 from market.rl.connectors import estimate_advantages
 from market.rl.gradients import GradientClipper
-from market.rl.hyperparameters import Hyperparameters
+from market.rl.hyperparameters import PPOHyperparameters
 from market.rl.modes import MODES, Mode
 from market.rl.modules import PopulationModule
 from market.rl.networks import AgentGaussian, CentralMLP, JointGaussian, StackedLinear, StackedMLP
@@ -86,7 +86,7 @@ def test_modes_that_make_no_sense_are_refused(fields: tuple[bool, ...], message:
 )
 def test_hyperparameters_are_checked(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Hyperparameters(**wrong)
+        PPOHyperparameters(**wrong)
 
 
 @pytest.mark.parametrize("algorithm", [a for a in RLAlgorithm if a not in ALGORITHMS])

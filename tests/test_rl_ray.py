@@ -13,9 +13,9 @@ import ray
 from ray.rllib.core import DEFAULT_MODULE_ID
 
 from market import Scenario
-from market.rl import Hyperparameters, IterationRecord, RLTrainer, ray_session
+from market.rl import IterationRecord, PPOHyperparameters, RLTrainer, ray_session
 
-SMALL = Hyperparameters(hidden=(8,), minibatch=8, epochs=2, kl_coeff=0.2)
+SMALL = PPOHyperparameters(hidden=(8,), minibatch=8, epochs=2, kl_coeff=0.2)
 
 
 def make(**arguments: Any) -> RLTrainer:

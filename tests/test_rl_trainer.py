@@ -16,13 +16,13 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 
 from market.config import RLAlgorithm, TrainingMode
 from market.rl import IterationRecord, RLTrainer
-from market.rl.hyperparameters import Hyperparameters
-from market.rl.learners import PopulationPPOLearner
+from market.rl.hyperparameters import PPOHyperparameters
 from market.rl.modes import MODES
+from market.rl.ppo import PopulationPPOLearner
 from rl_support import Targets, TargetTrainer
 
 TASK = Targets(num_agents=3, max_steps=4)
-SMALL = Hyperparameters(hidden=(8, 8), minibatch=16, epochs=2, kl_coeff=0.2)
+SMALL = PPOHyperparameters(hidden=(8, 8), minibatch=16, epochs=2, kl_coeff=0.2)
 EVERY_MODE = pytest.mark.parametrize("mode", list(MODES))
 
 
@@ -187,7 +187,7 @@ def test_gradients_that_are_not_finite_are_counted_and_spare_the_others() -> Non
 
 def test_ratio_of_a_joint_action_of_many_agents_does_not_overflow() -> None:
     """The log ratio of 200 agents leaves the range of exp long before the policy is far off."""
-    settings = Hyperparameters(lr=0.1, hidden=(8,), minibatch=8, epochs=8)
+    settings = PPOHyperparameters(lr=0.1, hidden=(8,), minibatch=8, epochs=8)
     with make(TrainingMode.CTCE, Targets(200, 4), hyperparameters=settings) as trainer:
         result = trainer.train()
         assert all(np.isfinite(value).all() for value in weights(trainer).values())
@@ -198,7 +198,7 @@ def test_ratio_of_a_joint_action_of_many_agents_does_not_overflow() -> None:
 @EVERY_MODE
 def test_returns_improve(mode: TrainingMode) -> None:
     """Each step stands alone here, so gamma = 0; the deterministic policy has to halve its distance to the best."""
-    settings = Hyperparameters(lr=1e-2, gamma=0.0, hidden=(16,), minibatch=120, activation="relu")
+    settings = PPOHyperparameters(lr=1e-2, gamma=0.0, hidden=(16,), minibatch=120, activation="relu")
     with make(mode, Targets(2, 6), iters=12, episodes_per_iteration=40, hyperparameters=settings) as trainer:
         untrained = trainer.evaluate(50)
         result = trainer.train()
@@ -227,8 +227,11 @@ def test_returns_improve(mode: TrainingMode) -> None:
         ({"seed": -1}, "seed: got -1"),
         ({"num_env_runners": -1}, "num_env_runners: got -1"),
         ({"num_learners": 1.5}, "num_learners: got 1.5"),
-        ({"hyperparameters": Hyperparameters()}, "minibatch: got 120; allowed: 1 to 16, the env-steps that a learner"),
-        ({"hyperparameters": {"lr": 1}}, "hyperparameters: got {'lr': 1}; allowed: Hyperparameters or None"),
+        (
+            {"hyperparameters": PPOHyperparameters()},
+            "minibatch: got 120; allowed: 1 to 16, the env-steps that a learner",
+        ),
+        ({"hyperparameters": {"lr": 1}}, "hyperparameters: got {'lr': 1}; allowed: PPOHyperparameters or None"),
     ],
 )
 def test_bad_input_is_named(wrong: dict[str, Any], message: str) -> None:

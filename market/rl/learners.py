@@ -1,4 +1,4 @@
-"""Learners: RLlib's losses with an agent axis.
+"""What the learners of all algorithms share: RLlib's losses get an agent axis.
 
 Agent i's networks appear in agent i's loss alone, so the gradient of the *sum* over agents holds the gradients of N
 separate learners; clipping, advantage standardisation and KL coefficients are per agent, and Adam is elementwise.
@@ -10,19 +10,13 @@ import time
 from typing import Any
 
 import torch
-from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_CURR_KL_COEFF_KEY, LEARNER_RESULTS_KL_KEY
-from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
-from ray.rllib.connectors.learner import LearnerConnectorPipeline
+from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_CURR_KL_COEFF_KEY
 from ray.rllib.core import DEFAULT_MODULE_ID
-from ray.rllib.core.columns import Columns
-from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
-from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
-from market.rl.connectors import PopulationBatch
 from market.rl.gradients import GradientClipper
-from market.rl.modules import PopulationModule, columns
+from market.rl.modules import PopulationModule
 from market.rl.scopes import Stream, seeded
 
 GRADIENT_STEPS, SKIPPED_UPDATES, LEARNING_SECONDS = "gradient_steps", "skipped_updates", "learning_seconds"
@@ -80,67 +74,20 @@ class PopulationLearner(TorchLearner):
             super().apply_gradients(gradients_dict)
 
 
-class PopulationPPOLearner(PopulationLearner, PPOTorchLearner):
-    """PPO's clipped surrogate with R probability ratios and V values per step (R, V: 1 or N, by mode)."""
+class AdaptiveKL(PopulationLearner):
+    """One KL coefficient per probability ratio, adapted after each update; for learners with a KL penalty.
+
+    A loss with the penalty stores the divergences [R] of the last minibatch in `_kl`.
+    """
 
     def build(self) -> None:
         super().build()
-        module, config = self.population, self.config
-        agents = module.observation_space.shape[0]
-        self._learner_connector = LearnerConnectorPipeline(
-            connectors=[
-                PopulationBatch(
-                    mode=module.mode,
-                    gamma=config.gamma,
-                    lambda_=config.lambda_,
-                    device=self._device,
-                    keep_logits=config.use_kl_loss,
-                )
-            ]
-        )
-        self._kl = torch.zeros(module.mode.ratios(agents), device=self._device)
-        self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] = torch.full_like(self._kl, config.kl_coeff)
-
-    def compute_loss_for_module(
-        self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
-    ) -> Tensor:
-        mask = batch[Columns.LOSS_MASK].float()
-        weight = mask / mask.sum().clamp(min=1.0)
-
-        def mean(x: Tensor) -> Tensor:
-            """Mean over the rows that count: [B, R or V] -> [R or V]."""
-            return weight @ x
-
-        distribution = self.population.get_train_action_dist_cls()
-        current = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
-        log_ratio = columns(current.logp(batch[Columns.ACTIONS]) - batch[Columns.ACTION_LOGP])
-        ratio = torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
-        advantage = batch[Postprocessing.ADVANTAGES]
-        clipped = ratio.clamp(1.0 - config.clip_param, 1.0 + config.clip_param)
-        policy_loss = -mean(torch.min(advantage * ratio, advantage * clipped))
-        value_error = columns(fwd_out[Columns.VF_PREDS]) - batch[Postprocessing.VALUE_TARGETS]
-        value_loss = mean(value_error.square())
-        entropy = mean(columns(current.entropy()))
-        loss = policy_loss.sum() + config.vf_loss_coeff * value_loss.sum() - config.entropy_coeff * entropy.sum()
-        self._losses = {POLICY_LOSS_KEY: policy_loss, VF_LOSS_KEY: value_loss, ENTROPY_KEY: entropy}
-        if config.use_kl_loss:
-            previous = distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS])
-            divergence = mean(columns(previous.kl(current)))
-            loss = loss + (self.curr_kl_coeffs_per_module[module_id] * divergence).sum()
-            self._kl = divergence.detach()
-            self._losses[LEARNER_RESULTS_KL_KEY] = divergence
-        return loss
-
-    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        """Report the last minibatch, then let RLlib adapt the KL coefficients."""
-        means = {name: loss.detach().mean() for name, loss in self._losses.items()}
-        self.metrics.log_dict(means, key=(DEFAULT_MODULE_ID, LOSSES), window=1)
-        if LEARNER_RESULTS_KL_KEY in means:  # where RLlib looks for it
-            self.metrics.log_value((DEFAULT_MODULE_ID, LEARNER_RESULTS_KL_KEY), means[LEARNER_RESULTS_KL_KEY], window=1)
-        super().after_gradient_based_update(timesteps=timesteps)
+        ratios = self.population.mode.ratios(self.population.observation_space.shape[0])
+        self._kl = torch.zeros(ratios, device=self._device)
+        self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] = torch.full_like(self._kl, self.config.kl_coeff)
 
     def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float) -> None:
-        """One coefficient per probability ratio, each by RLlib's rule (a KL that is not a number changes nothing)."""
+        """Each coefficient by RLlib's rule (a KL that is not a number changes nothing)."""
         coefficients, target = self.curr_kl_coeffs_per_module[module_id], config.kl_target
         coefficients[self._kl > 2.0 * target] *= 1.5
         coefficients[self._kl < 0.5 * target] *= 0.5

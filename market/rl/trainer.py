@@ -14,12 +14,13 @@ from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
-from market.rl.algorithms import Run, find_algorithm
+from market.rl.algorithms import find_algorithm
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import GRADIENT_STEPS, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
 from market.rl.modules import PopulationModule
 from market.rl.policy import Policy, PopulationEnv, agent_policy, population_policy, rollout
 from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
+from market.rl.run import Run
 from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
 from market.rl.session import ray_session, without_object_store
@@ -58,7 +59,9 @@ class RLTrainer:
         row = find_algorithm(self.algorithm)
         self.hyperparameters = row.hyperparameters if hyperparameters is None else hyperparameters
         if type(self.hyperparameters) is not type(row.hyperparameters):
-            raise ValueError(f"hyperparameters: got {hyperparameters!r}; allowed: Hyperparameters or None")
+            raise ValueError(
+                f"hyperparameters: got {hyperparameters!r}; allowed: {type(row.hyperparameters).__name__} or None"
+            )
         self.iters = check_positive_int("iters", iters)
         self.scenario = self._make_scenario(env_config)
         self._ray_address = ray_address
