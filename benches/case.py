@@ -105,6 +105,11 @@ class Point:
         return self.case.rounds(self.params)
 
     @property
+    def seed(self) -> int:
+        """Of the cell's random inputs: the case's own, unless seeds are an axis."""
+        return int(self.params.get("seed", self.case.seed))
+
+    @property
     def label(self) -> str:
         """`group-what-a=1-b=ppo`: unique in the table, usable as a test id."""
         parts = [self.case.name.replace("/", "-"), *(f"{axis}={value}" for axis, value in self.params.items())]
@@ -113,7 +118,7 @@ class Point:
     @property
     def key(self) -> str:
         """Names the measurement: equal keys mean that a record need not be taken again."""
-        return key_of(self.case.name, self.case.version, self.params, self.rounds, self.case.seed)
+        return key_of(self.case.name, self.case.version, self.params, self.rounds, self.seed)
 
 
 def _values(values: Values | tuple[int, ...] | tuple[str, ...] | Callable[[], tuple[str, ...]]) -> Values:

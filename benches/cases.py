@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benches import inputs, training
+from benches import feeders, inputs, reference, training
 from benches.case import PROFILES, Case, Grid, Params, table
-from benches.inputs import INPUTS, number
+from benches.inputs import INPUTS, SEED, number
 from benches.training import EPISODES, STEPS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
@@ -17,6 +17,17 @@ POPULATIONS = (1, 5, 10, 20, 50, 100)
 MORE = (*POPULATIONS, 200, 500, 1000)
 MODES = ("ctce", "ctde", "dtde")
 ALGORITHMS = ("ppo", "appo", "sac")
+MECHANISMS = (
+    "average",
+    "buyer",
+    "seller",
+    "bid_ask_spread",
+    "nash_bargaining",
+    "proportional_surplus",
+    "uniform",
+    "mcafee",
+)
+"""Every row of `market.pricing.RULES`, named here since the table is read without the market; a test compares."""
 ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 WALK = 72
 """Rounds of an environment step: every step of three episodes."""
@@ -32,6 +43,19 @@ def _agents(
     quick: tuple[int, ...], study: tuple[int, ...], full: tuple[int, ...], **axes: tuple[int, ...]
 ) -> dict[str, Grid]:
     return {name: {**axes, "agents": values} for name, values in zip(PROFILES, (quick, study, full), strict=True)}
+
+
+def _trainings(
+    algorithms: tuple[str, ...] | Callable[[], tuple[str, ...]], iterations: int, agents: tuple[int, ...]
+) -> Grid:
+    """Trainings in every mode. Seeds come first: with several, a whole study is finished before the next begins."""
+    return {
+        "seed": (SEED,),
+        "mode": MODES,
+        "algorithm": algorithms,
+        "iterations": (iterations,),
+        "agents": agents,
+    }
 
 
 def _steps(params: Params) -> dict[str, float]:
@@ -50,6 +74,7 @@ def _clearing(
     version: str,
     setup: Callable[[Params], inputs.Books],
     call: Callable[[inputs.Books, int], None],
+    grids: dict[str, Grid] | None = None,
     **references: Callable[[inputs.Books, int], None],
 ) -> Case:
     """A way of clearing by the number of orders."""
@@ -57,7 +82,7 @@ def _clearing(
         name=name,
         version=version,
         size="orders",
-        grids=_grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
+        grids=grids or _grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
         setup=setup,
         call=call,
         references=references,
@@ -70,14 +95,38 @@ def _clearing(
 CASES = table(
     _clearing("clear/orders", "2", inputs.books, inputs.clear_book, sort=inputs.bare_sort, lexsort=inputs.lexical_sort),
     _clearing("clear/trades", "1", inputs.books, inputs.clear_to_trades, sort=inputs.bare_sort, naive=inputs.textbook),
-    _clearing("clear/feeder", "2", inputs.books_on_feeder, inputs.clear_to_trades, sort=inputs.bare_sort),
+    _clearing("clear/feeder", "3", feeders.books_on_feeder, inputs.clear_to_trades, sort=inputs.bare_sort),
+    _clearing(
+        "clear/rule",
+        "1",
+        inputs.books_by_rule,
+        inputs.clear_book,
+        _grids(
+            {"rule": MECHANISMS, "orders": (100, 1_000, 10_000)},
+            full={"rule": MECHANISMS, "orders": (100, 1_000, 10_000, 100_000)},
+        ),
+        average=inputs.clear_at_averages,
+        sort=inputs.bare_sort,
+    ),
     Case(
         name="clear/batch",
         size="markets",
-        grids=_grids({"orders": (100,), "markets": (1, 4, 16, 64, 256)}),
+        grids=_grids({"orders": (100,), "threads": (1, 2), "markets": (1, 4, 16, 64, 256)}),
         setup=inputs.batches,
         call=inputs.clear_batch,
+        references={"one_thread": inputs.clear_batch_on_one},
         work=lambda params: {"orders": number(params, "markets") * number(params, "orders")},
+        rounds=lambda _: INPUTS,
+        budget=1.1,
+    ),
+    Case(
+        name="powerflow/feeder",
+        size="snapshots",
+        grids=_grids({"snapshots": (1, 10, 100, 1_000)}, full={"snapshots": (1, 10, 100, 1_000, 10_000)}),
+        setup=feeders.injections,
+        call=feeders.power_flow,
+        references={"naive": feeders.textbook_flow},
+        work=lambda params: {"snapshots": number(params, "snapshots")},
         rounds=lambda _: INPUTS,
         budget=1.1,
     ),
@@ -123,11 +172,38 @@ CASES = table(
         budget=1.1,
     ),
     Case(
+        name="reference/policy",
+        size="agents",
+        grids={
+            profile: {"seed": (SEED,), "policy": reference.policies, "agents": agents}
+            for profile, agents in zip(PROFILES, ((1, 10), POPULATIONS, MORE), strict=True)
+        },
+        setup=reference.episodes,
+        call=reference.play,
+        work=lambda params: _training(params, EPISODES),
+        rounds=lambda _: 1,
+        budget=1.25,
+    ),
+    Case(
+        name="reference/optimum",
+        size="agents",
+        grids={
+            profile: {"seed": (SEED,), "agents": agents}
+            for profile, agents in zip(PROFILES, ((1, 10), POPULATIONS, MORE), strict=True)
+        },
+        setup=reference.episodes,
+        call=reference.solve,
+        warmup=lambda _: None,  # nothing is compiled, and a programme of 1000 agents takes half a minute
+        work=lambda params: {"episodes": reference.solved(number(params, "agents"))},
+        rounds=lambda _: 1,
+        budget=3.0,  # simplex
+    ),
+    Case(
         name="train/iteration",
         size="agents",
         grids={
-            "quick": {"mode": MODES, "algorithm": training.algorithms, "iterations": (5,), "agents": POPULATIONS},
-            "full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (5,), "agents": MORE},
+            "quick": _trainings(training.algorithms, 5, POPULATIONS),
+            "full": _trainings(ALGORITHMS, 5, MORE),
         },
         setup=training.trainer,
         call=training.train_iteration,
@@ -141,9 +217,9 @@ CASES = table(
         name="train/whole",
         size="agents",
         grids={
-            "quick": {"mode": MODES, "algorithm": training.algorithms, "iterations": (3,), "agents": (1, 10)},
-            "study": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": POPULATIONS},
-            "full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": MORE},
+            "quick": _trainings(training.algorithms, 3, (1, 10)),
+            "study": _trainings(ALGORITHMS, 50, POPULATIONS),
+            "full": _trainings(ALGORITHMS, 50, MORE),
         },
         setup=training.trainer,
         warmup=training.warm_up_beside,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ class Measurement:
     peak_is_own: bool = False
     """Whether the peak memory was started afresh for this cell, or is the process's since it began."""
     elapsed: float = 0.0
+    process: int = field(default_factory=os.getpid)
 
 
 class Stopwatch:

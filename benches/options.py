@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from benches.case import PROFILES, Case, Point, Value
+from benches.inputs import SEED
 
 SAVED = "run.json"
 TIMED_BY = (
@@ -36,6 +37,11 @@ def add(parser: pytest.Parser) -> None:
     group.addoption("--algorithms", metavar="NAME,NAME", help="algorithms: ppo, appo, sac")
     group.addoption("--iterations", metavar="N", help="training iterations of each training case")
     group.addoption("--case", metavar="TEXT,TEXT", help="only cases whose name contains one of these")
+    group.addoption("--repeat", metavar="N", help="every training and reference with N seeds, from the study's on")
+    group.addoption("--isolate", action="store_true", default=None, help="a fresh process for each cell")
+    group.addoption(
+        "--ray-address", metavar="HOST:PORT", help="measure on the nodes of this Ray cluster, a cell on each"
+    )
     group.addoption(
         "--results",
         metavar="DIR",
@@ -53,11 +59,16 @@ def add(parser: pytest.Parser) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """What to run. `selection` replaces the values of parameter axes; `cases` are parts of case names, () is all."""
+    """What to run. `selection` replaces the values of parameter axes; `cases` are parts of case names, () is all.
+
+    isolate: a fresh process for each cell. ray_address: of a cluster whose nodes measure; not kept with a run.
+    """
 
     profile: str = "quick"
     selection: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
     cases: tuple[str, ...] = ()
+    isolate: bool = False
+    ray_address: str | None = None
 
     def points(self, table: Mapping[str, Case], *, timed: bool = True) -> list[Point]:
         """The cells to run, in the table's order; untimed only the smallest, with one iteration."""
@@ -69,7 +80,7 @@ class Options:
 
     def save(self, folder: Path) -> None:
         """Keep the options beside the records, so that a resumed run needs none."""
-        text = json.dumps(dataclasses.asdict(self), indent=2)
+        text = json.dumps(dataclasses.asdict(self) | {"ray_address": None}, indent=2)
         (folder / SAVED).write_text(text + "\n")
 
     @classmethod
@@ -79,7 +90,7 @@ class Options:
             return cls()
         raw = json.loads((folder / SAVED).read_text())
         selection = {axis: tuple(values) for axis, values in raw["selection"].items()}
-        return cls(raw["profile"], selection, tuple(raw["cases"]))
+        return cls(raw["profile"], selection, tuple(raw["cases"]), raw.get("isolate", False))
 
 
 def is_timed(config: pytest.Config) -> bool:
@@ -91,16 +102,21 @@ def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | No
     """The options of this run, checked; what is not given is as in the `earlier` run that is resumed."""
     options = earlier or Options()
     given: dict[str, str | None] = {
-        name: config.getoption(name) for name in ("profile", "populations", "modes", "algorithms", "iterations", "case")
+        name: config.getoption(name)
+        for name in ("profile", "populations", "modes", "algorithms", "iterations", "repeat", "case")
     }
-    for name in ("profile", "iterations", "resume"):
+    for name in ("profile", "iterations", "repeat", "isolate", "ray_address", "resume"):
         if config.getoption(name) is not None and not is_timed(config):
-            raise pytest.UsageError(f"--{name}: only for timed runs; add --benchmark-only")
+            option = name.replace("_", "-")
+            raise pytest.UsageError(f"--{option}: only for timed runs; add --benchmark-only")
     selection = dict(options.selection)
     if given["populations"] is not None:
         selection["agents"] = _counts("populations", given["populations"])
     if given["iterations"] is not None:
         selection["iterations"] = _counts("iterations", given["iterations"])
+    if given["repeat"] is not None:
+        (count,) = _counts("repeat", given["repeat"])
+        selection["seed"] = tuple(range(SEED, SEED + count))
     if given["modes"] is not None:
         selection["mode"] = _names("modes", given["modes"], _members("TrainingMode"))
     if given["algorithms"] is not None:
@@ -110,7 +126,15 @@ def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | No
         (profile,) = _names("profile", given["profile"], PROFILES)
     if given["case"] is not None:
         cases = _case_parts(given["case"], table)
-    return Options(profile, selection, cases)
+    address = config.getoption("ray_address")
+    isolate = bool(config.getoption("isolate")) or options.isolate or address is not None
+    for name in TIMED_BY if isolate else ():
+        if name not in ("benchmark_only", "benchmark_enable") and config.getoption(name, None):
+            option = f"--{name.replace('_', '-')}"
+            raise pytest.UsageError(
+                f"--isolate: got {option} too; allowed: without it; pytest-benchmark sees nothing of other processes"
+            )
+    return Options(profile, selection, cases, isolate, address)
 
 
 def _members(enum: str) -> list[str]:
@@ -143,8 +167,8 @@ def _names(option: str, text: str, allowed: Iterable[str]) -> tuple[str, ...]:
 
 def _counts(option: str, text: str) -> tuple[int, ...]:
     parts = _parts(option, text)
-    if option == "iterations" and len(parts) > 1:
-        raise pytest.UsageError(f"--iterations: got {text!r}; allowed: one whole number >= 1")
+    if option in ("iterations", "repeat") and len(parts) > 1:
+        raise pytest.UsageError(f"--{option}: got {text!r}; allowed: one whole number >= 1")
     for part in parts:
         if not part.isdecimal() or int(part) < 1:
             raise pytest.UsageError(f"--{option}: got {part!r}; allowed: whole numbers >= 1, for example 1,10,100")

@@ -18,10 +18,10 @@ from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 
-from benches import cases, options  # noqa: E402
+from benches import cases, isolated, options  # noqa: E402
 from benches.case import Point, Unsupported  # noqa: E402
 from benches.measure import Stopwatch  # noqa: E402
-from benches.recorder import UNSUPPORTED, WATCH, Recorder  # noqa: E402
+from benches.recorder import SEEN, UNSUPPORTED, Recorder  # noqa: E402
 
 SUITE = Path(__file__).resolve().with_name("pytest_suite")
 OPTIONS = pytest.StashKey[options.Options]()
@@ -72,14 +72,20 @@ def measure(point: Point, benchmark: Any, request: pytest.FixtureRequest) -> Cal
     """Call it to run the cell: warmed up and timed by pytest-benchmark over its rounds, or once when timing is off."""
 
     def run() -> None:
-        watch = request.node.stash[WATCH] = Stopwatch(point)
+        watch = Stopwatch(point)
+        seen = request.node.stash[SEEN] = watch.seen
         rest = [f"{axis}={value}" for axis, value in point.params.items() if axis != point.case.size]
         benchmark.group = " ".join([point.case.name, *rest])
         try:
+            if benchmark.enabled and request.config.stash[OPTIONS].isolate:
+                recorder: Any = request.config.pluginmanager.get_plugin("benches-recorder")
+                measure_apart = recorder.nodes.measure if recorder.nodes else isolated.measure
+                benchmark.pedantic(lambda: measure_apart(point, seen), rounds=1)
+                return
             with contextlib.ExitStack() as stack:
 
                 def prepare() -> None:  # inside `pedantic`, which otherwise complains that it was not reached
-                    if watch.seen.setup_seconds is None:
+                    if seen.setup_seconds is None:
                         stack.enter_context(watch)
                         if benchmark.enabled:
                             watch.warm_up()
@@ -88,10 +94,10 @@ def measure(point: Point, benchmark: Any, request: pytest.FixtureRequest) -> Cal
         except Unsupported as reason:
             request.node.stash[UNSUPPORTED] = str(reason)
             pytest.skip(str(reason))
-        benchmark.extra_info.update(point.params, unit=point.case.size, setup=watch.seen.setup_seconds)
-        if watch.seen.warmup_seconds is not None:
-            median = statistics.median(watch.seen.seconds)
+        benchmark.extra_info.update(point.params, unit=point.case.size, setup=seen.setup_seconds)
+        if seen.warmup_seconds is not None:
+            median = statistics.median(seen.seconds)
             rates = {f"{name}/s": amount / median for name, amount in point.case.work(point.params).items()}
-            benchmark.extra_info.update(rates, warmup=watch.seen.warmup_seconds)
+            benchmark.extra_info.update(rates, warmup=seen.warmup_seconds)
 
     return run

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benches import machine, options, results, show
+from benches import cluster, isolated, machine, options, results, show
 from benches.case import Point
-from benches.measure import Measurement, Stopwatch
+from benches.measure import Measurement
 
-WATCH = pytest.StashKey[Stopwatch]()
+SEEN = pytest.StashKey[Measurement]()
 """What a test measured."""
 UNSUPPORTED = pytest.StashKey[str]()
 """Why a test's cell cannot be measured yet."""
@@ -29,6 +29,7 @@ class Recorder:
         self.run: results.Run | None = None
         self.progress: show.Progress | None = None
         self.points: dict[str, Point] = {}
+        self.nodes: cluster.Nodes | None = None
         resume = config.getoption("resume")
         if resume is not None:
             try:
@@ -89,7 +90,17 @@ class Recorder:
         self.progress = show.Progress(list(self.points.values()), known)
         self.terminal.showfspath = False
         tidy_memory()
-        self.say(f"{len(self.points)} cells to measure, profile {self.options.profile}; records: {self.run.file}")
+        how = f"profile {self.options.profile}{', each in a process of its own' if self.options.isolate else ''}"
+        address = self.options.ray_address
+        if address is not None and self.points:
+            try:
+                self.nodes = cluster.Nodes(address, list(self.points.values()), self.options.profile, self.run.append)
+            except (ConnectionError, ValueError) as error:
+                raise pytest.UsageError(
+                    f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
+                ) from None
+            session.config.add_cleanup(self.nodes.close)
+        self.say(f"{len(self.points)} cells to measure, {how}; records: {self.run.file}")
 
     def _earlier_durations(self) -> dict[str, float]:
         try:
@@ -119,19 +130,20 @@ class Recorder:
             or not (report.when == "call" or (report.when == "setup" and report.failed))
         ):
             return report
-        watch = item.stash.get(WATCH, None)
-        seen = watch.seen if watch else Measurement()
-        status: results.Status = "ok"
-        error = item.stash.get(UNSUPPORTED, None)
-        if error is not None:
-            status = "unsupported"
-        elif not report.passed:
-            status, error = "failed", _error(call)
-        record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
-        self.run.append(record)
+        record = self.nodes.records.get(point.key) if self.nodes else None  # on disk since its cell ended
+        if record is None:
+            seen = item.stash.get(SEEN, None) or Measurement()
+            status: results.Status = "ok"
+            error = item.stash.get(UNSUPPORTED, None)
+            if error is not None:
+                status = "unsupported"
+            elif not report.passed:
+                status, error = "failed", _error(call)
+            record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
+            self.run.append(record)
         tidy_memory()
         if self.progress is not None:
-            line = self.progress.finish(point, status, record.median, record.elapsed)
+            line = self.progress.finish(point, record.status, record.median, record.elapsed)
             self.say(show.rendered(line, color=self.terminal.hasmarkup))
         return report
 
@@ -168,6 +180,4 @@ def _error(call: pytest.CallInfo[None]) -> str:
     """One line: what was raised, and where."""
     if call.excinfo is None:
         return "unknown error"
-    last = call.excinfo.traceback[-1]
-    text = " ".join(str(call.excinfo.value).split())
-    return f"{call.excinfo.typename}: {text} ({Path(last.path).name}:{last.lineno + 1})"
+    return isolated.one_line(call.excinfo.value)

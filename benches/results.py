@@ -69,16 +69,18 @@ class Record:
     dirty: bool | None = None
     profile: str = ""
     process: int = 0
+    isolated: bool = False
+    """Whether the cell had a process of its own."""
     timestamp: str = ""
     schema: int = SCHEMA
 
     @property
     def series(self) -> str:
-        """The case and every parameter but the size: the cells that one curve joins."""
+        """The case and every parameter but the size and the seed: the cells that one curve joins."""
         rest = [
             value if isinstance(value, str) else f"{axis}={value}"
             for axis, value in self.params.items()
-            if axis != self.unit
+            if axis not in (self.unit, "seed")
         ]
         return " ".join([self.case, *rest])
 
@@ -117,27 +119,27 @@ def record_of(point: Point, seen: Measurement, *, status: Status, error: str | N
         median=median,
         cpu_median=statistics.median(seen.cpu_seconds) if seen.cpu_seconds else None,
         rates={name: amount / median for name, amount in case.work(point.params).items()} if median else {},
-        seeds={"case": case.seed, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED")},
+        seeds={"case": point.seed, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED")},
         threads=threads.observed(),
         machine=machine.machine(),
         versions=machine.versions(),
         commit=machine.commit(),
         dirty=machine.dirty(),
         profile=profile,
-        process=os.getpid(),
+        isolated=seen.process != os.getpid(),
         timestamp=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         **dataclasses.asdict(seen),
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` in JSON's own types: numpy scalars and arrays unwrapped, what is not finite as null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, str | int | bool | None) else str(value)
@@ -187,7 +189,7 @@ class Run:
 
     def append(self, record: Record) -> None:
         """Write one line and wait until it is on disk. A fragment left by a kill is first closed with a line end."""
-        line = json.dumps(_plain(dataclasses.asdict(record)), separators=(",", ":"), allow_nan=False) + "\n"
+        line = json.dumps(plain(dataclasses.asdict(record)), separators=(",", ":"), allow_nan=False) + "\n"
         with self.file.open("ab+") as file:
             if file.tell() and not self._ends_line(file.tell()):
                 line = "\n" + line

@@ -92,7 +92,8 @@ class Progress:
         self.taken.setdefault(point.case.group, []).append(elapsed)
         self.done += 1
         style, result = {"ok": ("green", seconds(median)), "failed": ("red", "FAILED")}.get(status, ("yellow", status))
-        details = " ".join(f"{axis}={value}" for axis, value in point.params.items())
+        known = {"seed": point.case.seed}
+        details = " ".join(f"{axis}={value}" for axis, value in point.params.items() if known.get(axis) != value)
         left = self.remaining()
         line = Text(f"[{self.done:>{len(str(self.total))}}/{self.total}] ", style="dim")
         line.append(f"{point.case.name:<18} ", style="bold")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from benches.case import Outcome, Params, Unsupported
 from benches.inputs import SEED, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from market import RLTrainer
     from market.rl.records import IterationRecord
@@ -28,6 +29,11 @@ def algorithms() -> tuple[str, ...]:
     return tuple(algorithm.value for algorithm in ALGORITHMS)
 
 
+def seed_of(params: Params) -> int:
+    """The seed of a cell: of its population, its weights and its episodes."""
+    return number(params, "seed") if "seed" in params else SEED
+
+
 def trainer(params: Params) -> RLTrainer:
     """A trainer of the study's population, built and not yet trained."""
     if params["algorithm"] not in algorithms():
@@ -35,12 +41,12 @@ def trainer(params: Params) -> RLTrainer:
     from market import RLTrainer, Scenario
 
     return RLTrainer(
-        Scenario.study(number(params, "agents"), SEED),
+        Scenario.study(number(params, "agents"), seed_of(params)),
         algorithm=str(params["algorithm"]),
         training=str(params["mode"]),
         iters=number(params, "iterations"),
         episodes_per_iteration=EPISODES,
-        seed=SEED,
+        seed=seed_of(params),
     )
 
 
@@ -58,9 +64,11 @@ def train_iteration(prepared: RLTrainer, _: int) -> Outcome:
 
 
 def train_whole(prepared: RLTrainer, _: int) -> Outcome:
-    """All iterations, then the evaluation."""
+    """All iterations, then the evaluation; KPIs and returns of the latter are kept for each of its episodes."""
     result = prepared.train()
+    began = time.perf_counter()
     evaluation = prepared.evaluate(EPISODES)
+    evaluation_seconds = time.perf_counter() - began
     trained = _outcome(result.iterations)
     return Outcome(
         trained.phases,
@@ -68,8 +76,10 @@ def train_whole(prepared: RLTrainer, _: int) -> Outcome:
             **trained.facts,
             "iteration_seconds": [record.total_seconds for record in result.iterations],
             "iteration_returns": [record.return_mean for record in result.iterations],
+            "evaluation_seconds": evaluation_seconds,
             "evaluation_return": evaluation.return_mean,
-            "evaluation_kpis": evaluation.kpi_means,
+            "evaluation_returns": evaluation.returns,
+            "evaluation_kpis": evaluation.kpis,
             "build_seconds": result.set_up.build_seconds,
             "device": result.device,
         },
@@ -78,12 +88,9 @@ def train_whole(prepared: RLTrainer, _: int) -> Outcome:
 
 def _outcome(records: Sequence[IterationRecord]) -> Outcome:
     return Outcome(
+        _phases(records),
         {
-            "sampling": sum(record.sampling_seconds for record in records),
-            "learning": sum(record.learning_seconds for record in records),
-            "other": sum(record.other_seconds for record in records),
-        },
-        {
+            "training_episodes": EPISODES * len(records),
             "training_seconds": sum(record.total_seconds for record in records),
             "gradient_steps": sum(record.gradient_steps for record in records),
             "skipped_updates": sum(record.skipped_updates for record in records),
@@ -91,6 +98,20 @@ def _outcome(records: Sequence[IterationRecord]) -> Outcome:
             "kpis": dict(records[-1].kpis),
         },
     )
+
+
+def _phases(records: Sequence[IterationRecord]) -> dict[str, float]:
+    """Seconds by phase over all iterations, as fine as the records tell; "other" is what their phases leave."""
+    found: dict[str, float] = {}
+    for record in records:
+        parts: Mapping[str, float] = getattr(record, "phases", None) or {
+            "sampling": record.sampling_seconds,
+            "learning": record.learning_seconds,
+        }
+        for name, seconds in parts.items():
+            found[name] = found.get(name, 0.0) + seconds
+    rest = sum(record.total_seconds for record in records) - sum(found.values())
+    return found | {"other": found.get("other", 0.0) + max(0.0, rest)}
 
 
 def close_trainer(prepared: RLTrainer) -> None:

@@ -7,16 +7,21 @@ policy can beat it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import block_array, diags_array, eye_array, kron
 
+from market.kpis import KPIS
 from market.orders import Floats
-from market.record import History
+from market.record import Flows, History
 from market.simulation import Params, State, storage_value
+
+OPTIMAL = ("p2p_share", "self_consumption", "self_sufficiency", "peak_to_average", "coordination_effectiveness")
+"""KPIs that the energy of an optimum decides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +106,44 @@ def _solve(params: Params, state: State, market: int, capacity: float) -> Optimu
     width = 1 if pooled else agents
     imported, exported = solved.x[3 * cells : 3 * cells + 2 * width * steps].reshape(2, width, steps).sum(1)
     return Optimum(float(solved.fun + worth[:, -1] @ fleet.initial), charged, discharged, imported, exported)
+
+
+def optimal_kpis(params: Params, state: State, optima: Sequence[Optimum]) -> dict[str, Floats]:
+    """KPIs of the optima of the first episodes, name -> [E]: those that energy and cost decide, nan for the rest.
+
+    An optimum has no prices, so no welfare of a trade; neither has it flows, nor one way to share the savings.
+    """
+    shape = (params.max_steps, len(optima), params.num_agents)
+    cell = {f.name: np.full(shape[:2], np.nan) for f in fields(Flows)}
+    position = np.stack([params.generation - params.demand + o.discharged - o.charged for o in optima])  # [E, N, T]
+    surplus, deficit = np.maximum(position, 0.0), np.maximum(-position, 0.0)
+    imported, exported = np.stack([o.imported for o in optima]), np.stack([o.exported for o in optima])  # [E, T]
+
+    def shared(amounts: Floats, total: Floats) -> Floats:
+        """`total` [E, T] in proportion to `amounts` [E, N, T], as [T, E, N]."""
+        each = amounts.sum(1)
+        return (amounts * np.divide(total, each, out=np.zeros_like(each), where=each > 0)[:, None]).transpose(2, 0, 1)
+
+    local = np.minimum(surplus.sum(1) - exported, deficit.sum(1) - imported).clip(0.0)
+    history = History(
+        **cell
+        | {
+            "generation": np.broadcast_to(params.generation.T[:, None], shape),
+            "demand": np.broadcast_to(params.demand.T[:, None], shape),
+            "bought_p2p": shared(deficit, local),
+            "sold_p2p": shared(surplus, local),
+            "imported": shared(deficit, imported),
+            "exported": shared(surplus, exported),
+            "bought_dso": np.zeros(shape),
+            "sold_dso": np.zeros(shape),
+        }
+    )
+    found = {name: np.full(len(optima), np.nan) for name in KPIS}
+    for name in OPTIMAL:
+        found[name] = KPIS[name].of(history)
+    paid = (state.utility_price[: len(optima)] * imported - state.feed_in_tariff[: len(optima)] * exported).sum(1)
+    saved = alone_cost(params, state)[: len(optima)] - np.array([optimum.cost for optimum in optima])
+    return found | {"community_cost": paid / 1000, "cost_saving": saved}
 
 
 def position(params: Params, state: State, history: History) -> Floats:

@@ -17,7 +17,9 @@ from toy_cases import HANGING, MENDED
 ROOT = Path(__file__).resolve().parent.parent
 CONFTEST = """
 import toy_cases
-from benches import cases
+from benches import cases, isolated
+
+isolated.TABLE = "toy_cases:CASES"
 
 cases.CASES.clear()
 cases.CASES.update(toy_cases.CASES)
@@ -65,7 +67,7 @@ def run(project, *arguments, **changes):
         env=environment(**changes),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
     )
     assert "INTERNALERROR" not in done.stdout, done.stdout
     return done.returncode, done.stdout + done.stderr
@@ -100,7 +102,7 @@ def test_a_timed_run_records_everything_and_reports_at_the_end(project):
     assert len(found) == 4 + 3 + 8
     assert found["toy/broken", 2] == "failed"
     assert found["toy/broken", 3] == "ok", "the run goes on after a failure"
-    assert found["train/iteration", "ctce", "sac", 3, 1] == "unsupported"
+    assert found["train/iteration", 42, "ctce", "sac", 3, 1] == "unsupported"
     first = lines(project)[0]
     assert len(first["seconds"]) == len(first["cpu_seconds"]) == 5
     assert first["median"] == pytest.approx(2e-4, rel=0.9)
@@ -114,7 +116,10 @@ def test_a_timed_run_records_everything_and_reports_at_the_end(project):
     assert "[ 1/15] toy/add" in output
     assert "left" in output
     assert "failed: toy/broken agents=2: RuntimeError: boom over two lines" in output
-    assert "unsupported: train/iteration mode=ctce algorithm=sac iterations=3 agents=1: sac is not built yet" in output
+    assert (
+        "unsupported: train/iteration seed=42 mode=ctce algorithm=sac iterations=3 agents=1: sac is not built yet"
+        in output
+    )
     for name in ("scalability_results.csv", "scaling.png", "scaling.svg"):
         written = project / "results" / "latest" / name
         assert written.stat().st_size > 500
@@ -141,8 +146,45 @@ def test_options_select_the_cells(project):
     )
     assert status == 0, output
     assert set(statuses(project)) == {
-        ("train/iteration", mode, "ppo", 2, agents) for mode in ("ctce", "dtde") for agents in (5, 7)
+        ("train/iteration", 42, mode, "ppo", 2, agents) for mode in ("ctce", "dtde") for agents in (5, 7)
     }
+
+
+def test_repeat_gives_each_training_several_seeds_and_a_record_for_each(project):
+    status, output = run(
+        project, "--benchmark-only", "--case=train,add", "--populations=1", "--modes=ctce", "--repeat=3"
+    )
+    assert status == 0, output
+    found = statuses(project)
+    assert set(found) == {("toy/add", 1)} | {
+        ("train/iteration", seed, "ctce", algorithm, 3, 1) for seed in (42, 43, 44) for algorithm in ("ppo", "sac")
+    }
+    assert [each["seeds"]["case"] for each in lines(project)[1:]] == [42, 42, 43, 43, 44, 44], "a whole study a time"
+    assert len({each["key"] for each in lines(project)}) == 7
+    assert "seed=43 mode=ctce" in output
+    assert "train/iteration    mode=ctce" in output, "the study's own seed goes without saying"
+
+
+def test_isolated_cells_outlive_a_crash_and_say_so(project):
+    status, output = run(project, "--benchmark-only", "--isolate", "--case=crash,broken,train", "--modes=dtde")
+    assert status == 1
+    found = statuses(project)
+    assert [found["toy/crash", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
+    assert found["train/iteration", 42, "dtde", "sac", 3, 1] == "unsupported"
+    assert all(each["isolated"] for each in lines(project) if each["status"] == "ok")
+    processes = [each["process"] for each in lines(project) if each["status"] == "ok"]
+    assert len(set(processes)) == len(processes)
+    errors = {each["case"]: each["error"] for each in lines(project) if each["status"] == "failed"}
+    assert errors["toy/crash"] == "the cell's process ended without an answer: killed by SIGKILL"
+    assert errors["toy/broken"].startswith("RuntimeError: boom over two lines (toy_cases.py:")
+    assert "each in a process of its own" in output
+    first = lines(project)[0]
+    assert len(first["seconds"]) == 5
+    assert first["warmup_seconds"] > 0
+    assert first["peak_memory"] > 0
+    status, output = run(project, "--benchmark-only", "--resume", **{MENDED: "1"})
+    assert status == 0, output
+    assert "4 cells to measure, profile quick, each in a process of its own" in output
 
 
 @pytest.mark.parametrize(
@@ -155,6 +197,8 @@ def test_options_select_the_cells(project):
         (["--populations=0"], "--populations: got '0'; allowed: whole numbers >= 1"),
         (["--populations="], "--populations: got ''; allowed: values with commas"),
         (["--iterations=1,2"], "--iterations: got '1,2'; allowed: one whole number >= 1"),
+        (["--repeat=0"], "--repeat: got '0'; allowed: whole numbers >= 1"),
+        (["--isolate", "--benchmark-json=out.json"], "--isolate: got --benchmark-json too; allowed: without it"),
         (["--iterations=-1"], "--iterations: got '-1'; allowed: whole numbers >= 1"),
         (["--case=tyo"], "--case: got 'tyo'; allowed: toy/add, toy/broken"),
         (["--resume"], "--resume: run: got 'latest'; allowed: a folder with cases.jsonl; here: none"),
@@ -256,3 +300,26 @@ def test_collecting_leaves_no_folder(project):
     status, output = run(project, "--benchmark-only", "--collect-only", "-q")
     assert status == 0, output
     assert not (project / "results").exists()
+
+
+@pytest.mark.slow  # starts a cluster
+def test_cells_are_measured_on_the_nodes_of_a_cluster(project):
+    """Two nodes take turns, a crash spares the others, and each record tells where it comes from."""
+    from ray_support import two_nodes  # Ray loads only now
+
+    with two_nodes() as cluster:
+        status, output = run(
+            project,
+            "--benchmark-only",
+            f"--ray-address={cluster.address}",
+            "--case=toy/add,crash,train",
+            "--modes=dtde",
+        )
+    assert status == 1, output
+    found = statuses(project)
+    assert [found["toy/crash", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
+    assert found["train/iteration", 42, "dtde", "sac", 3, 1] == "unsupported"
+    assert found["toy/add", 64] == "ok"
+    assert len(lines(project)) == len(found), "each record is written once"
+    assert all(each["isolated"] for each in lines(project) if each["status"] == "ok")
+    assert len({each["machine"]["ray_node"] for each in lines(project)}) == 2

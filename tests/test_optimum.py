@@ -7,30 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from market import Battery, DERAgent, GridNetwork, GridTopology, Scenario
+from market import Battery, DERAgent, GridNetwork, GridTopology, Scenario, policies
 from market.optimum import alone_cost, cooperative_optimum, position
-from market.record import History
-from market.simulation import initial, step
+from market.simulation import initial
 
 
 def play(scenario, episodes, policy):
-    params = scenario.params
-    start = state = initial(params, np.arange(episodes))
-    records = []
-    for _ in range(params.max_steps):
-        state, _, record = step(params, state, policy(params, state))
-        records.append(record)
-    return params, start, History.of(records)
+    return scenario.params, *policies.play(scenario.params, np.arange(episodes), policy)
 
 
 def nothing(params, state):
     action = np.zeros((*state.energy.shape, 4))
     action[..., 1] = -1.0
     return action
-
-
-def random(params, state):
-    return np.random.default_rng(state.step).uniform(-1, 1, (*state.energy.shape, 4))
 
 
 def two_agents(capacity):
@@ -54,8 +43,9 @@ def test_without_orders_everybody_pays_what_the_baseline_pays(num_agents):
 
 @pytest.mark.parametrize("num_agents", [1, 2, 7])
 @pytest.mark.parametrize("topology", list(GridTopology))
-def test_no_policy_beats_the_optimum(num_agents, topology):
-    params, start, history = play(Scenario.study(num_agents, topology=topology), 2, random)
+@pytest.mark.parametrize("policy", policies.POLICIES.values())
+def test_no_policy_beats_the_optimum(num_agents, topology, policy):
+    params, start, history = play(Scenario.study(num_agents, topology=topology), 2, policy)
     assert (position(params, start, history) <= 1 + 1e-9).all()
 
 

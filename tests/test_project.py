@@ -40,6 +40,7 @@ LAYERS = (
     "grid",
     "routing",
     "powerflow",
+    "parts",
     "matching",
     "memory",
     "books",
@@ -59,6 +60,7 @@ LAYERS = (
     "kpis",
     "observation",
     "simulation",
+    "policies",
     "optimum",
     "scenario",
     "tables",
@@ -97,6 +99,7 @@ REGISTRIES = {
     "market.pricing:RULES": ClearingMechanism,
     "market.topologies:TOPOLOGIES": GridTopology,
     "market.kpis:KPIS": None,
+    "market.policies:POLICIES": None,
     "market.rl.algorithms:ALGORITHMS": None,  # serves all of RLAlgorithm once APPO and SAC are there
     "benches.cases:CASES": None,
 }

@@ -1,4 +1,4 @@
-"""A table of toy cases: quick ones, one that fails, one whose inputs fail, one that hangs, one that is not built yet.
+"""A table of toy cases: quick ones, and some that fail, lack inputs, hang, kill their process, or are not built yet.
 
 The environment variable MENDED makes the failing and the hanging one well.
 """
@@ -6,6 +6,7 @@ The environment variable MENDED makes the failing and the hanging one well.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -40,6 +41,11 @@ def refuse(params):
     return params
 
 
+def crash(params, turn):
+    if params["agents"] == 2 and MENDED not in os.environ:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def only_ppo(params):
     if params["algorithm"] == "sac":
         raise Unsupported("sac is not built yet")
@@ -60,11 +66,12 @@ def case(name, call, sizes=(1, 2, 3), setup=dict, **axes):
     )
 
 
-MATRIX = {"mode": ("ctce", "dtde"), "algorithm": ("ppo", "sac"), "iterations": (3,)}
+MATRIX = {"seed": (42,), "mode": ("ctce", "dtde"), "algorithm": ("ppo", "sac"), "iterations": (3,)}
 CASES = table(
     case("toy/add", spin, (1, 4, 16, 64)),
     case("toy/broken", fail),
     case("toy/hang", hang),
+    case("toy/crash", crash),
     case("toy/unready", spin, (1, 2), refuse),
     case("train/iteration", spin, (1, 2), only_ppo, **MATRIX),
 )

@@ -1,4 +1,4 @@
-"""The market's share of the table: clearing, the environment step, scenarios, the ledger."""
+"""The market's share: clearing, power flow, the environment step, scenarios, the ledger, reference policies."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,11 @@ Measure = Callable[[], None]
 
 @pytest.mark.cases("clear")
 def test_clearing(measure: Measure) -> None:
+    measure()
+
+
+@pytest.mark.cases("powerflow")
+def test_power_flow(measure: Measure) -> None:
     measure()
 
 
@@ -24,4 +29,9 @@ def test_scenario_construction(measure: Measure) -> None:
 
 @pytest.mark.cases("ledger")
 def test_ledger_block(measure: Measure) -> None:
+    measure()
+
+
+@pytest.mark.cases("reference")
+def test_reference(measure: Measure) -> None:
     measure()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from market.config import RLAlgorithm
-from market.rl.hyperparameters import Hyperparameters, PPOHyperparameters
+from market.rl.appo import configure_appo
+from market.rl.hyperparameters import APPOHyperparameters, Hyperparameters, PPOHyperparameters
 from market.rl.ppo import configure_ppo
 from market.rl.run import Run
 
@@ -23,6 +24,7 @@ class AlgorithmRow:
 
 ALGORITHMS: dict[RLAlgorithm, AlgorithmRow] = {
     RLAlgorithm.PPO: AlgorithmRow(configure_ppo, PPOHyperparameters()),
+    RLAlgorithm.APPO: AlgorithmRow(configure_appo, APPOHyperparameters()),
 }
 
 

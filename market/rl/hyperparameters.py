@@ -83,3 +83,21 @@ class PPOHyperparameters(ClippedSurrogate):
         super().__post_init__()
         check_range("lambda_", self.lambda_, 0.0, 1.0)
         check_positive_int("minibatch", self.minibatch)
+
+
+@dataclass(frozen=True)
+class APPOHyperparameters(ClippedSurrogate):
+    """APPO as RLlib computes it: PPO's surrogate on V-trace targets (Espeholt et al. 2018, arXiv:1802.01561), with a
+    target policy beside the one that learns (IMPACT: Luo et al. 2020, arXiv:1912.00167).
+
+    minibatch: whole episodes per gradient step, since V-trace needs whole ones.
+    target_update: the target policy becomes a copy of the policy after each so many iterations.
+    """
+
+    minibatch: int = 5
+    target_update: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive_int("minibatch", self.minibatch)
+        check_positive_int("target_update", self.target_update)

@@ -10,8 +10,9 @@ import time
 from typing import Any
 
 import torch
-from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_CURR_KL_COEFF_KEY
+from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_CURR_KL_COEFF_KEY, LEARNER_RESULTS_KL_KEY
 from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from torch import Tensor
 
@@ -56,7 +57,8 @@ class PopulationLearner(TorchLearner):
         start = time.perf_counter()
         self._steps = self._skipped = 0
         with seeded(self.config.learner_config_dict["seed"], Stream.LEARN, self._weights_seq_no, self._learner_index):
-            super().update(*args, **kwargs, _no_metrics_reduce=True)
+            # not super(): IMPALA's puts the batch into a queue for a thread of its own, and waits for that
+            TorchLearner.update(self, *args, **kwargs, _no_metrics_reduce=True)
         self.metrics.log_value((DEFAULT_MODULE_ID, GRADIENT_STEPS), self._steps, reduce="max", window=1)
         self.metrics.log_value((DEFAULT_MODULE_ID, SKIPPED_UPDATES), self._skipped, reduce="max", window=1)
         self.metrics.log_value(
@@ -74,10 +76,10 @@ class PopulationLearner(TorchLearner):
             super().apply_gradients(gradients_dict)
 
 
-class AdaptiveKL(PopulationLearner):
-    """One KL coefficient per probability ratio, adapted after each update; for learners with a KL penalty.
+class SurrogateLearner(PopulationLearner):
+    """What the learners with a clipped surrogate share: how losses add up, and a KL coefficient per probability ratio.
 
-    A loss with the penalty stores the divergences [R] of the last minibatch in `_kl`.
+    The coefficients are adapted after each update, from the divergences of its last minibatch.
     """
 
     def build(self) -> None:
@@ -86,7 +88,31 @@ class AdaptiveKL(PopulationLearner):
         self._kl = torch.zeros(ratios, device=self._device)
         self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] = torch.full_like(self._kl, self.config.kl_coeff)
 
-    def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float) -> None:
+    def _clipped(self, advantage: Tensor, ratio: Tensor) -> Tensor:
+        """PPO's surrogate, per element: no gain from ratios that leave the band around one."""
+        band = ratio.clamp(1.0 - self.config.clip_param, 1.0 + self.config.clip_param)
+        return torch.min(advantage * ratio, advantage * band)
+
+    def _total(self, policy: Tensor, value: Tensor, entropy: Tensor, divergence: Tensor | None) -> Tensor:
+        """The loss to follow; parts are means over rows, per ratio [R] or value [V]. divergence: None without KL."""
+        config = self.config
+        loss = policy.sum() + config.vf_loss_coeff * value.sum() - config.entropy_coeff * entropy.sum()
+        self._losses = {POLICY_LOSS_KEY: policy, VF_LOSS_KEY: value, ENTROPY_KEY: entropy}
+        if divergence is not None:
+            loss = loss + (self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] * divergence).sum()
+            self._kl = divergence.detach()
+            self._losses[LEARNER_RESULTS_KL_KEY] = divergence
+        return loss
+
+    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """Report the last minibatch, then let RLlib adapt the KL coefficients."""
+        means = {name: loss.detach().mean() for name, loss in self._losses.items()}
+        self.metrics.log_dict(means, key=(DEFAULT_MODULE_ID, LOSSES), window=1)
+        if LEARNER_RESULTS_KL_KEY in means:  # where RLlib looks for it
+            self.metrics.log_value((DEFAULT_MODULE_ID, LEARNER_RESULTS_KL_KEY), means[LEARNER_RESULTS_KL_KEY], window=1)
+        super().after_gradient_based_update(timesteps=timesteps)
+
+    def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float | None = None) -> None:
         """Each coefficient by RLlib's rule (a KL that is not a number changes nothing)."""
         coefficients, target = self.curr_kl_coeffs_per_module[module_id], config.kl_target
         coefficients[self._kl > 2.0 * target] *= 1.5

@@ -6,7 +6,13 @@ import math
 from typing import Any
 
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
+from ray.rllib.core.learner.utils import make_target_network
+from ray.rllib.core.rl_module.apis import (
+    TARGET_NETWORK_ACTION_DIST_INPUTS,
+    InferenceOnlyAPI,
+    TargetNetworkAPI,
+    ValueFunctionAPI,
+)
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
@@ -57,6 +63,31 @@ class PopulationModule(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
 
     def get_non_inference_attributes(self) -> list[str]:
         return ["critic"]
+
+
+class TargetPopulationModule(PopulationModule, TargetNetworkAPI):
+    """A population with a target actor, which follows the actor now and then; it learns from whole episodes.
+
+    In training, observations are [E, T + 1, N, obs] and outputs [E, T + 1, ...] (E episodes of T steps).
+    """
+
+    def make_target_networks(self) -> None:
+        self.target_actor = make_target_network(self.actor)
+
+    def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.actor, self.target_actor)]
+
+    def forward_target(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Observations [B, N, obs] -> what `_forward` gives, by the target actor."""
+        return {TARGET_NETWORK_ACTION_DIST_INPUTS: self.target_actor(batch[Columns.OBS])}
+
+    def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
+        observations = batch[Columns.OBS]
+        rows = super()._forward_train({Columns.OBS: observations.flatten(0, 1)})
+        return {name: x.reshape(*observations.shape[:2], *x.shape[1:]) for name, x in rows.items()}
+
+    def get_non_inference_attributes(self) -> list[str]:
+        return [*super().get_non_inference_attributes(), "target_actor"]
 
 
 def columns(x: Tensor) -> Tensor:

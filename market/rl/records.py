@@ -31,7 +31,8 @@ class SetUp:
 class IterationRecord:
     """One training iteration. Wall-clock seconds: total = sampling + learning + other (weight transfer, bookkeeping).
 
-    With several env runners or learners, sampling and learning are the seconds of the slowest.
+    With several env runners or learners, sampling and learning are the seconds of the slowest. Where APPO has actors
+    it does both at once: `other` is then less, or below zero, by as long as they overlap.
     return_mean: undiscounted team return, mean over the iteration's episodes. kpis: their mean KPIs, nan if undefined.
     env_steps: steps of the community; agent_steps = env_steps x agents.
     gradient_steps: optimiser steps. skipped_updates: gradients left out because they were not finite, one per step and

@@ -15,6 +15,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from market.config import TrainingMode, check_positive_int
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import PopulationLearner
+from market.rl.modules import PopulationModule
 from market.rl.policy import PopulationEnv
 from market.rl.runner import PopulationEnvRunner
 from market.rl.session import without_object_store
@@ -72,6 +73,11 @@ class InProcess(Algorithm):
     def step(self) -> Any:
         with without_object_store():
             return super().step()
+
+    def newest_actor(self) -> PopulationModule:
+        """The actor that plays in this process, with the newest weights."""
+        module: PopulationModule = self.env_runner.module
+        return module
 
     def _setup_logdir(self) -> None:
         self._logdir = None

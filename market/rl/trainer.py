@@ -104,13 +104,15 @@ class RLTrainer:
 
     def _build(self, stack: ExitStack) -> SetUp:
         run = self._run
+        with quiet_rllib():
+            config = find_algorithm(self.algorithm).configure(run)
         ray_seconds = 0.0
         if run.num_env_runners or run.num_learners or self._ray_address is not None:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
             ray_seconds = stack.enter_context(ray_session(self._ray_address, max(1, logical_cpus)))
         start = time.perf_counter()
         with torch_threads(run.cpus), quiet_rllib():
-            self._built: Any = find_algorithm(self.algorithm).configure(run).build_algo(use_copy=False)
+            self._built: Any = config.build_algo(use_copy=False)
         stack.callback(self._built.stop)
         answers = self._algorithm.learner_group.foreach_learner(lambda learner: str(learner.device))
         self.device = next(answer.get() for answer in answers)
@@ -128,12 +130,12 @@ class RLTrainer:
     @property
     def module(self) -> PopulationModule:
         """The actor that plays in this process, with the newest weights."""
-        module: PopulationModule = self._algorithm.env_runner.module
+        module: PopulationModule = self._algorithm.newest_actor()
         return module
 
     @property
     def num_agents(self) -> int:
-        return int(self.module.observation_space.shape[0])
+        return int(self._algorithm.env_runner.module.observation_space.shape[0])
 
     def train_iteration(self) -> IterationRecord:
         """Sample `episodes_per_iteration` episodes and learn from them, once."""
