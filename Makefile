@@ -38,6 +38,7 @@ help: ## this list
 	@echo "  ARGS='...'          more options for pytest, as in:"
 	@echo "                      make bench ARGS='--populations 1,10,100 --modes ctde'"
 	@echo "                      make test ARGS='-k clearing -x'"
+	@echo "  PROFILES=measured   profiles of 'make study': synthetic (as a rule), measured, or both with a comma"
 	@echo "  BASE=.. HEAD=..     the two commits that 'make gate' compares; as a rule HEAD~1 and HEAD"
 
 venv: $(READY) ## make or update .venv only
@@ -54,7 +55,7 @@ bench: $(READY) ## quick benchmarks, under 5 minutes: tables, CSV and figure in 
 	@$(BIN)/pytest --benchmark-only --profile $(PROFILE) $(ARGS)
 
 study: $(READY) ## the study's 54 combinations, hours; continue one with ARGS='--resume'
-	@$(BIN)/pytest --benchmark-only --profile study $(ARGS)
+	@$(BIN)/pytest --benchmark-only --profile study $(if $(PROFILES),--profiles=$(PROFILES)) $(ARGS)
 
 test: $(READY) ## tests that are quick, and each benchmark once, untimed; under 5 minutes
 	@$(BIN)/pytest -m "not slow" $(ARGS)

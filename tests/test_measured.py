@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benches.cases import CASES
+from benches.training import population
 from market import Scenario
 from market.measured import BERLIN, Place, measured_profiles
 from market.profiles import BUSINESSES, Traits, synthetic_profiles
@@ -140,3 +142,24 @@ def test_without_the_extra(monkeypatch):
         ModuleNotFoundError, match=r"'measured' without demandlib; .*pip install 'lem-scalability\[data\]'"
     ):
         measured_profiles([100.0], 24)
+
+
+# --- the study on them
+
+
+def test_the_option_adds_an_axis_to_trainings_and_references_alone():
+    selection = {"profiles": ("measured",), "agents": (2,)}
+    for name, case in CASES.items():
+        points = case.points("quick", selection)
+        expected = {"measured"} if name.startswith(("train/", "reference/")) else {None}
+        assert {point.params.get("profiles") for point in points} == expected, name
+        plain = case.points("quick", {"agents": (2,)})
+        assert not any("profiles" in point.params for point in plain), name
+
+
+def test_cells_of_the_study_get_the_population_they_name():
+    cell = {"agents": 3, "seed": 42}
+    for name in ("synthetic", "measured"):
+        expected = Scenario.study(3, profiles=name).params
+        np.testing.assert_array_equal(population(cell | {"profiles": name}).params.demand, expected.demand)
+    np.testing.assert_array_equal(population(cell).params.demand, Scenario.study(3).params.demand)
