@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 TOUR = ROOT / "examples" / "study.py"
 SMALL = {"POPULATIONS = (1, 5, 10)": "POPULATIONS = (1, 2)", "ITERATIONS = 3": "ITERATIONS = 1"}
 
 
+@pytest.mark.slow  # loads torch and ray, and trains; CI runs it
 def test_the_tour_runs(tmp_path):
     script = TOUR.read_text()
     for value, small in SMALL.items():
