@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from market import TrainingMode
 from market.rl.algorithms import ALGORITHMS
+from script_support import run_script
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT.parent / "shared" / "seed" / "case7_scalability_analysis.txt"
@@ -48,19 +46,7 @@ def run(tmp_path_factory):
     if not NOTEBOOK.is_file():
         pytest.skip(f"the study's notebook is not on this machine ({NOTEBOOK})")
     folder = tmp_path_factory.mktemp("notebook")
-    (folder / "notebook.py").write_text(adapt(code_cells(NOTEBOOK.read_text())))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(
-        [sys.executable, "notebook.py"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return folder, done.stdout
+    return folder, run_script(adapt(code_cells(NOTEBOOK.read_text())), folder)
 
 
 @pytest.mark.slow  # trains every combination

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from script_support import run_script
 
 ROOT = Path(__file__).parents[1]
 TOUR = ROOT / "examples" / "study.py"
@@ -20,19 +19,7 @@ def test_the_tour_runs(tmp_path):
     for value, small in SMALL.items():
         assert value in script
         script = script.replace(value, small)
-    (tmp_path / "tour.py").write_text(script)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
-    done = subprocess.run(
-        [sys.executable, "tour.py"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "24 steps of 10 episodes add up" in done.stdout
+    assert "24 steps of 10 episodes add up" in run_script(script, tmp_path)
     written = {path.name for path in (tmp_path / "tour").iterdir()}
     assert written == {"export", "training.csv", "training.png"}
 
