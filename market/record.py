@@ -89,7 +89,7 @@ class Flows:
 
 
 def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
-    """part / whole within [0, 1]; `empty` where the whole is zero."""
+    """part / whole within [0, 1], of their common shape; `empty` where the whole is zero."""
     share = np.divide(part, whole, out=np.full(np.shape(whole), empty), where=whole > 0)
     return np.clip(share, 0.0, 1.0)
 

@@ -51,7 +51,7 @@ def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Float
 
 
 def numbers_of(source: Source, field: str) -> Floats:
-    """What `as_profile` takes, as numbers >= 0 with up to two dimensions."""
+    """What `as_profile` takes, as numbers >= 0: [], [T] or [N, T]."""
     if isinstance(source, str | os.PathLike):
         values = _read_csv(Path(source), field)
     else:

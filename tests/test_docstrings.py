@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ARRAYS = re.compile(r"\b(Floats|Ints|Bools|Nodes|Energies|FloatArray|NDArray|ArrayLike|ndarray)\b")
-SHAPE = re.compile(r"\[[^\]]*\b[A-Z]\b|\[\.\.\.|\[agents|\[steps|\[size|\[n\]|shape", re.ASCII)
+SHAPE = re.compile(r"\[[^\]]*\b[A-Z]\b|\[\.\.\.|\[agents|\[steps|\[size|\[n\]|\[n, n\]|shape", re.ASCII)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
