@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benches import feeders, inputs, reference, training
+from benches import bare, classic, feeders, inputs, learning, reference, training
 from benches.case import PROFILES, Case, Grid, Params, table
 from benches.inputs import INPUTS, SEED, number
 from benches.training import EPISODES, PROFILES_AXIS, STEPS
@@ -213,6 +213,47 @@ CASES = table(
         close=training.close_trainer,
         work=lambda params: _training(params, EPISODES),
         rounds=lambda params: number(params, "iterations"),
+        budget=1.25,
+        clock="wall",
+    ),
+    Case(
+        name="train/learner",
+        size="agents",
+        grids=_grids(
+            {"mode": MODES, "algorithm": ("ppo",), "agents": (10, 100)},
+            full={"mode": MODES, "algorithm": tuple(bare.BARE), "agents": (10, 100, 1000)},
+        ),
+        setup=bare.pair,
+        call=bare.learner_update,
+        close=bare.close_pair,
+        references={"bare": bare.bare_update},
+        work=lambda params: _training(params, EPISODES),
+        rounds=lambda params: 10 if number(params, "agents") <= 100 else 3,
+        budget=1.25,
+        clock="wall",
+    ),
+    Case(
+        name="train/classic",
+        size="agents",
+        grids={"full": {"agents": (5, 20, 50)}},
+        setup=classic.Beside,
+        call=classic.our_iteration,
+        close=classic.close,
+        references={"classic": classic.classic_iteration},
+        work=lambda params: _training(params, EPISODES),
+        rounds=lambda _: 3,
+        budget=1.25,
+        clock="wall",
+    ),
+    Case(
+        name="train/learning",
+        size="agents",
+        grids={"full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": (10,)}},
+        setup=lambda params: params,
+        warmup=lambda _: None,
+        call=learning.learn,
+        work=lambda params: _training(params, len(learning.SEEDS) * number(params, "iterations") * EPISODES),
+        rounds=lambda _: 1,
         budget=1.25,
         clock="wall",
     ),

@@ -1,35 +1,35 @@
-"""The bare loops that learners are timed against compute what the learners compute."""
+"""The bare loops are the learners' updates: the same weights after several of them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
+import pytest
 import torch
-from ray.rllib.core import DEFAULT_MODULE_ID
 
-from benches.bare_appo import BareAPPO
-from market.config import RLAlgorithm
-from rl_support import EVERY_MODE, SMALL, Targets, TargetTrainer
+from benches.bare import BARE, pair
+from benches.inputs import SEED
+from market.config import RLAlgorithm, TrainingMode
+from market.rl.scopes import Stream, seeded
 
 
-@EVERY_MODE
-def test_bare_appo_is_the_learner(mode: str) -> None:
-    """Three iterations; the policy that samples stays as it was, so that importance weights matter."""
-    settings = replace(SMALL[RLAlgorithm.APPO], kl_coeff=0.0, target_update=1)
-    with TargetTrainer(Targets(3, 6), "appo", mode, 1, episodes_per_iteration=4, hyperparameters=settings) as trainer:
-        bare, config = BareAPPO(trainer), trainer._algorithm.config
-        for _ in range(3):
-            episodes = trainer._algorithm.env_runner.sample()
-            batch = bare.batch(episodes)
-            plan: dict[str, Any] = {"num_epochs": config.num_epochs, "minibatch_size": config.minibatch_size}
-            bare.learner.update(episodes=episodes, timesteps={}, **plan)
-            assert bare.update(batch) == 4
-        module = bare.learner.module[DEFAULT_MODULE_ID]
-        for ours, theirs in (
-            (module.actor, bare.actor),
-            (module.critic, bare.critic),
-            (module.target_actor, bare.target),
-        ):
-            for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-                torch.testing.assert_close(a, b, atol=1e-5, rtol=0.0)
+def test_every_algorithm_has_a_bare_loop() -> None:
+    assert set(BARE) == {algorithm.value for algorithm in RLAlgorithm}
+
+
+@pytest.mark.parametrize("mode", TrainingMode)
+@pytest.mark.parametrize("algorithm", BARE)
+def test_bare_loop_learns_the_same_weights(algorithm: str, mode: TrainingMode) -> None:
+    """The policy that sampled stays as it was, so that ratios and importance weights matter."""
+    prepared = pair({"algorithm": algorithm, "mode": mode.value, "agents": 3})
+    with prepared.trainer:
+        bare = prepared.bare
+        before = {name: p.detach().clone() for name, p in bare.module.named_parameters()}
+        for _ in range(2):
+            position = bare.learner._weights_seq_no, bare.learner._learner_index
+            bare.learn(prepared.episodes)
+            with seeded(SEED, Stream.LEARN, *position):
+                bare.update(prepared.episodes)
+        ours = dict(bare.learner.population.named_parameters())
+        assert ours.keys() == before.keys()
+        for name, p in bare.module.named_parameters():
+            assert torch.allclose(p, ours[name], rtol=0.0, atol=1e-5), name
+        assert max(float((ours[name] - p).abs().max().detach()) for name, p in before.items()) > 1e-3

@@ -31,6 +31,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 # The layers of `market`, lowest first: a module imports from those before it and from no other.
 LAYERS = (
+    "phases",
     "cache",
     "config",
     "rng",

@@ -23,6 +23,7 @@ def test_every_mode_trains_on_the_market(mode: str, algorithm: RLAlgorithm, agen
     for record in result.iterations:
         assert (record.env_steps, record.agent_steps, record.skipped_updates) == (48, 48 * agents, 0)
         assert np.isfinite(record.return_mean)
+        assert record.phases.keys() >= {"clearing", "settlement", "observation", "environment"}
         assert record.kpis.keys() == evaluation.kpis.keys() >= {"social_welfare", "self_sufficiency"}
         assert np.isnan(record.kpis["clearing_price"]) or agents > 1
 

@@ -34,7 +34,7 @@ def weights(trainer: RLTrainer) -> dict[str, np.ndarray]:
 
 
 def without_seconds(record: IterationRecord) -> dict[str, Any]:
-    return {key: value for key, value in asdict(record).items() if not key.endswith("seconds")}
+    return {key: value for key, value in asdict(record).items() if not key.endswith("seconds") and key != "phases"}
 
 
 def children() -> set[str]:

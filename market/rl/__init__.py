@@ -8,7 +8,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from market.rl.hyperparameters import APPOHyperparameters, Hyperparameters, PPOHyperparameters
+from market.rl.hyperparameters import (
+    APPOHyperparameters,
+    Hyperparameters,
+    PPOHyperparameters,
+    SACHyperparameters,
+)
 from market.rl.modes import MODES, Mode
 
 if TYPE_CHECKING:
@@ -26,7 +31,8 @@ _LAZY = {
 }
 
 __all__ = ["MODES", "APPOHyperparameters", "EvaluationResult", "Hyperparameters", "IterationRecord", "Mode",
-           "PPOHyperparameters", "RLTrainer", "SetUp", "TrainingResult", "ray_session"]  # fmt: skip
+           "PPOHyperparameters", "RLTrainer", "SACHyperparameters", "SetUp", "TrainingResult",
+           "ray_session"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

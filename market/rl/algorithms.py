@@ -9,9 +9,15 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from market.config import RLAlgorithm
 from market.rl.appo import configure_appo
-from market.rl.hyperparameters import APPOHyperparameters, Hyperparameters, PPOHyperparameters
+from market.rl.hyperparameters import (
+    APPOHyperparameters,
+    Hyperparameters,
+    PPOHyperparameters,
+    SACHyperparameters,
+)
 from market.rl.ppo import configure_ppo
 from market.rl.run import Run
+from market.rl.sac import configure_sac
 
 
 @dataclass(frozen=True)
@@ -25,14 +31,5 @@ class AlgorithmRow:
 ALGORITHMS: dict[RLAlgorithm, AlgorithmRow] = {
     RLAlgorithm.PPO: AlgorithmRow(configure_ppo, PPOHyperparameters()),
     RLAlgorithm.APPO: AlgorithmRow(configure_appo, APPOHyperparameters()),
+    RLAlgorithm.SAC: AlgorithmRow(configure_sac, SACHyperparameters()),
 }
-
-
-def find_algorithm(algorithm: RLAlgorithm) -> AlgorithmRow:
-    """The row of `algorithm`, or a one-line ValueError that names those there are."""
-    if algorithm not in ALGORITHMS:
-        names = ", ".join(known.value for known in ALGORITHMS)
-        raise ValueError(
-            f"algorithm: got {algorithm.value!r}; allowed: {names}; {algorithm.value} is not implemented yet"
-        )
-    return ALGORITHMS[algorithm]

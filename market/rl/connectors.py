@@ -18,6 +18,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
+from market.rl.minibatches import agent_major
 from market.rl.modes import Mode
 from market.rl.modules import columns
 
@@ -116,4 +117,6 @@ class PopulationBatch(ConnectorV2):
             )
         out[Postprocessing.ADVANTAGES] = advantages.flatten(0, 1)
         out[Postprocessing.VALUE_TARGETS] = targets.flatten(0, 1)
+        if not self.mode.joint_actor:
+            out = {name: agent_major(x) if x.dim() > 1 else x for name, x in out.items()}
         return {DEFAULT_MODULE_ID: out}

@@ -39,6 +39,42 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True)
+class SACHyperparameters(Hyperparameters):
+    """SAC (Haarnoja et al. 2018, arXiv:1812.05905) as RLlib computes it.
+
+    lr: of the actors; critic_lr, temperature_lr: of the critics and of the temperatures.
+    tau: share of the critics that their target networks take over in each gradient step.
+    temperature: initial weight of the entropy; for a team's reward it is divided by the number of agents.
+    target_entropy: of each number of an action; -1 is the automatic choice of the authors.
+    capacity: env-steps that the replay buffer of a learner holds.
+    updates: gradient steps per iteration. minibatch: rows per gradient step (a row is one step, all agents).
+    initial_std: standard deviation of each action, before tanh, that exploration starts near.
+    """
+
+    grad_clip: float = 10.0
+    activation: str = "relu"
+    critic_lr: float = 1e-3
+    temperature_lr: float = 1e-3
+    tau: float = 0.01
+    temperature: float = 0.01
+    target_entropy: float = -1.0
+    capacity: int = 6000
+    updates: int = 20
+    minibatch: int = 64
+    initial_std: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("critic_lr", "temperature_lr", "tau"):
+            check_range(field, getattr(self, field), 1e-12, 1.0)
+        check_range("temperature", self.temperature, 1e-12, 1e6)
+        check_range("target_entropy", self.target_entropy, -10.0, 10.0)
+        for field in ("capacity", "updates", "minibatch"):
+            check_positive_int(field, getattr(self, field))
+        check_range("initial_std", self.initial_std, 0.01, 5.0)
+
+
+@dataclass(frozen=True)
 class ClippedSurrogate(Hyperparameters):
     """What PPO and APPO share: both follow a clipped policy gradient on the samples of an iteration.
 

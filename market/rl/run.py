@@ -15,7 +15,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from market.config import TrainingMode, check_positive_int
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learners import PopulationLearner
-from market.rl.modules import PopulationModule
+from market.rl.modules import PopulationActor
 from market.rl.policy import PopulationEnv
 from market.rl.runner import PopulationEnvRunner
 from market.rl.session import without_object_store
@@ -74,9 +74,9 @@ class InProcess(Algorithm):
         with without_object_store():
             return super().step()
 
-    def newest_actor(self) -> PopulationModule:
+    def newest_actor(self) -> PopulationActor:
         """The actor that plays in this process, with the newest weights."""
-        module: PopulationModule = self.env_runner.module
+        module: PopulationActor = self.env_runner.module
         return module
 
     def _setup_logdir(self) -> None:
