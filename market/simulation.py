@@ -93,10 +93,7 @@ class Params:
 
     @cached_property
     def reward_scale(self) -> Floats:
-        """$ that make a reward of 1, [N]: the agent's mean DSO-only exchange of a step at the highest price.
-
-        Without exchange of its own (storage only) it is that of a full cycle of its battery a day.
-        """
+        """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or a battery cycle a day, at the highest price."""
         imported, exported, _ = self.alone
         own, cycle = (imported + exported).mean(1), 2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24
         turnover = np.maximum(np.where(own > 0, own, cycle), self.config.min_quantity)
