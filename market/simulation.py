@@ -93,7 +93,7 @@ class Params:
 
     @cached_property
     def reward_scale(self) -> Floats:
-        """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or a battery cycle a day, at the highest price."""
+        """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or battery cycle a day, at the highest price."""
         imported, exported, _ = self.alone
         own, cycle = (imported + exported).mean(1), 2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24
         turnover = np.maximum(np.where(own > 0, own, cycle), self.config.min_quantity)
