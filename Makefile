@@ -38,6 +38,7 @@ help: ## this list
 	@echo "  ARGS='...'          more options for pytest, as in:"
 	@echo "                      make bench ARGS='--populations 1,10,100 --modes ctde'"
 	@echo "                      make test ARGS='-k clearing -x'"
+	@echo "  PROFILES=measured   profiles of 'make study': synthetic (as a rule), measured, or both with a comma"
 	@echo "  BASE=.. HEAD=..     the two commits that 'make gate' compares; as a rule HEAD~1 and HEAD"
 
 venv: $(READY) ## make or update .venv only
@@ -47,14 +48,14 @@ $(READY): pyproject.toml $(PINS)
 		{ echo "PYTHON: got $$($(PYTHON) --version 2>&1); allowed: 3.11 or newer; try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing into $(VENV): minutes the first time (torch and ray are large) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -qq --constraint $(PINS) --editable '.[rl,bench,dev,powerflow]'
+	@$(PIP) install -qq --constraint $(PINS) --editable '.[rl,bench,dev,powerflow,pettingzoo,data]'
 	@touch $@
 
 bench: $(READY) ## quick benchmarks, under 5 minutes: tables, CSV and figure in results/
 	@$(BIN)/pytest --benchmark-only --profile $(PROFILE) $(ARGS)
 
 study: $(READY) ## the study's 54 combinations, hours; continue one with ARGS='--resume'
-	@$(BIN)/pytest --benchmark-only --profile study $(ARGS)
+	@$(BIN)/pytest --benchmark-only --profile study $(if $(PROFILES),--profiles=$(PROFILES)) $(ARGS)
 
 test: $(READY) ## tests that are quick, and each benchmark once, untimed; under 5 minutes
 	@$(BIN)/pytest -m "not slow" $(ARGS)
@@ -91,7 +92,7 @@ gate: $(READY) ## is HEAD slower than BASE?
 lock: ## take the newest releases that pyproject.toml allows, and pin them
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -qq --editable '.[rl,bench,dev,powerflow]'
+	@$(PIP) install -qq --editable '.[rl,bench,dev,powerflow,pettingzoo,data]'
 	@{ sed '/^[^#]/,$$d' $(PINS); $(PIP) freeze --exclude-editable | sed 's/+cpu$$//'; } > $(PINS).new
 	@mv $(PINS).new $(PINS)
 	@touch $(READY)

@@ -42,7 +42,7 @@ class Case:
     divided by the median it gives the rates, the first one is shown.
     budget: largest exponent k of t(N) = floor + c N^k that is acceptable.
     clock: "cpu" (single-threaded, decided on CPU seconds) or "wall". version: change it when the timed work changes.
-    seed: of every random input.
+    seed: of every random input. options: axes that only a selection adds.
     references: what the call is compared with, by name; timed after it, round by round on the same input.
     """
 
@@ -57,6 +57,7 @@ class Case:
     clock: Literal["cpu", "wall"] = "cpu"
     version: str = "1"
     seed: int = 42
+    options: tuple[str, ...] = ()
     references: Mapping[str, Callable[[Any, int], object]] = field(default_factory=dict)
     warmup: Callable[[Any], object] | None = None
     close: Callable[[Any], object] | None = None
@@ -69,12 +70,14 @@ class Case:
     def points(self, profile: str, selection: Mapping[str, Values] | None = None) -> list[Point]:
         """Every parameter combination of a profile, sizes fastest; `selection` replaces the values of axes it names.
 
-        A profile has the cases that name it; axes that the case does not have are ignored.
+        A profile has the cases that name it; axes that the case does not have are ignored, but for its `options`.
         """
         grid = self.grids.get(profile)
         if grid is None:
             return []
-        chosen = {axis: (selection or {}).get(axis) or _values(values) for axis, values in grid.items()}
+        selected = selection or {}
+        chosen = {axis: selected[axis] for axis in self.options if axis in selected}
+        chosen |= {axis: selected.get(axis) or _values(values) for axis, values in grid.items()}
         axes = [axis for axis in chosen if axis != self.size] + [self.size]
         combinations = itertools.product(*(chosen[axis] for axis in axes))
         return [Point(self, dict(zip(axes, values, strict=True))) for values in combinations]

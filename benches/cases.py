@@ -10,7 +10,7 @@ from collections.abc import Callable
 from benches import bare, classic, feeders, inputs, learning, reference, training
 from benches.case import PROFILES, Case, Grid, Params, table
 from benches.inputs import INPUTS, SEED, number
-from benches.training import EPISODES, STEPS
+from benches.training import EPISODES, PROFILES_AXIS, STEPS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
 """Agents of the study; `full` goes on to 1000."""
@@ -174,6 +174,7 @@ CASES = table(
     Case(
         name="reference/policy",
         size="agents",
+        options=(PROFILES_AXIS,),
         grids={
             profile: {"seed": (SEED,), "policy": reference.policies, "agents": agents}
             for profile, agents in zip(PROFILES, ((1, 10), POPULATIONS, MORE), strict=True)
@@ -187,6 +188,7 @@ CASES = table(
     Case(
         name="reference/optimum",
         size="agents",
+        options=(PROFILES_AXIS,),
         grids={
             profile: {"seed": (SEED,), "agents": agents}
             for profile, agents in zip(PROFILES, ((1, 10), POPULATIONS, MORE), strict=True)
@@ -201,6 +203,7 @@ CASES = table(
     Case(
         name="train/iteration",
         size="agents",
+        options=(PROFILES_AXIS,),
         grids={
             "quick": _trainings(training.algorithms, 5, POPULATIONS),
             "full": _trainings(ALGORITHMS, 5, MORE),
@@ -257,6 +260,7 @@ CASES = table(
     Case(
         name="train/whole",
         size="agents",
+        options=(PROFILES_AXIS,),
         grids={
             "quick": _trainings(training.algorithms, 3, (1, 10)),
             "study": _trainings(ALGORITHMS, 50, POPULATIONS),

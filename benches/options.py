@@ -14,6 +14,7 @@ import pytest
 
 from benches.case import PROFILES, Case, Point, Value
 from benches.inputs import SEED
+from benches.training import PROFILES_AXIS
 
 SAVED = "run.json"
 TIMED_BY = (
@@ -37,6 +38,7 @@ def add(parser: pytest.Parser) -> None:
     group.addoption("--algorithms", metavar="NAME,NAME", help="algorithms: ppo, appo, sac")
     group.addoption("--iterations", metavar="N", help="training iterations of each training case")
     group.addoption("--case", metavar="TEXT,TEXT", help="only cases whose name contains one of these")
+    group.addoption("--profiles", metavar="NAME,NAME", help="of the trained populations: synthetic, measured")
     group.addoption("--repeat", metavar="N", help="every training and reference with N seeds, from the study's on")
     group.addoption("--isolate", action="store_true", default=None, help="a fresh process for each cell")
     group.addoption(
@@ -103,7 +105,7 @@ def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | No
     options = earlier or Options()
     given: dict[str, str | None] = {
         name: config.getoption(name)
-        for name in ("profile", "populations", "modes", "algorithms", "iterations", "repeat", "case")
+        for name in ("profile", "populations", "modes", "algorithms", "iterations", "profiles", "repeat", "case")
     }
     for name in ("profile", "iterations", "repeat", "isolate", "ray_address", "resume"):
         if config.getoption(name) is not None and not is_timed(config):
@@ -121,6 +123,10 @@ def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | No
         selection["mode"] = _names("modes", given["modes"], _members("TrainingMode"))
     if given["algorithms"] is not None:
         selection["algorithm"] = _names("algorithms", given["algorithms"], _members("RLAlgorithm"))
+    if given["profiles"] is not None:
+        from market.scenario import PROFILES as SOURCES
+
+        selection[PROFILES_AXIS] = _names("profiles", given["profiles"], SOURCES)
     profile, cases = options.profile, options.cases
     if given["profile"] is not None:
         (profile,) = _names("profile", given["profile"], PROFILES)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benches.case import Outcome, Params
-from benches.inputs import number
-from benches.training import EPISODES, seed_of
+from benches.training import EPISODES, population, seed_of
 
 if TYPE_CHECKING:
     from market.orders import Ints
@@ -44,12 +43,11 @@ class Evaluation:
 
 def episodes(params: Params) -> Evaluation:
     """The episodes that `RLTrainer.evaluate` plays with the same population and seed."""
-    from market import Scenario
     from market.envs import MarketVectorEnv
     from market.policies import POLICIES
     from market.rl.scopes import Stream, derive
 
-    env = MarketVectorEnv(Scenario.study(number(params, "agents"), seed_of(params)), EPISODES)
+    env = MarketVectorEnv(population(params), EPISODES)
     env.reset(seed=derive(seed_of(params), Stream.EVALUATE))
     policy = POLICIES[str(params["policy"])] if "policy" in params else None
     return Evaluation(env.params, env.start.episode, policy)

@@ -11,13 +11,17 @@ from benches.inputs import SEED, number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from market import RLTrainer
+    from market import RLTrainer, Scenario
     from market.rl.records import IterationRecord
 
 STEPS = 24
 """Steps of an episode."""
 EPISODES = 10
 """Episodes of a training iteration, and of the evaluation after a whole training."""
+
+
+PROFILES_AXIS = "profiles"
+"""The axis that --profiles adds: where generation and demand of a population come from."""
 
 
 def algorithms() -> tuple[str, ...]:
@@ -34,14 +38,22 @@ def seed_of(params: Params) -> int:
     return number(params, "seed") if "seed" in params else SEED
 
 
+def population(params: Params) -> Scenario:
+    """The study's community of a cell."""
+    from market import Scenario
+
+    source = str(params.get(PROFILES_AXIS, "synthetic"))
+    return Scenario.study(number(params, "agents"), seed_of(params), profiles=source)
+
+
 def trainer(params: Params) -> RLTrainer:
     """A trainer of the study's population, built and not yet trained."""
     if params["algorithm"] not in algorithms():
         raise Unsupported(f"{params['algorithm']} is not implemented yet; there are: {', '.join(algorithms())}")
-    from market import RLTrainer, Scenario
+    from market import RLTrainer
 
     return RLTrainer(
-        Scenario.study(number(params, "agents"), seed_of(params)),
+        population(params),
         algorithm=str(params["algorithm"]),
         training=str(params["mode"]),
         iters=number(params, "iterations"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -83,6 +83,19 @@ class DERAgent:
             )
         if self.node is not None:
             check_positive_int("node", self.node, low=0)
+
+
+def _none(agent: DERAgent) -> Floats:
+    return np.zeros_like(agent.demand_profile)
+
+
+KINDS: dict[str, Callable[[DERAgent], DERAgent]] = {
+    "prosumer": lambda agent: agent,
+    "consumer": lambda agent: replace(agent, battery=None, generation_profile=_none(agent)),
+    "producer": lambda agent: replace(agent, battery=None, demand_profile=_none(agent)),
+    "storage": lambda agent: replace(agent, generation_profile=_none(agent), demand_profile=_none(agent)),
+}
+"""What is left of an agent that has everything: all of it, demand alone, generation alone, or the battery alone."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -68,6 +69,7 @@ class RLAlgorithm(StrEnum):
 
 
 Kind = TypeVar("Kind", bound=StrEnum)
+Entry = TypeVar("Entry")
 
 
 def nearest(word: str, words: list[str]) -> str:
@@ -84,6 +86,14 @@ def choose(kind: type[Kind], value: object, field: str) -> Kind:
     if isinstance(value, str) and value.lower() in names:
         return kind(value.lower())
     raise ValueError(f"{field}: got {value!r}; allowed: {', '.join(names)}{nearest(str(value), names)}")
+
+
+def find(registry: Mapping[str, Entry], name: object, field: str) -> Entry:
+    """The entry that `name` names, or a one-line ValueError with the names that there are."""
+    if not isinstance(name, str) or name not in registry:
+        names = list(registry)
+        raise ValueError(f"{field}: got {name!r}; allowed: {', '.join(names)}{nearest(str(name), names)}")
+    return registry[name]
 
 
 def check_range(field: str, value: object, low: float = 0.0, high: float = math.inf, unit: str = "") -> float:

@@ -21,12 +21,12 @@ Policy = Callable[[Params, State], Floats]
 
 
 def random(params: Params, state: State) -> Floats:
-    """Uniform over all actions: any price, quantity, side and partner."""
+    """Uniform over all actions [E, N, 4]: any price, quantity, side and partner."""
     return 2 * _draw(params, state, ACTION_SIZE) - 1
 
 
 def zero_intelligence(params: Params, state: State) -> Floats:
-    """Zero-intelligence constrained traders: a random price that does not lose.
+    """Actions [E, N, 4] of zero-intelligence constrained traders: a random price that does not lose.
 
     Bids U(min_price, utility price), asks U(feed-in tariff, max_price); Gode and Sunder (1993), doi:10.1086/261868.
     """
@@ -37,7 +37,7 @@ def zero_intelligence(params: Params, state: State) -> Floats:
 
 
 def truthful(params: Params, state: State) -> Floats:
-    """Bids the utility price and asks the feed-in tariff: what the energy is worth to who must trade it."""
+    """Actions [E, N, 4] that bid the utility price or ask the feed-in tariff: what it is worth to who must trade."""
     return _residual_orders(params, state, *_values(params, state))
 
 

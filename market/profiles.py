@@ -1,4 +1,4 @@
-"""Generation, demand and tariff profiles: synthetic ones for any horizon and step, and measured ones checked on entry.
+"""Generation, demand and tariff profiles: synthetic ones for any horizon and step, and the DSO's measured prices.
 
 Household k depends on the seed and on k alone, so a population keeps its first households when it grows. Time starts at
 midnight. Synthetic power is a function of time: profiles of 15 minutes add up to those of an hour, and a longer horizon
@@ -7,21 +7,19 @@ begins with the shorter one.
 
 from __future__ import annotations
 
-import csv
 import math
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from market.config import MAX_PRICE, PRICE_TICK, check_positive_int, check_range
 from market.rng import HOUSEHOLD_STREAM, TARIFF_STREAM, WEATHER_STREAM, uniform
+from market.series import Source, as_profile, numbers_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Source = ArrayLike | str | os.PathLike[str]
 
 _TRAITS, _CLOUDS, _HABITS = range(3)  # what a household's random numbers are for
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
@@ -85,34 +83,81 @@ def _between(knots: Floats, hour: Floats) -> Floats:
     return knots[:, before] * (1 - weight) + knots[:, before + 1] * weight
 
 
+@dataclass(frozen=True, eq=False)
+class Traits:
+    """What households 0..N-1 of a seed are like, whatever their profiles come from; all [N, 1] but the last three.
+
+    size: peak PV power per capacity, 0 without PV. turn: of the panels from the south, radians, east < 0 < west.
+    is_business. level: mean demand per capacity. late: hours by which the day begins late.
+    clouds, habits: a number in [0, 1] for each whole hour [N, H]. grey: one for each day [D].
+    """
+
+    size: Floats
+    turn: Floats
+    is_business: NDArray[np.bool_]
+    level: Floats
+    late: Floats
+    clouds: Floats
+    habits: Floats
+    grey: Floats
+
+    @classmethod
+    def of(cls, household: Ints, seed: int, hours: int) -> Traits:
+        """Those of the households numbered `household` [N], for so many hours."""
+        traits = uniform(seed, household, _TRAITS, HOUSEHOLD_STREAM, 5)[:, :, None]
+        common = uniform(seed, np.zeros(1, np.int64), 0, WEATHER_STREAM, hours // 24 + 2)[0]
+        # Owners of PV: household 0, and by the golden ratio an even share of every run of households, however short.
+        rank = (CONSUMERS + (1 - CONSUMERS) * common[0] + household * GOLDEN_RATIO) % 1
+        return cls(
+            size=(rank[:, None] >= CONSUMERS) * (PV_SIZE[0] + traits[:, 0] * (PV_SIZE[1] - PV_SIZE[0])),
+            turn=(traits[:, 1] - 0.5) * math.pi / 2,
+            is_business=traits[:, 2] < BUSINESSES,
+            level=DEMAND_LEVEL[0] + traits[:, 3] * (DEMAND_LEVEL[1] - DEMAND_LEVEL[0]),
+            late=2 * traits[:, 4] - 1,
+            clouds=uniform(seed, household, _CLOUDS, HOUSEHOLD_STREAM, hours + 1),
+            habits=uniform(seed, household, _HABITS, HOUSEHOLD_STREAM, hours + 1),
+            grey=common[1:],
+        )
+
+    def sky(self, hour: Floats) -> Floats:
+        """Share of the clear sky's light that the weather leaves at `hour` [T], [N, T]."""
+        grey = self.grey[(hour // 24).astype(np.int64)]
+        return (1 - GREY_LOSS * grey) * (1 - CLOUD_LOSS * _between(self.clouds, hour))
+
+    def use(self, hour: Floats) -> Floats:
+        """Demand at `hour` [T] per capacity and per daily course, [N, T]: its mean, and the habits around it."""
+        return self.level * (1 - DEMAND_NOISE + 2 * DEMAND_NOISE * _between(self.habits, hour))
+
+
+Power = Callable[[Floats], tuple[Floats, Floats]]
+"""Generation and demand [N, T] at hours [T] since the first midnight."""
+
+
+def energy_of_steps(power: Power, agents: int, steps: int, step_hours: float) -> tuple[Floats, Floats]:
+    """Generation and demand of every step, each [N, T]: the midpoint rule, on quarter hours or shorter steps."""
+    generation, demand = np.zeros((agents, steps)), np.zeros((agents, steps))
+    parts = max(1, round(step_hours / 0.25))
+    for part in range(parts):
+        hour = (np.arange(steps, dtype=np.float64) * parts + part + 0.5) * (step_hours / parts)
+        made, used = power(hour)
+        generation += made
+        demand += used
+    return generation * (step_hours / parts), demand * (step_hours / parts)
+
+
 def _households(household: Ints, capacity: Floats, steps: int, seed: int, step_hours: float) -> tuple[Floats, Floats]:
     """Generation and demand [N, T], kWh, of the households numbered `household` [N] with `capacity` [N] kW."""
     steps = check_positive_int("steps", steps)
     check_range("step_hours", step_hours, 1e-6, 24.0, "h")
-    hours = math.ceil(steps * step_hours)
-    traits = uniform(seed, household, _TRAITS, HOUSEHOLD_STREAM, 5)[:, :, None]
-    clouds = uniform(seed, household, _CLOUDS, HOUSEHOLD_STREAM, hours + 1)
-    habits = uniform(seed, household, _HABITS, HOUSEHOLD_STREAM, hours + 1)
-    common = uniform(seed, np.zeros(1, np.int64), 0, WEATHER_STREAM, hours // 24 + 2)[0]
-    # Owners of PV: household 0, and by the golden ratio an even share of every run of households, however short.
-    rank = (CONSUMERS + (1 - CONSUMERS) * common[0] + household * GOLDEN_RATIO) % 1
-    size = (rank[:, None] >= CONSUMERS) * (PV_SIZE[0] + traits[:, 0] * (PV_SIZE[1] - PV_SIZE[0]))
-    turn = (traits[:, 1] - 0.5) * math.pi / 2
-    is_business = traits[:, 2] < BUSINESSES
-    level = DEMAND_LEVEL[0] + traits[:, 3] * (DEMAND_LEVEL[1] - DEMAND_LEVEL[0])
-    late = 2 * traits[:, 4] - 1
+    traits = Traits.of(household, seed, math.ceil(steps * step_hours))
 
-    generation, demand = np.zeros((len(household), steps)), np.zeros((len(household), steps))
-    parts = max(1, round(step_hours / 0.25))  # the midpoint rule, on quarter hours
-    for part in range(parts):
-        hour = (np.arange(steps, dtype=np.float64) * parts + part + 0.5) * (step_hours / parts)
-        grey = common[1 + (hour // 24).astype(np.int64)]
-        sky = (1 - GREY_LOSS * grey) * (1 - CLOUD_LOSS * _between(clouds, hour))
-        generation += size * _sun(hour, turn) * sky
-        course = np.where(is_business, BUSINESS.at(hour - late), HOME.at(hour - late))
-        demand += level * course * (1 - DEMAND_NOISE + 2 * DEMAND_NOISE * _between(habits, hour))
-    energy = capacity[:, None] * (step_hours / parts)
-    return generation * energy, demand * energy
+    def power(hour: Floats) -> tuple[Floats, Floats]:
+        late = hour - traits.late
+        course = np.where(traits.is_business, BUSINESS.at(late), HOME.at(late))
+        return traits.size * _sun(hour, traits.turn) * traits.sky(hour), course * traits.use(hour)
+
+    generation, demand = energy_of_steps(power, len(household), steps, step_hours)
+    return generation * capacity[:, None], demand * capacity[:, None]
 
 
 def synthetic_profiles(
@@ -123,12 +168,18 @@ def synthetic_profiles(
     capacity: [N] kW. steps: T. step_hours: h. Generation stays below the capacity and is zero at night; demand is about
     0.3 x capacity on average and nearly reaches the capacity at its peak. Some households only consume, some are shops.
     """
+    rated = rated_power(capacity)
+    return _households(np.arange(len(rated)), rated, steps, check_positive_int("seed", seed, low=0), step_hours)
+
+
+def rated_power(capacity: ArrayLike) -> Floats:
+    """`capacity` [N], kW, as finite float64 >= 0, else a one-line ValueError."""
     rated = np.asarray(capacity, np.float64)
     if rated.ndim != 1:
         raise ValueError(f"capacity: got an array of shape {rated.shape}; allowed: one dimension, [agents]")
     for value in rated[~((rated >= 0) & (rated < np.inf))]:
         check_range("capacity", float(value), 0.0, unit="kW")
-    return _households(np.arange(len(rated)), rated, steps, check_positive_int("seed", seed, low=0), step_hours)
+    return rated
 
 
 class DERProfileHandler:
@@ -145,59 +196,6 @@ class DERProfileHandler:
         generation, demand = _households(np.array([self.household]), rated, steps, self.seed, step_hours)
         self.household += 1
         return generation[0], demand[0]
-
-
-def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Floats:
-    """A measured profile [N, T]: from an array [N, T], an array [T] or a number for all agents, or a CSV file.
-
-    The file has a header row, then a row per step, with one column per agent or a single one for all. Numbers are
-    finite and at least 0. `field` names the profile in errors.
-    """
-    values = _numbers(source, field)
-    if values.ndim == 2 and len(values) != num_agents:
-        raise ValueError(f"{field}: got {len(values)} profiles; allowed: {num_agents}, one per agent, or one [steps]")
-    if values.ndim and values.shape[-1] != steps:
-        raise ValueError(f"{field}: got {values.shape[-1]} values; allowed: {steps}, one per step")
-    return np.array(np.broadcast_to(values, (num_agents, steps)))
-
-
-def _numbers(source: Source, field: str) -> Floats:
-    """What `as_profile` takes, as numbers >= 0 with up to two dimensions."""
-    if isinstance(source, str | os.PathLike):
-        values = _read_csv(Path(source), field)
-    else:
-        try:
-            values = np.array(source, np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(f"{field}: got {source!r:.60}; allowed: numbers, [steps] or [agents, steps]") from None
-    if values.ndim > 2:
-        raise ValueError(f"{field}: got an array of shape {values.shape}; allowed: [steps] or [agents, steps]")
-    bad = np.argwhere(~((values >= 0) & (values < np.inf)))
-    if len(bad):
-        where = tuple(bad[0].tolist())
-        raise ValueError(f"{field}: got {values[where]} at {list(where)}; allowed: finite numbers >= 0")
-    return values
-
-
-def _read_csv(path: Path, field: str) -> Floats:
-    """The numbers under the header row: [T] from one column, else [columns, T]."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{field}: got {str(path)!r}; allowed: a CSV file that can be read ({reason})") from None
-    if not rows:
-        raise ValueError(f"{field}: got {str(path)!r}, which is empty; allowed: a header row and a row per step")
-    values = np.empty((len(rows) - 1, len(rows[0])))
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(rows[0]):
-            raise ValueError(f"{field}: got {len(row)} columns in row {number} of {path}; allowed: {len(rows[0])}")
-        try:
-            values[number - 2] = [float(cell) for cell in row]
-        except ValueError:
-            raise ValueError(f"{field}: got {row} in row {number} of {path}; allowed: numbers") from None
-    return values[:, 0] if len(rows[0]) == 1 else values.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +222,7 @@ class DSOProfileHandler:
             raise ValueError(f"{missing[0]}: got None; allowed: a profile, as the other price has one")
         if missing:
             return
-        prices = {field: _numbers(source, field) for field, source in sources.items() if source is not None}
+        prices = {field: numbers_of(source, field) for field, source in sources.items() if source is not None}
         for field, values in prices.items():
             if values.ndim > 1:
                 raise ValueError(f"{field}: got an array of shape {values.shape}; allowed: one profile, [steps]")

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from market.clearing import all_trades
+from market.ledger import Ledger
 from market.orders import Bools, Floats, Trades
 from market.stages import Cleared
 
@@ -88,7 +89,7 @@ class Flows:
 
 
 def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
-    """part / whole within [0, 1]; `empty` where the whole is zero."""
+    """part / whole within [0, 1], of their common shape; `empty` where the whole is zero."""
     share = np.divide(part, whole, out=np.full(np.shape(whole), empty), where=whole > 0)
     return np.clip(share, 0.0, 1.0)
 
@@ -103,6 +104,14 @@ class StepRecord(Flows):
         """All trades of one of the episodes, the DSO's too."""
         tariffs = float(self.feed_in_tariff[episode]), float(self.utility_price[episode])
         return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
+
+
+def ledger_of(records: Sequence[StepRecord], episode: int, difficulty: int) -> Ledger:
+    """The trades of one of the episodes, a block per step. difficulty: leading zero hex digits."""
+    chain = Ledger(difficulty)
+    for number, record in enumerate(records):
+        chain.append(record.trades(episode), number)
+    return chain
 
 
 class History(Flows):

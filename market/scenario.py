@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from market.assets import Battery, DERAgent, Fleet
+from market.assets import KINDS, Battery, DERAgent, Fleet
 from market.books import Nodes
-from market.config import GridTopology, MarketConfig, check_positive_int, check_range, nearest
+from market.config import GridTopology, MarketConfig, check_positive_int, check_range, find, nearest
 from market.grid import GridNetwork
+from market.measured import measured_profiles
 from market.orders import Ints
-from market.profiles import DERProfileHandler, DSOProfileHandler, Source, as_profile, synthetic_profiles
+from market.profiles import DERProfileHandler, DSOProfileHandler, synthetic_profiles
 from market.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
+from market.series import Source, as_profile
 from market.simulation import Params
 
+PROFILES = {"synthetic": synthetic_profiles, "measured": measured_profiles}
+"""Where the generation and demand of a population come from: (capacity, steps, seed, step_hours) -> [N, T] each."""
 STUDY_SEED = 42
 STUDY_CAPACITY = 5000.0
 """Capacity of the study's grid, kW."""
@@ -127,14 +131,18 @@ class Scenario:
         seed: int = STUDY_SEED,
         topology: GridTopology | str = GridTopology.MESH,
         *,
+        profiles: str = "synthetic",
+        kinds: Sequence[str] = ("prosumer",),
         generation: Source | None = None,
         demand: Source | None = None,
         **overrides: Any,
     ) -> Scenario:
         """The study's population: capacity U(50, 150) kW, battery U(0.5, 1) x capacity kWh, one node per agent.
 
-        Agent i is the same in every population.
-        generation, demand: measured kWh per step instead of synthetic profiles: an array [T] or [N, T], or a CSV file
+        Agent i is the same in every population. profiles: "synthetic", or "measured" for standard load profiles and the
+        sun of a place (`market.measured`; needs the extra `data`).
+        kinds: of the agents in turn, see `market.assets.KINDS`; ("prosumer", "consumer", "storage") makes thirds.
+        generation, demand: your own kWh per step instead: an array [T] or [N, T], or a CSV file
         with one column for all or one per agent. overrides: fields of the scenario, e.g. max_steps or market_config.
         """
         cls._check_names("overrides", overrides)
@@ -145,13 +153,18 @@ class Scenario:
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
-        made, used = synthetic_profiles(capacity, steps, seed, hours)
+        made, used = find(PROFILES, profiles, "profiles")(capacity, steps, seed, hours)
         if generation is not None:
             made = as_profile(generation, steps, num_agents, "generation")
         if demand is not None:
             used = as_profile(demand, steps, num_agents, "demand")
+        if isinstance(kinds, str) or not kinds:
+            raise ValueError(f"kinds: got {kinds!r}; allowed: a list of {', '.join(KINDS)}")
+        turns = [find(KINDS, kind, "kinds") for kind in kinds]
         agents = tuple(
-            DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), made[i], used[i])
+            turns[i % len(turns)](
+                DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), made[i], used[i])
+            )
             for i in range(num_agents)
         )
         defaults: dict[str, Any] = {

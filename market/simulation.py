@@ -93,9 +93,10 @@ class Params:
 
     @cached_property
     def reward_scale(self) -> Floats:
-        """$ that make a reward of 1, [N]: the agent's mean DSO-only exchange of a step at the highest price."""
+        """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or battery cycle a day, at the highest price."""
         imported, exported, _ = self.alone
-        turnover = np.maximum((imported + exported).mean(1), self.config.min_quantity)
+        own, cycle = (imported + exported).mean(1), 2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24
+        turnover = np.maximum(np.where(own > 0, own, cycle), self.config.min_quantity)
         return np.maximum(turnover * self.config.max_price / 1000, 1e-6)
 
 

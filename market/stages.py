@@ -183,7 +183,7 @@ def clear_packed(
     step_hours: float,
     threads: int = 1,
 ) -> Cleared:
-    """`clear_batch` of books that are packed already. tariffs: feed-in tariff, utility price, last price."""
+    """`clear_batch` of books that are packed already. tariffs: feed-in tariff, utility price, last price, [E] $/MWh."""
     feed_in_tariff, utility_price, last_price = tariffs
     markets = len(book.quantity)
     partners = partner_matches(book)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
+from pettingzoo.test import parallel_api_test, parallel_seed_test
 
-from market import Scenario
-from market.envs import MarketMultiAgentEnv, MarketVectorEnv
+from market import MarketConfig, Scenario
+from market.envs import (
+    ENV_ID,
+    MarketEnv,
+    MarketMultiAgentEnv,
+    MarketParallelEnv,
+    MarketVectorEnv,
+    check_market_env,
+)
 from market.envs.vector import AGENT_REWARDS
 
 SEED, STEPS = 3, 6
@@ -16,33 +26,84 @@ def scenario(num_agents=4, **overrides):
     return Scenario.study(num_agents, max_steps=STEPS, **overrides)
 
 
-def walk():
-    """Actions, observations, own rewards and ends of one episode of the vector environment."""
-    env = MarketVectorEnv(scenario())
-    env.action_space.seed(1)
-    observation, _ = env.reset(seed=SEED)
-    actions, observations, rewards, over = [], [observation[0]], [], []
+ADAPTERS = {
+    "vector": lambda: MarketVectorEnv(scenario(), num_envs=1),
+    "two communities": lambda: MarketVectorEnv(scenario(), num_envs=2),
+    "single": lambda: MarketEnv(scenario()),
+    "pettingzoo": lambda: MarketParallelEnv(scenario()),
+    "rllib": lambda: MarketMultiAgentEnv(scenario()),
+    "make": lambda: gymnasium.make(ENV_ID, num_agents=4, max_steps=STEPS),
+    "make_vec": lambda: gymnasium.make_vec(ENV_ID, num_envs=2, num_agents=4, max_steps=STEPS),
+    "one agent": lambda: MarketParallelEnv(scenario(1)),
+    "partners": lambda: MarketEnv(scenario(market_config=MarketConfig(enable_partner_preference=True))),
+}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_adapter_passes_our_own_check(name):
+    check_market_env(ADAPTERS[name]())
+
+
+@pytest.mark.parametrize("name", ["single", "pettingzoo", "rllib"])
+def test_adapter_agrees_with_the_vector_environment_to_the_last_bit(name):
+    vector, env = ADAPTERS["vector"](), ADAPTERS[name]()
+    vector.action_space.seed(1)
+    by_agent = hasattr(env, "possible_agents")
+    observation, _ = vector.reset(seed=SEED)
+    other, _ = env.reset(seed=SEED)
     for _ in range(STEPS):
-        actions.append(env.action_space.sample()[0])
-        observation, _, terminated, _, info = env.step(actions[-1][None])
-        observations.append(observation[0])
-        rewards.append(info[AGENT_REWARDS][0])
-        over.append(bool(terminated[0]))
-    return actions, observations, rewards, over
+        seen = np.stack(list(other.values())) if by_agent else other
+        np.testing.assert_array_equal(seen, observation[0])
+        assert seen.dtype == observation.dtype
+        action = vector.action_space.sample()
+        observation, reward, terminated, _, info = vector.step(action)
+        given = dict(zip(env.possible_agents, action[0], strict=True)) if by_agent else action[0]
+        other, own, over, _, _ = env.step(given)
+        if by_agent:
+            np.testing.assert_array_equal(list(own.values()), info[AGENT_REWARDS][0])
+            assert set(over.values()) == {bool(terminated[0])}
+        else:
+            assert (own, over) == (reward[0], terminated[0])
+    assert env.market.ledger().head == vector.ledger().head
 
 
-def test_rllib_agrees_with_the_vector_environment():
-    env = MarketMultiAgentEnv({"num_agents": 4, "max_steps": STEPS})
-    actions, observations, rewards, over = walk()
-    observation, _ = env.reset(seed=SEED)
-    assert list(observation) == env.agents == [f"agent_{i:04d}" for i in range(4)]
-    for step in range(STEPS):
-        np.testing.assert_array_equal(np.stack(list(observation.values())), observations[step])
-        for agent, seen in observation.items():
-            assert env.get_observation_space(agent).contains(seen)
-        observation, reward, terminated, truncated, _ = env.step(dict(zip(env.agents, actions[step], strict=True)))
-        np.testing.assert_array_equal(list(reward.values()), rewards[step])
-        assert (terminated["__all__"], truncated["__all__"]) == (over[step], False)
+# --- the checkers of others
+
+
+def test_gymnasium_accepts_the_single_environment():
+    check_env(gymnasium.make(ENV_ID, num_agents=3).unwrapped)
+
+
+def test_gymnasium_makes_vector_environments():
+    native = gymnasium.make_vec("market.envs:LocalEnergyMarket-v0", num_envs=3, num_agents=2)
+    copies = gymnasium.make_vec(ENV_ID, num_envs=3, num_agents=2, vectorization_mode="sync")
+    assert isinstance(native.unwrapped, MarketVectorEnv)
+    assert native.observation_space.shape == copies.observation_space.shape
+    np.testing.assert_array_equal(native.reset(seed=5)[0][0], copies.reset(seed=5)[0][0])
+
+
+def test_pettingzoo_accepts_the_parallel_environment(capsys):
+    parallel_api_test(MarketParallelEnv(scenario(3)), num_cycles=20)
+    parallel_seed_test(lambda: MarketParallelEnv(scenario(3)), num_cycles=20)
+    assert "Passed" in capsys.readouterr().out
+
+
+SCENARIOS = {
+    "nothing": ({}, r"num_agents: got nothing; allowed: num_agents=5"),
+    "both": ({"scenario": {"num_agents": 2}, "max_steps": 3}, r"scenario: got one and max_steps, too"),
+    "text": ({"scenario": "study"}, r"scenario: got str; allowed: a Scenario or a dictionary"),
+    "typing error": ({"num_agents": 2, "max_stepz": 3}, r"max_stepz.*did you mean 'max_steps'"),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenarios_that_cannot_be_read(name):
+    arguments, message = SCENARIOS[name]
+    with pytest.raises(ValueError, match=message):
+        MarketEnv(**arguments)
+
+
+# --- actions and ends
 
 
 BAD_ACTIONS = {
@@ -60,10 +121,11 @@ def test_actions_of_the_wrong_agents(name):
         env.step(actions)
 
 
-def test_step_after_the_end():
-    env = MarketMultiAgentEnv(scenario())
+@pytest.mark.parametrize("name", ["single", "pettingzoo", "rllib"])
+def test_step_after_the_end(name):
+    env = ADAPTERS[name]()
     env.reset()
-    actions = {agent: np.zeros(4) for agent in env.agents}
+    actions = np.zeros((4, 4)) if name == "single" else {agent: np.zeros(4) for agent in env.possible_agents}
     for _ in range(STEPS):
         env.step(actions)
     with pytest.raises(ValueError, match=r"after the last step; allowed: after reset\(\)"):

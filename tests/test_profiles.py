@@ -16,9 +16,9 @@ from market.profiles import (
     HOME,
     DERProfileHandler,
     DSOProfileHandler,
-    as_profile,
     synthetic_profiles,
 )
+from market.series import as_profile
 
 CAPACITY = np.random.default_rng(0).uniform(50, 150, 300)
 HOURS = np.arange(24) + 0.5

@@ -25,6 +25,7 @@ class MarketMultiAgentEnv(MultiAgentEnv):
     def __init__(self, config: Scenario | Mapping[str, Any]) -> None:
         super().__init__()
         self.community = Community(config)
+        self.market = self.community.market
         self.agents = self.possible_agents = self.community.ids
         self.observation_spaces = self.community.observation_spaces
         self.action_spaces = self.community.action_spaces

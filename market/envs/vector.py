@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -12,11 +13,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from market.config import check_positive_int
+from market.export import export
 from market.kpis import evaluate
 from market.ledger import Ledger
 from market.observation import LIMIT, observation_size
 from market.orders import Floats
-from market.record import History, StepRecord
+from market.record import History, StepRecord, ledger_of
 from market.scenario import Scenario
 from market.simulation import ACTION_SIZE, State, initial, observe, step
 
@@ -98,6 +100,11 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         return observe(self.params, self._state).astype(np.float32)
 
     @property
+    def market(self) -> MarketVectorEnv:
+        """Itself: every adapter has the vector environment that it wraps here."""
+        return self
+
+    @property
     def start(self) -> State:
         """How the present episodes began: their tariffs and numbers."""
         if self._start is None:
@@ -112,10 +119,11 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
 
     def ledger(self, episode: int = 0) -> Ledger:
         """The trades of one of the present episodes, a block per step; made when asked for: training pays nothing."""
-        chain = Ledger(self.params.config.blockchain_difficulty)
-        for number, record in enumerate(self._records):
-            chain.append(record.trades(episode), number)
-        return chain
+        return ledger_of(self._records, episode, self.params.config.blockchain_difficulty)
+
+    def export(self, folder: str | Path) -> None:
+        """Write every trade and state of the present episodes so far as Parquet; `market.export.replay` verifies it."""
+        export(folder, self.scenario, self.start.episode, self._records)
 
     def kpis(self) -> dict[str, Floats]:
         """Every KPI of the present episodes so far, name -> [E]."""

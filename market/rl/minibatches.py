@@ -15,7 +15,7 @@ from torch import Tensor
 def minibatch_rows(
     count: int, size: int, *, epochs: int, least: int = 0, shuffle: bool = True
 ) -> Iterator[NDArray[np.int64]]:
-    """Which of `count` rows make up each minibatch of `size`; numpy's global generator shuffles.
+    """Which of `count` rows make up each minibatch, [size]; numpy's global generator shuffles.
 
     As RLlib's MiniBatchCyclicIterator: rows left over at the end of an epoch begin the next minibatch, and rows are
     shuffled anew whenever the end was reached. least: so many minibatches, whatever the epochs, where it is not 0.

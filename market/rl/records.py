@@ -15,7 +15,7 @@ from market.rl.hyperparameters import Hyperparameters
 
 
 def mean_of_numbers(values: NDArray[np.float64]) -> float:
-    """Mean of the values that are numbers: a market without trades has no clearing price. nan when none is."""
+    """Mean of those values, of any shape, that are numbers: a market without trades has no price. nan when none is."""
     numbers = values[~np.isnan(values)]
     return float(numbers.mean()) if numbers.size else math.nan
 
