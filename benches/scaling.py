@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,18 @@ NOISE = 0.05
 """Relative error up to which the loss is quadratic."""
 
 
+class Law(NamedTuple):
+    """t(N) = floor + factor N^exponent, seconds."""
+
+    floor: float
+    factor: float
+    exponent: float
+
+    def time(self, size: float) -> float:
+        """Seconds at `size`."""
+        return float(self.floor + self.factor * size**self.exponent)
+
+
 @dataclass(frozen=True)
 class Scaling:
     """The fitted law of one series. Times in seconds; sizes ascending [S], medians [S].
@@ -57,10 +69,19 @@ class Scaling:
     knee: float = math.nan
     basis: Basis = "none"
     reason: str = ""
+    drawn: tuple[Law, ...] = ()
+    """The laws of the bootstrap's replicates: what else might have been measured."""
+    left_out: tuple[Law, ...] = ()
+    """The laws of the jackknife: without each size in turn."""
+
+    @property
+    def law(self) -> Law:
+        """The fit's numbers, NaN when the exponent is undetermined."""
+        return Law(self.floor, self.factor, self.exponent)
 
     def time(self, size: float) -> float:
         """Seconds that the fit gives for `size`; NaN when the exponent is undetermined."""
-        return float(self.floor + self.factor * size**self.exponent)
+        return self.law.time(size)
 
     @property
     def verdict(self) -> str:
@@ -71,7 +92,7 @@ class Scaling:
 
 
 def fit(processes: Sequence[Samples], *, replicates: int = 200, seed: int = 42) -> Scaling:
-    """Fit the seconds per round by size, one mapping per process.
+    """Fit the seconds per round by size, one mapping per process (or other whole repetition, as with another seed).
 
     With three processes or more the interval resamples whole processes; with fewer it resamples the rounds within
     them, which leaves out what differs between processes; with too few rounds it covers the choice of sizes alone.
@@ -93,14 +114,28 @@ def fit(processes: Sequence[Samples], *, replicates: int = 200, seed: int = 42) 
     if reason:
         return replace(known, reason=reason)
     drawn, basis = _replicates(processes, sizes, merged, np.random.default_rng(seed), replicates)
-    exponents = [_fit_law(sizes, row, [best.start]).exponent for row in drawn] or [best.exponent]
-    spread = 2 * _jackknife(sizes, medians, best.start)
-    low = best.exponent - math.hypot(best.exponent - min(best.exponent, float(np.quantile(exponents, 0.025))), spread)
-    high = best.exponent + math.hypot(max(best.exponent, float(np.quantile(exponents, 0.975))) - best.exponent, spread)
+    replicated = [_fit_law(sizes, row, [best.start]).law for row in drawn]
+    exponents = [law.exponent for law in replicated] or [best.law.exponent]
+    left_out = _without_each(sizes, medians, best.start)
+    spread = 2 * standard_error([law.exponent for law in left_out])
+    low, high = around(best.law.exponent, exponents, spread)
     if high - low > MAX_WIDTH:
         return replace(known, reason=f"the interval {low:.2f} to {high:.2f} is too wide")
-    law = replace(known, exponent=best.exponent, floor=best.floor, factor=best.factor)
-    return replace(law, low=low, high=high, basis=basis)
+    known = replace(known, exponent=best.law.exponent, floor=best.law.floor, factor=best.law.factor)
+    return replace(known, low=low, high=high, basis=basis, drawn=tuple(replicated), left_out=tuple(left_out))
+
+
+def around(value: float, drawn: Sequence[float], spread: float) -> tuple[float, float]:
+    """95 % interval of `value`: the replicates' quantiles and two standard errors over the sizes, in quadrature."""
+    if not len(drawn):
+        return value - spread, value + spread
+    low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
+    return value - math.hypot(max(value - low, 0.0), spread), value + math.hypot(max(high - value, 0.0), spread)
+
+
+def standard_error(left_out: Sequence[float]) -> float:
+    """Of a figure over the sizes, from its values without each size in turn (jackknife)."""
+    return math.sqrt((len(left_out) - 1) * float(np.var(left_out)))
 
 
 def knee(sizes: Floats, medians: Floats) -> float:
@@ -139,24 +174,21 @@ def _too_little(sizes: Floats, medians: Floats) -> str:
 
 
 @dataclass(frozen=True)
-class _Law:
-    floor: float
-    factor: float
-    exponent: float
+class _Fitted:
+    law: Law
     start: Floats
-    cost: float
 
     def doubt(self, sizes: Floats, medians: Floats) -> str:
         """Why the exponent of this fit is not to be trusted, or nothing."""
-        growth = self.factor * sizes**self.exponent
-        total = self.floor + growth
+        growth = self.law.factor * sizes**self.law.exponent
+        total = self.law.floor + growth
         above = int((growth >= ABOVE * total).sum())
         misfit = float(np.median(np.abs(np.log(total / medians))))
         if above < MIN_ABOVE:
             return f"the floor dominates: only {above} of {len(sizes)} sizes rise above it, {MIN_ABOVE} are needed"
         if misfit > MAX_MISFIT:
             return f"no power law fits: typical error {math.expm1(misfit):.0%}"
-        if self.exponent > MAX_EXPONENT - 0.01:
+        if self.law.exponent > MAX_EXPONENT - 0.01:
             return f"the exponent runs to the bound {MAX_EXPONENT:g}"
         return ""
 
@@ -168,7 +200,7 @@ def _starts(sizes: Floats, medians: Floats) -> list[Floats]:
     return [np.array([lowest + math.log(share), middle, k]) for share in (0.01, 0.5, 0.95) for k in (0.5, 1.0, 2.0)]
 
 
-def _fit_law(sizes: Floats, medians: Floats, starts: Sequence[Floats]) -> _Law:
+def _fit_law(sizes: Floats, medians: Floats, starts: Sequence[Floats]) -> _Fitted:
     """Least soft-L1 error in logs over all starts."""
     x = np.log(sizes) - np.log(sizes).mean()
     y = np.log(medians)
@@ -191,15 +223,13 @@ def _fit_law(sizes: Floats, medians: Floats, starts: Sequence[Floats]) -> _Law:
     best = min(found, key=lambda result: float(result.cost))
     log_floor, log_growth, k = best.x.tolist()
     factor = math.exp(log_growth - k * float(np.log(sizes).mean()))
-    return _Law(math.exp(log_floor), factor, k, best.x, float(best.cost))
+    return _Fitted(Law(math.exp(log_floor), factor, k), best.x)
 
 
-def _jackknife(sizes: Floats, medians: Floats, start: Floats) -> float:
-    """Standard error of the exponent over the sizes, from leaving out each in turn."""
-    count = len(sizes)
-    kept = (np.arange(count) != left_out for left_out in range(count))
-    exponents = np.array([_fit_law(sizes[keep], medians[keep], [start]).exponent for keep in kept])
-    return math.sqrt((count - 1) * float(np.var(exponents)))
+def _without_each(sizes: Floats, medians: Floats, start: Floats) -> list[Law]:
+    """The laws without each size in turn."""
+    kept = (np.arange(len(sizes)) != left_out for left_out in range(len(sizes)))
+    return [_fit_law(sizes[keep], medians[keep], [start]).law for keep in kept]
 
 
 def _medians(processes: Sequence[Samples], sizes: Floats) -> Floats:
