@@ -39,6 +39,7 @@ def add(parser: pytest.Parser) -> None:
     group.addoption("--case", metavar="TEXT,TEXT", help="only cases whose name contains one of these")
     group.addoption("--repeat", metavar="N", help="every training and reference with N seeds, from the study's on")
     group.addoption("--isolate", action="store_true", default=None, help="a fresh process for each cell")
+    group.addoption("--report", choices=("yes", "no"), default="yes", help="write tables, figures and page at the end")
     group.addoption(
         "--results",
         metavar="DIR",

@@ -21,8 +21,8 @@ COMPARED = 2
 """So many runs are compared, unless they are to be pooled."""
 
 
-def lines(runs: Sequence[Run], folder: Path, *, color: bool, budgets: Budgets | None = None) -> Iterator[str]:
-    """The report as text for a terminal; writes all files into `folder`."""
+def lines(runs: Sequence[Run], folder: Path | None, *, color: bool, budgets: Budgets | None = None) -> Iterator[str]:
+    """The report as text for a terminal; writes all files into `folder`, if one is given."""
     read = [run.read() for run in runs]
     records = [each for each, _ in read]
     curves = series_of(records)
@@ -37,8 +37,9 @@ def lines(runs: Sequence[Run], folder: Path, *, color: bool, budgets: Budgets | 
     if not any(records):
         yield "no records"
         return
-    for path in report_write.write(folder, runs, records, curves, budgets or Budgets()):
-        yield f"wrote {path}"
+    if folder is not None:
+        for path in report_write.write(folder, runs, records, curves, budgets or Budgets()):
+            yield f"wrote {path}"
 
 
 def comparison(runs: Sequence[Run], folder: Path) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from benches import report_limits, report_time
 from benches.report_document import interval, number
-from benches.report_kpis import EFFICIENCY, Kpis
+from benches.report_kpis import EFFICIENCY, OPTIMUM, Kpis
 from benches.report_limits import Budgets, Check
 from benches.report_study import Combination, Study
 from benches.report_time import Axis, name_of
@@ -31,9 +31,9 @@ def _growth(study: Study) -> Iterator[str]:
         factors = {c: cells[-1].time.mid / cells[0].time.mid for c, cells in ends}
         least, most = min(factors, key=lambda c: factors[c]), max(factors, key=lambda c: factors[c])
         yield (
-            f"From {smallest} to {largest:,} agents, {largest / smallest:,.0f} times as many, the time of one {study.unit} "
-            f"grows {number(factors[least], 2).text}-fold ({name_of(least)}) to {number(factors[most], 2).text}-fold "
-            f"({name_of(most)})."
+            f"From {smallest} to {largest:,} agents, {largest / smallest:,.0f} times as many, the time of one "
+            f"{study.unit} grows {number(factors[least], 2).text}-fold ({name_of(least)}) to "
+            f"{number(factors[most], 2).text}-fold ({name_of(most)})."
         )
     verdicts: dict[str, list[Combination]] = {}
     for combination, law in study.laws.items():
@@ -131,6 +131,7 @@ def _market(kpis: Kpis) -> Iterator[str]:
         others = ", ".join(
             f"{player.replace('_', ' ')} {interval(found[player], 2).text}"
             for player in kpis.references
+            if player != OPTIMUM
             if player in found
         )
         yield (

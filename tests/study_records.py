@@ -8,7 +8,7 @@ from benches.results import Record
 from market.kpis import KPIS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
-MODES = {"ctce": (2.0, 0.04, 0.8), "ctde": (2.2, 0.05, 1.0), "dtde": (1.8, 0.03, 1.3)}
+MODES = {"ctce": (2.0, 0.1, 0.8), "ctde": (2.2, 0.05, 1.0), "dtde": (1.8, 0.03, 1.3)}
 """Floor, factor and exponent of the seconds of a training, by mode."""
 ALGORITHMS = {"ppo": 1.0, "appo": 0.8, "sac": 1.6}
 """Seconds over those of ppo."""
