@@ -26,6 +26,7 @@ from benches.figures_style import (
     population_axis,
     save,
 )
+from benches.report_kpis import shown, title
 from benches.report_limits import phases_of
 from benches.report_time import name_of
 
@@ -176,8 +177,9 @@ def draw_phases(study: Study, path: Path) -> list[Path]:
     return save(figure, path)
 
 
-def draw_kpis(kpis: Kpis, names: Sequence[str], path: Path) -> list[Path]:
-    """A panel for each KPI: trained agents with intervals, the references as lines."""
+def draw_kpis(kpis: Kpis, path: Path) -> list[Path]:
+    """A panel for each KPI that is defined at two populations: trained agents with intervals, references as lines."""
+    names = shown(kpis, populations=min(2, len(kpis.populations)))
     rows = math.ceil(len(names) / COLUMNS)
     figure = canvas(4.0 * COLUMNS, 2.9 * rows + 0.8)
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
@@ -221,7 +223,7 @@ def _kpi(axes: Axes, kpis: Kpis, name: str) -> None:
     low_edge, high_edge = np.quantile(everything, (0.04, 0.98)).tolist()
     margin = 0.12 * (high_edge - low_edge) or 0.05 * max(abs(high_edge), 0.1)
     axes.set_ylim(low_edge - margin, high_edge + margin)
-    axes.set_title(f"{name.replace('_', ' ').capitalize()}")
+    axes.set_title(title(name))
     axes.set_ylabel(kpis.meanings[name].unit if kpis.meanings[name].unit != "1" else "")
     population_axis(axes, kpis.populations)
     finish(axes)

@@ -67,6 +67,7 @@ def population_axis(axes: Axes, populations: Sequence[int]) -> None:
     """Logarithmic, with a tick at each population."""
     axes.set_xscale("log")
     axes.set_xticks(list(populations), [f"{n:,}" for n in populations])
+    axes.set_xlim(populations[0] * 0.8, populations[-1] * 1.25)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("agents")

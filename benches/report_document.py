@@ -60,9 +60,11 @@ class Document:
 
 
 def number(value: float | None, digits: int = 3, unit: str = "") -> Value:
-    """A number with so many significant digits; a dash for none. Sorts by its value."""
+    """A number with so many significant digits, a count with all of them, a dash for none. Sorts by its value."""
     if value is None or math.isnan(value):
         return Value("-", -math.inf)
+    if isinstance(value, int):
+        return Value(f"{value:,}", value)
     return Value(f"{_plain(value, digits)}{f' {unit}' if unit else ''}", value)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from benches import report_limits, report_time
 from benches.report_document import interval, number
-from benches.report_kpis import EFFICIENCY, OPTIMUM, Kpis
+from benches.report_kpis import EFFICIENCY, OPTIMUM, Kpis, title
 from benches.report_limits import Budgets, Check
 from benches.report_study import Combination, Study
 from benches.report_time import Axis, name_of
@@ -30,10 +30,10 @@ def _growth(study: Study) -> Iterator[str]:
     if ends:
         factors = {c: cells[-1].time.mid / cells[0].time.mid for c, cells in ends}
         least, most = min(factors, key=lambda c: factors[c]), max(factors, key=lambda c: factors[c])
+        ends_of = [f"{number(factors[c], 2).text}-fold ({name_of(c)})" for c in (least, most)]
         yield (
             f"From {smallest} to {largest:,} agents, {largest / smallest:,.0f} times as many, the time of one "
-            f"{study.unit} grows {number(factors[least], 2).text}-fold ({name_of(least)}) to "
-            f"{number(factors[most], 2).text}-fold ({name_of(most)})."
+            f"{study.unit} grows {' to '.join(dict.fromkeys(ends_of))}."
         )
     verdicts: dict[str, list[Combination]] = {}
     for combination, law in study.laws.items():
@@ -86,7 +86,7 @@ def _bottlenecks(study: Study) -> Iterator[str]:
         for name, shares in sorted(found.items(), key=lambda item: -len(item[1])):
             yield (
                 f"At the {edge} population ({agents:,}) {name} takes the largest share in {len(shares)} of "
-                f"{sum(map(len, found.values()))} combinations ({min(shares):.0%} to {max(shares):.0%} of the time)."
+                f"{sum(map(len, found.values()))} combinations ({_span(shares)} of the time)."
             )
         if study.populations[0] == study.populations[-1]:
             return
@@ -105,8 +105,8 @@ def _limits(study: Study, budgets: Budgets, checks: Sequence[Check]) -> Iterator
         errors = [abs(each.error) for each in checks]
         held = sum(each.predicted.holds(each.measured) for each in checks)
         yield (
-            f"Predicted from at most {report_limits.SMALL} agents, larger populations are off by {min(errors):.0%} to "
-            f"{max(errors):.0%}; {held} of {len(checks)} lie within the predicted interval."
+            f"Predicted from at most {report_limits.SMALL} agents, larger populations are off by {_span(errors)}; "
+            f"{held} of {len(checks)} lie within the predicted interval."
         )
 
 
@@ -117,7 +117,7 @@ def _market(kpis: Kpis) -> Iterator[str]:
         moved.setdefault(kpi, Counter())["rises" if trend.slope > 0 else "falls"] += 1
     for kpi, ways in moved.items():
         told = " and ".join(f"{way} with the population for {count}" for way, count in ways.most_common())
-        yield f"{kpi.replace('_', ' ').capitalize()} {told} of {len(kpis.learners)} trainings (significant trends)."
+        yield f"{title(kpi)} {told} of {len(kpis.learners)} trainings (significant trends)."
     if kpis.learners and kpis.trends and not trends:
         yield "No KPI has a significant trend over the population."
     if not kpis.learners or EFFICIENCY not in kpis.values:
@@ -138,6 +138,10 @@ def _market(kpis: Kpis) -> Iterator[str]:
             f"Between the DSO alone (0) and the cooperative optimum (1), the best training at {largest:,} agents "
             f"reaches {interval(found[best], 2).text} ({best.upper()}); {others}."
         )
+
+
+def _span(shares: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(f"{edge(shares):.0%}" for edge in (min, max)))
 
 
 def _names(combinations: list[Combination]) -> str:

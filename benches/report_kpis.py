@@ -186,14 +186,19 @@ def section(kpis: Kpis) -> Section:
     return Section("What happens to the market", sentences, figures, [table for table in tables if table.rows])
 
 
-def shown(kpis: Kpis) -> list[str]:
-    """The KPIs that somebody has at some population."""
-    return [name for name in kpis.meanings if _defined(kpis, name)]
+def shown(kpis: Kpis, populations: int = 1) -> list[str]:
+    """The KPIs that somebody has at so many populations."""
+    return [name for name in kpis.meanings if len(_defined(kpis, name)) >= populations]
 
 
-def _defined(kpis: Kpis, name: str) -> bool:
+def title(name: str) -> str:
+    """A KPI's name as a heading."""
+    return name.replace("_", " ").capitalize().replace("P2p", "P2P")
+
+
+def _defined(kpis: Kpis, name: str) -> set[int]:
     players = kpis.values.get(name, {})
-    return any(not math.isnan(kpis.at(name, player, n).mid) for player in players for n in players[player])
+    return {n for player in players for n in players[player] if not math.isnan(kpis.at(name, player, n).mid)}
 
 
 def _table(kpis: Kpis, name: str) -> Table:
@@ -206,7 +211,7 @@ def _table(kpis: Kpis, name: str) -> Table:
         for player in (*kpis.learners, *kpis.references)
         if player in kpis.values[name]
     ]
-    caption = f"{name.replace('_', ' ').capitalize()} ({meaning.unit})"
+    caption = f"{title(name)} ({meaning.unit})"
     return Table(caption, ("player", *(f"N = {n}" for n in kpis.populations)), rows, meaning.formula)
 
 

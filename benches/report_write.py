@@ -42,7 +42,7 @@ def write(
             yield from figures_study.draw_phases(study, folder / "phases")
     if kpis.values:
         sections.append(report_kpis.section(kpis))
-        yield from figures_study.draw_kpis(kpis, report_kpis.shown(kpis), folder / "kpis")
+        yield from figures_study.draw_kpis(kpis, folder / "kpis")
     sections.append(_cases(curves))
     sections.append(_records(runs, records))
     document = Document("Scalability of local energy markets", list(_facts(runs, records)), findings, sections)

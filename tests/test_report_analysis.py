@@ -177,6 +177,7 @@ def test_efficiency_needs_the_optimum_of_its_own_seed():
         (None, "-"),
         (1.2e-7, "1.20e-07"),
         (100, "100"),
+        (12345678, "12,345,678"),
     ],
 )
 def test_numbers_have_three_digits(value, text):
