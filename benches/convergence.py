@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 EDGE = 5
 """Iterations at the beginning that give the return before learning, and over which the curve is smoothed."""
@@ -36,6 +35,8 @@ def convergence(returns: Sequence[float], seconds: Sequence[float]) -> Convergen
     There is an improvement when the last PLATEAU returns are better than the first EDGE (one-sided Welch test at 1 %),
     and it goes on when a line through the plateau still rises (5 %) by more than the 5 % that are allowed for.
     """
+    from scipy import stats  # takes a second
+
     curve = np.asarray(returns, np.float64)
     if len(curve) < EDGE + PLATEAU or not np.isfinite(curve).all():
         return Convergence("too short")

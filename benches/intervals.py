@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 LEVEL = 0.95
 WIDE = 0.1
@@ -45,7 +45,7 @@ def of_mean(values: Sequence[float], level: float = LEVEL) -> Interval:
     mid = float(known.mean())
     if len(known) < 2:
         return Interval(mid)
-    half = float(stats.t.ppf((1 + level) / 2, len(known) - 1)) * float(known.std(ddof=1)) / math.sqrt(len(known))
+    half = float(stdtrit(len(known) - 1, (1 + level) / 2)) * float(known.std(ddof=1)) / math.sqrt(len(known))
     return Interval(mid, mid - half, mid + half)
 
 

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from benches.convergence import Convergence, convergence
 from benches.intervals import Interval, of_mean
@@ -91,6 +90,8 @@ class Kpis:
 
         p is of the slope (Student), corrected together for all of them (Benjamini and Hochberg 1995).
         """
+        from scipy import stats  # takes a second
+
         found: dict[tuple[str, str], tuple[float, float]] = {}
         for kpi in self.values:
             for player in self.learners:

@@ -68,7 +68,7 @@ def run(project, *arguments, **changes):
         env=environment(**changes),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
     assert "INTERNALERROR" not in done.stdout, done.stdout
     return done.returncode, done.stdout + done.stderr
