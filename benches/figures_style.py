@@ -76,9 +76,8 @@ def population_axis(axes: Axes, populations: Sequence[int]) -> None:
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write the PNG and the SVG; returns both."""
     files = [path.with_suffix(".png"), path.with_suffix(".svg")]
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout is found once, not for each file
     figure.savefig(files[0], dpi=160)
+    figure.set_layout_engine("none")  # it is found once, not for each file
     figure.savefig(files[1], metadata={"Date": None})
     return files
 

@@ -139,21 +139,22 @@ def test_two_runs_are_compared_and_more_are_pooled(tmp_path, capsys):
     folder = second.folder / f"against-{first.folder.name}"
     assert "1.50 [" in (folder / "summary.md").read_text()
     assert not NETWORK.findall((folder / "report.html").read_text())
-    assert report.main(["--pool", str(first.folder), str(second.folder), "--out", str(tmp_path / "pool")]) == 0
-    assert len((tmp_path / "pool" / "scalability_results.csv").read_text().splitlines()) == 1 + 2 * 28
 
 
-def test_budgets_are_options(tmp_path, capsys):
-    written = run_of(tmp_path, study((1, 5, 10, 20), algorithms=["ppo"])).folder
-    out = str(tmp_path / "out")
-    assert report.main([str(written), "--out", out, "--budget-seconds=60", "--budget-gib=0.5"]) == 0
-    summary = (tmp_path / "out" / "summary.md").read_text()
-    assert "agents within 60 s" in summary
-    assert "agents within 0.5 GiB" in summary
+def test_options_reach_what_is_written(tmp_path, capsys, monkeypatch):
+    runs = [run_of(tmp_path, [record("toy/add", {"agents": 1})]) for _ in range(2)]
+    got = []
+    monkeypatch.setattr(report.report_write, "write", lambda *given: got.append(given) or [])
+    folders = [str(run.folder) for run in runs]
+    assert report.main(["--pool", *folders, "--budget-seconds=60", "--budget-gib=0.5"]) == 0
+    ((folder, _, records, (curve,), budgets),) = got
+    assert folder == runs[0].folder
+    assert len(records) == 2
+    assert len(curve.records[1.0]) == 2, "pooled runs are repetitions of the same cells"
+    assert budgets == report_limits.Budgets(seconds=60.0, gib=0.5)
     with pytest.raises(SystemExit):
-        report.main([str(written), "--budget-seconds=-1"])
+        report.main([folders[0], "--budget-seconds=-1"])
     assert "got '-1'; allowed: a number > 0" in capsys.readouterr().err
-    assert report_limits.Budgets().seconds > 0
 
 
 def test_a_run_without_trainings_has_a_report_too(tmp_path):

@@ -112,6 +112,8 @@ def test_a_budget_affords_the_population_where_the_law_reaches_it(whole):
     assert by_time.low < by_time.mid < by_time.high
     truth = max(np.roots([500, 2e6, 4e8 - 2 * 2**30]).real)
     assert by_memory.mid == pytest.approx(truth, rel=0.01)
+    (_, _, limits, *_) = report_limits.section(whole, budgets, []).tables
+    assert limits.columns[1:3] == ("agents within 300 s", "agents within 2 GiB")
     none, all_ = (forecast.affordable(lambda n: intervals.Interval(n, n, n), b).mid for b in (0.5, 1e12))
     assert (none, all_) == (0.0, math.inf)
     undetermined = forecast.time_at(scaling.Scaling((), ()), 10)
