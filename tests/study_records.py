@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from benches.results import Record
-from market.kpis import KPIS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
 MODES = {"ctce": (2.0, 0.1, 0.8), "ctde": (2.2, 0.05, 1.0), "dtde": (1.8, 0.03, 1.3)}
@@ -13,6 +12,8 @@ MODES = {"ctce": (2.0, 0.1, 0.8), "ctde": (2.2, 0.05, 1.0), "dtde": (1.8, 0.03, 
 ALGORITHMS = {"ppo": 1.0, "appo": 0.8, "sac": 1.6}
 """Seconds over those of ppo."""
 ITERATIONS, EPISODES = 50, 10
+KPIS = ("cost_saving", "self_consumption", "clearing_price", "p2p_share", "loss_share", "gini_savings")
+"""Enough of the registry's to show; each costs a panel and a table."""
 FACTS = {"machine": {"cpu": "toy", "cores": 2, "cores_usable": 2}, "versions": {"python": "3.11"}, "commit": "abc" * 5}
 PHASES = {"clearing": (0.5, 0.4), "policy": (0.5, 0.0), "forward": (0.5, 0.9)}
 """Weight of each phase: a + b log10 N; policy and clearing share the lead at first, forward has it in the end."""

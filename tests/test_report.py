@@ -77,7 +77,7 @@ def test_the_page_stands_alone_and_is_well_formed(written):
     assert not NETWORK.findall(text)
     page = Page(text)
     assert page.drawings == 4
-    assert len(page.tables) > 20
+    assert len(page.tables) > 15
     for table in page.tables:
         assert len(set(table)) == 1, "every row has as many cells as there are headings"
         assert len(table) > 1
