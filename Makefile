@@ -28,7 +28,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv bench study test test-all lint format gate lock clean
+.PHONY: help venv bench study test test-all lint format docs gate lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,9 @@ lint: $(READY) ## ruff and mypy
 format: $(READY) ## lay the code out as `make lint` wants it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: $(READY) ## the API reference and the pages of benches/docs, in build/docs
+	@$(BIN)/python .ci/docs.py
 
 gate: $(READY) ## is HEAD slower than BASE?
 	@test -f benches/gate.py || { echo "make gate: benches/gate.py is not written yet; nothing was compared" >&2; exit 2; }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benches import inputs, reference, training
+from benches import bare, classic, feeders, inputs, learning, reference, training
 from benches.case import PROFILES, Case, Grid, Params, table
 from benches.inputs import INPUTS, SEED, number
 from benches.training import EPISODES, STEPS
@@ -17,6 +17,17 @@ POPULATIONS = (1, 5, 10, 20, 50, 100)
 MORE = (*POPULATIONS, 200, 500, 1000)
 MODES = ("ctce", "ctde", "dtde")
 ALGORITHMS = ("ppo", "appo", "sac")
+MECHANISMS = (
+    "average",
+    "buyer",
+    "seller",
+    "bid_ask_spread",
+    "nash_bargaining",
+    "proportional_surplus",
+    "uniform",
+    "mcafee",
+)
+"""Every row of `market.pricing.RULES`, named here since the table is read without the market; a test compares."""
 ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 WALK = 72
 """Rounds of an environment step: every step of three episodes."""
@@ -63,6 +74,7 @@ def _clearing(
     version: str,
     setup: Callable[[Params], inputs.Books],
     call: Callable[[inputs.Books, int], None],
+    grids: dict[str, Grid] | None = None,
     **references: Callable[[inputs.Books, int], None],
 ) -> Case:
     """A way of clearing by the number of orders."""
@@ -70,7 +82,7 @@ def _clearing(
         name=name,
         version=version,
         size="orders",
-        grids=_grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
+        grids=grids or _grids({"orders": ORDERS}, full={"orders": (*ORDERS, 1_000_000)}),
         setup=setup,
         call=call,
         references=references,
@@ -83,14 +95,38 @@ def _clearing(
 CASES = table(
     _clearing("clear/orders", "2", inputs.books, inputs.clear_book, sort=inputs.bare_sort, lexsort=inputs.lexical_sort),
     _clearing("clear/trades", "1", inputs.books, inputs.clear_to_trades, sort=inputs.bare_sort, naive=inputs.textbook),
-    _clearing("clear/feeder", "2", inputs.books_on_feeder, inputs.clear_to_trades, sort=inputs.bare_sort),
+    _clearing("clear/feeder", "3", feeders.books_on_feeder, inputs.clear_to_trades, sort=inputs.bare_sort),
+    _clearing(
+        "clear/rule",
+        "1",
+        inputs.books_by_rule,
+        inputs.clear_book,
+        _grids(
+            {"rule": MECHANISMS, "orders": (100, 1_000, 10_000)},
+            full={"rule": MECHANISMS, "orders": (100, 1_000, 10_000, 100_000)},
+        ),
+        average=inputs.clear_at_averages,
+        sort=inputs.bare_sort,
+    ),
     Case(
         name="clear/batch",
         size="markets",
-        grids=_grids({"orders": (100,), "markets": (1, 4, 16, 64, 256)}),
+        grids=_grids({"orders": (100,), "threads": (1, 2), "markets": (1, 4, 16, 64, 256)}),
         setup=inputs.batches,
         call=inputs.clear_batch,
+        references={"one_thread": inputs.clear_batch_on_one},
         work=lambda params: {"orders": number(params, "markets") * number(params, "orders")},
+        rounds=lambda _: INPUTS,
+        budget=1.1,
+    ),
+    Case(
+        name="powerflow/feeder",
+        size="snapshots",
+        grids=_grids({"snapshots": (1, 10, 100, 1_000)}, full={"snapshots": (1, 10, 100, 1_000, 10_000)}),
+        setup=feeders.injections,
+        call=feeders.power_flow,
+        references={"naive": feeders.textbook_flow},
+        work=lambda params: {"snapshots": number(params, "snapshots")},
         rounds=lambda _: INPUTS,
         budget=1.1,
     ),
@@ -174,6 +210,47 @@ CASES = table(
         close=training.close_trainer,
         work=lambda params: _training(params, EPISODES),
         rounds=lambda params: number(params, "iterations"),
+        budget=1.25,
+        clock="wall",
+    ),
+    Case(
+        name="train/learner",
+        size="agents",
+        grids=_grids(
+            {"mode": MODES, "algorithm": ("ppo",), "agents": (10, 100)},
+            full={"mode": MODES, "algorithm": tuple(bare.BARE), "agents": (10, 100, 1000)},
+        ),
+        setup=bare.pair,
+        call=bare.learner_update,
+        close=bare.close_pair,
+        references={"bare": bare.bare_update},
+        work=lambda params: _training(params, EPISODES),
+        rounds=lambda params: 10 if number(params, "agents") <= 100 else 3,
+        budget=1.25,
+        clock="wall",
+    ),
+    Case(
+        name="train/classic",
+        size="agents",
+        grids={"full": {"agents": (5, 20, 50)}},
+        setup=classic.Beside,
+        call=classic.our_iteration,
+        close=classic.close,
+        references={"classic": classic.classic_iteration},
+        work=lambda params: _training(params, EPISODES),
+        rounds=lambda _: 3,
+        budget=1.25,
+        clock="wall",
+    ),
+    Case(
+        name="train/learning",
+        size="agents",
+        grids={"full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": (10,)}},
+        setup=lambda params: params,
+        warmup=lambda _: None,
+        call=learning.learn,
+        work=lambda params: _training(params, len(learning.SEEDS) * number(params, "iterations") * EPISODES),
+        rounds=lambda _: 1,
         budget=1.25,
         clock="wall",
     ),

@@ -12,7 +12,6 @@ import os
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from benches import threads
 
@@ -22,37 +21,12 @@ import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from benches.case import Point  # noqa: E402
-from benches.cases import CASES, MODES  # noqa: E402
+from benches.goal import Figure  # noqa: E402
+from benches.goal import measured_median as _median  # noqa: E402
+from benches.goal import measured_ratio as _ratio  # noqa: E402
+from benches.goal import measured_record as _record  # noqa: E402
+from benches.goals_training import TRAINING_GOALS  # noqa: E402
 from benches.inputs import books_of, clear_book  # noqa: E402
-from benches.measure import Stopwatch  # noqa: E402
-from benches.results import Record, record_of  # noqa: E402
-
-LEARNING_SEEDS = range(5)
-LEARNING_AGENTS, LEARNING_ITERATIONS = 10, 50
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A measured figure. value: what the limit applies to. detail: what else was seen, for people."""
-
-    name: str
-    value: float
-    limit: float
-    unit: str
-    detail: str
-    at_least: bool = False
-
-    @property
-    def met(self) -> bool:
-        """Whether the value is within the limit; not a number never is."""
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
-
-
-def _median(case: str, limit: float, unit_seconds: float, unit: str, name: str, **params: int | str) -> Figure:
-    """Median time of a cell of the table."""
-    times = np.array(_record(case, **params).seconds) / unit_seconds
-    return Figure(name, float(np.median(times)), limit, unit, f"min {times.min():.3g}, {len(times)} rounds")
 
 
 def clearing() -> Iterator[Figure]:
@@ -69,28 +43,15 @@ def clearing() -> Iterator[Figure]:
     growth = math.log(np.median(medians[1e6]) / np.median(medians[1e4])) / math.log(100)
     yield Figure("growth of clearing, 10,000 to 1,000,000", growth, 1.1, "exponent", "between the medians of CPU time")
     yield _ratio(_record("clear/feeder", orders=1_000_000), "sort", 6.0)
-    batch = _record("clear/batch", markets=256, orders=100)
+    batch = _record("clear/batch", markets=256, orders=100, threads=1)
     each = np.array(batch.seconds) / 256 * 1e6
     yield Figure("clear a market of 100, in a batch of 256", float(np.median(each)), 8.0, "us", f"min {each.min():.3g}")
+    both = _record("clear/batch", markets=256, orders=1_000, threads=2)
+    faster = np.array(both.references["one_thread"]) / np.array(both.seconds)[: len(both.references["one_thread"])]
+    detail = f"of the minima {min(both.references['one_thread']) / min(both.seconds):.3g}, {len(faster)} rounds"
+    name = "speed-up on 2 threads, a batch of 256 markets of 1,000"
+    yield Figure(name, float(np.median(faster)), 1.0, "times", detail, at_least=True)
     yield Figure("extra memory of clear, 1,000,000 orders", _extra_memory(1_000_000), 200.0, "bytes an order", "peak")
-
-
-def _record(case: str, **params: int | str) -> Record:
-    """A cell of the table, measured now."""
-    point = Point(CASES[case], params)
-    with Stopwatch(point) as watch:
-        watch.warm_up()
-        for _ in range(point.rounds):
-            watch.round()
-    return record_of(point, watch.seen, status="ok", error=None, profile="goals")
-
-
-def _ratio(record: Record, reference: str, limit: float) -> Figure:
-    """How many times as long as a reference, round by round."""
-    rounds = len(record.references[reference])
-    least = min(record.seconds) / min(record.references[reference])
-    name = f"{record.case}, {record.size:,.0f}, against {reference}"
-    return Figure(name, record.ratios[reference], limit, "times", f"ratio of the minima {least:.3g}, {rounds} rounds")
 
 
 def _extra_memory(size: int) -> float:
@@ -140,37 +101,11 @@ def python_calls(agents: int) -> int:
     return count
 
 
-def training() -> Iterator[Figure]:
-    """One PPO iteration of 100 agents in each mode: 10 episodes x 24 steps, 10 epochs, minibatch 120, hidden 64-64."""
-    for mode in MODES:
-        name = f"PPO iteration, {mode}, N=100"
-        yield _median("train/iteration", 3.0, 1.0, "s", name, mode=mode, algorithm="ppo", iterations=5, agents=100)
-
-
-def learning() -> Iterator[Figure]:
-    """Returns after 50 iterations at N=10, over 5 seeds: the worst trained policy against the best untrained one."""
-    from market import RLTrainer, Scenario
-
-    scenario = Scenario.study(LEARNING_AGENTS)
-    for mode in MODES:
-        before, after = [], []
-        for seed in LEARNING_SEEDS:
-            with RLTrainer(scenario, "ppo", mode, iters=LEARNING_ITERATIONS, seed=seed) as trainer:
-                before.append(trainer.evaluate(10).return_mean)
-                trainer.train()
-                after.append(trainer.evaluate(10).return_mean)
-        detail = f"untrained {min(before):.2f} to {max(before):.2f}, trained {min(after):.2f} to {max(after):.2f}"
-        yield Figure(
-            f"learning, {mode}, N={LEARNING_AGENTS}", min(after) - max(before), 0.0, "return", detail, at_least=True
-        )
-
-
 GOALS: dict[str, Callable[[], Iterator[Figure]]] = {
     "clearing": clearing,
     "stepping": stepping,
     "calls": calls,
-    "training": training,
-    "learning": learning,
+    **TRAINING_GOALS,
 }
 
 

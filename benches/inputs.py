@@ -6,7 +6,7 @@ predictor and makes clearing look faster than it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,14 +74,11 @@ def books(params: Params) -> Books:
     return books_of(number(params, "orders"))
 
 
-def books_on_feeder(params: Params) -> Books:
-    """The same books on the IEEE 34 feeder, with capacity enough for all trades, so that each is routed."""
-    from market import GridNetwork, GridTopology, MarketConfig
+def books_by_rule(params: Params) -> Books:
+    """Random books, to be cleared under one of the mechanisms."""
+    from market import ClearingMechanism, MarketConfig
 
-    size = number(params, "orders")
-    capacity = MarketConfig().max_quantity * size
-    grid = GridNetwork(GridTopology.IEEE34, num_nodes=34, capacity=capacity, seed=SEED).to_grid()
-    return books_of(size, grid=grid)
+    return replace(books(params), config=MarketConfig(price_mechanism=ClearingMechanism(str(params["rule"]))))
 
 
 def _clear(prepared: Books, turn: int) -> ClearingResult:
@@ -94,6 +91,13 @@ def _clear(prepared: Books, turn: int) -> ClearingResult:
 def clear_book(prepared: Books, turn: int) -> None:
     """Clear the next book: who trades with whom, how much, at which price; volumes, welfare."""
     _clear(prepared, turn)
+
+
+def clear_at_averages(prepared: Books, turn: int) -> None:
+    """Clear the next book under AVERAGE, whatever its rule is."""
+    from market import MarketConfig
+
+    _clear(replace(prepared, config=MarketConfig()), turn)
 
 
 def clear_to_trades(prepared: Books, turn: int) -> None:
@@ -123,6 +127,7 @@ class Batches:
     batches: Sequence[Book]
     config: MarketConfig
     tariffs: tuple[Floats, Floats, Floats]
+    threads: int
 
 
 def batches(params: Params) -> Batches:
@@ -144,14 +149,20 @@ def batches(params: Params) -> Batches:
         )
         for _ in range(INPUTS)
     ]
-    return Batches(drawn, MarketConfig(), (tariffs[0], tariffs[1], tariffs[2]))
+    return Batches(drawn, MarketConfig(), (tariffs[0], tariffs[1], tariffs[2]), number(params, "threads"))
 
 
 def clear_batch(prepared: Batches, turn: int) -> None:
     """Clear the next batch in one call."""
     from market.stages import clear_batch
 
-    clear_batch(prepared.batches[turn % len(prepared.batches)], prepared.config, *prepared.tariffs, None, 1.0)
+    batch = prepared.batches[turn % len(prepared.batches)]
+    clear_batch(batch, prepared.config, *prepared.tariffs, None, 1.0, threads=prepared.threads)
+
+
+def clear_batch_on_one(prepared: Batches, turn: int) -> None:
+    """Clear the next batch in one call, on one thread."""
+    clear_batch(replace(prepared, threads=1), turn)
 
 
 # --- simulation -----------------------------------------------------------------------------------------------------

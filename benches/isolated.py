@@ -23,7 +23,7 @@ from benches import threads
 
 threads.pin()  # before anything below imports numpy
 
-from benches.case import Case, Point, Unsupported  # noqa: E402
+from benches.case import Case, Params, Point, Unsupported  # noqa: E402
 from benches.measure import Measurement, Stopwatch  # noqa: E402
 from benches.results import plain  # noqa: E402
 
@@ -56,6 +56,13 @@ def measure(point: Point, seen: Measurement) -> None:
         raise Failed(told["error"])
 
 
+def point_of(table: str, case: str, params: Params) -> Point:
+    """The cell of a table that is named `module:variable`."""
+    module, name = table.split(":")
+    cases: dict[str, Case] = getattr(importlib.import_module(module), name)
+    return Point(cases[case], params)
+
+
 def _end(status: int, output: str) -> str:
     """How a process ended that gave no answer."""
     how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
@@ -77,9 +84,7 @@ def main(arguments: list[str]) -> None:
     with contextlib.suppress(AttributeError, OSError):  # Linux: a killed parent leaves no process behind
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     request = json.loads(arguments[0])
-    module, name = request["table"].split(":")
-    table: dict[str, Case] = getattr(importlib.import_module(module), name)
-    point = Point(table[request["case"]], request["params"])
+    point = point_of(request["table"], request["case"], request["params"])
     watch = Stopwatch(point)
     error = unsupported = None
     try:

@@ -1,4 +1,4 @@
-"""What the market is compared with: textbook clearing in plain Python, and the bare sort that no clearing can avoid."""
+"""What the market is compared with: textbook loops in plain Python, and the bare sort of a book's keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from market import Orders
+    from market.powerflow import Feeder
 
+    Floats = NDArray[np.float64]
     Keys = NDArray[np.uint64]
 
 DSO = -1
@@ -53,6 +55,29 @@ def textbook(orders: Orders, feed_in_tariff: float, utility_price: float) -> lis
             price = utility_price if is_buy else feed_in_tariff
             deals.append(Deal(i if is_buy else DSO, DSO if is_buy else i, price, left[i]))
     return deals
+
+
+def textbook_flow(feeder: Feeder, injections: Floats) -> tuple[list[list[float]], list[list[float]]]:
+    """Power that each node sends towards the source, kW, and voltages, p.u., of each row of `injections` [E, n].
+
+    LinDistFlow: what a node feeds in passes every line on its way to the source, and each line adds to the squares.
+    """
+    parent, rise, order = feeder.parent.tolist(), feeder.rise.tolist(), feeder.order.tolist()
+    flows, voltages = [], []
+    for fed in injections.tolist():
+        sent = [0.0] * len(fed)
+        for start, power in enumerate(fed):
+            node = start
+            sent[node] += power
+            while parent[node] != node:
+                node = parent[node]
+                sent[node] += power
+        square = [1.0] * len(fed)
+        for node in order[1:]:
+            square[node] = square[parent[node]] + rise[node] * sent[node]
+        flows.append(sent)
+        voltages.append([max(value, 0.0) ** 0.5 for value in square])
+    return flows, voltages
 
 
 def sort_keys(orders: Orders) -> Keys:

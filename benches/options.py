@@ -41,6 +41,9 @@ def add(parser: pytest.Parser) -> None:
     group.addoption("--isolate", action="store_true", default=None, help="a fresh process for each cell")
     group.addoption("--report", choices=("yes", "no"), default="yes", help="write tables, figures and page at the end")
     group.addoption(
+        "--ray-address", metavar="HOST:PORT", help="measure on the nodes of this Ray cluster, a cell on each"
+    )
+    group.addoption(
         "--results",
         metavar="DIR",
         default="results",
@@ -59,13 +62,14 @@ def add(parser: pytest.Parser) -> None:
 class Options:
     """What to run. `selection` replaces the values of parameter axes; `cases` are parts of case names, () is all.
 
-    isolate: a fresh process for each cell.
+    isolate: a fresh process for each cell. ray_address: of a cluster whose nodes measure; not kept with a run.
     """
 
     profile: str = "quick"
     selection: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
     cases: tuple[str, ...] = ()
     isolate: bool = False
+    ray_address: str | None = None
 
     def points(self, table: Mapping[str, Case], *, timed: bool = True) -> list[Point]:
         """The cells to run, in the table's order; untimed only the smallest, with one iteration."""
@@ -77,7 +81,7 @@ class Options:
 
     def save(self, folder: Path) -> None:
         """Keep the options beside the records, so that a resumed run needs none."""
-        text = json.dumps(dataclasses.asdict(self), indent=2)
+        text = json.dumps(dataclasses.asdict(self) | {"ray_address": None}, indent=2)
         (folder / SAVED).write_text(text + "\n")
 
     @classmethod
@@ -102,9 +106,10 @@ def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | No
         name: config.getoption(name)
         for name in ("profile", "populations", "modes", "algorithms", "iterations", "repeat", "case")
     }
-    for name in ("profile", "iterations", "repeat", "isolate", "resume"):
+    for name in ("profile", "iterations", "repeat", "isolate", "ray_address", "resume"):
         if config.getoption(name) is not None and not is_timed(config):
-            raise pytest.UsageError(f"--{name}: only for timed runs; add --benchmark-only")
+            option = name.replace("_", "-")
+            raise pytest.UsageError(f"--{option}: only for timed runs; add --benchmark-only")
     selection = dict(options.selection)
     if given["populations"] is not None:
         selection["agents"] = _counts("populations", given["populations"])
@@ -122,14 +127,15 @@ def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | No
         (profile,) = _names("profile", given["profile"], PROFILES)
     if given["case"] is not None:
         cases = _case_parts(given["case"], table)
-    isolate = bool(config.getoption("isolate")) or options.isolate
+    address = config.getoption("ray_address")
+    isolate = bool(config.getoption("isolate")) or options.isolate or address is not None
     for name in TIMED_BY if isolate else ():
         if name not in ("benchmark_only", "benchmark_enable") and config.getoption(name, None):
             option = f"--{name.replace('_', '-')}"
             raise pytest.UsageError(
                 f"--isolate: got {option} too; allowed: without it; pytest-benchmark sees nothing of other processes"
             )
-    return Options(profile, selection, cases, isolate)
+    return Options(profile, selection, cases, isolate, address)
 
 
 def _members(enum: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import isolated, machine, options, results, show
+from benches import cluster, isolated, machine, options, results, show
 from benches.case import Point
 from benches.measure import Measurement
 
@@ -29,6 +29,7 @@ class Recorder:
         self.run: results.Run | None = None
         self.progress: show.Progress | None = None
         self.points: dict[str, Point] = {}
+        self.nodes: cluster.Nodes | None = None
         resume = config.getoption("resume")
         if resume is not None:
             try:
@@ -90,6 +91,15 @@ class Recorder:
         self.terminal.showfspath = False
         tidy_memory()
         how = f"profile {self.options.profile}{', each in a process of its own' if self.options.isolate else ''}"
+        address = self.options.ray_address
+        if address is not None and self.points:
+            try:
+                self.nodes = cluster.Nodes(address, list(self.points.values()), self.options.profile, self.run.append)
+            except (ConnectionError, ValueError) as error:
+                raise pytest.UsageError(
+                    f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
+                ) from None
+            session.config.add_cleanup(self.nodes.close)
         self.say(f"{len(self.points)} cells to measure, {how}; records: {self.run.file}")
 
     def _earlier_durations(self) -> dict[str, float]:
@@ -120,18 +130,20 @@ class Recorder:
             or not (report.when == "call" or (report.when == "setup" and report.failed))
         ):
             return report
-        seen = item.stash.get(SEEN, None) or Measurement()
-        status: results.Status = "ok"
-        error = item.stash.get(UNSUPPORTED, None)
-        if error is not None:
-            status = "unsupported"
-        elif not report.passed:
-            status, error = "failed", _error(call)
-        record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
-        self.run.append(record)
+        record = self.nodes.records.get(point.key) if self.nodes else None  # on disk since its cell ended
+        if record is None:
+            seen = item.stash.get(SEEN, None) or Measurement()
+            status: results.Status = "ok"
+            error = item.stash.get(UNSUPPORTED, None)
+            if error is not None:
+                status = "unsupported"
+            elif not report.passed:
+                status, error = "failed", _error(call)
+            record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
+            self.run.append(record)
         tidy_memory()
         if self.progress is not None:
-            line = self.progress.finish(point, status, record.median, record.elapsed)
+            line = self.progress.finish(point, record.status, record.median, record.elapsed)
             self.say(show.rendered(line, color=self.terminal.hasmarkup))
         return report
 

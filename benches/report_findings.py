@@ -128,15 +128,11 @@ def _market(kpis: Kpis) -> Iterator[str]:
     learned = [player for player in kpis.learners if player in found]
     if learned:
         best = max(learned, key=lambda player: found[player].mid)
-        others = ", ".join(
-            f"{player.replace('_', ' ')} {interval(found[player], 2).text}"
-            for player in kpis.references
-            if player != OPTIMUM
-            if player in found
-        )
+        rest = [player for player in kpis.references if player in found and player != OPTIMUM]
+        others = "".join(f"; {player.replace('_', ' ')} {interval(found[player], 2).text}" for player in rest)
         yield (
             f"Between the DSO alone (0) and the cooperative optimum (1), the best training at {largest:,} agents "
-            f"reaches {interval(found[best], 2).text} ({best.upper()}); {others}."
+            f"reaches {interval(found[best], 2).text} ({best.upper()}){others}."
         )
 
 

@@ -9,7 +9,7 @@ from benches.case import Outcome, Params, Unsupported
 from benches.inputs import SEED, number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from market import RLTrainer
     from market.rl.records import IterationRecord
@@ -87,10 +87,14 @@ def train_whole(prepared: RLTrainer, _: int) -> Outcome:
 
 
 def _outcome(records: Sequence[IterationRecord]) -> Outcome:
+    from market.phases import combined
+
     return Outcome(
-        _phases(records),
+        combined(sum(record.total_seconds for record in records), *((record.phases, 1.0) for record in records)),
         {
             "training_episodes": EPISODES * len(records),
+            "sampling_seconds": sum(record.sampling_seconds for record in records),
+            "learning_seconds": sum(record.learning_seconds for record in records),
             "training_seconds": sum(record.total_seconds for record in records),
             "gradient_steps": sum(record.gradient_steps for record in records),
             "skipped_updates": sum(record.skipped_updates for record in records),
@@ -98,20 +102,6 @@ def _outcome(records: Sequence[IterationRecord]) -> Outcome:
             "kpis": dict(records[-1].kpis),
         },
     )
-
-
-def _phases(records: Sequence[IterationRecord]) -> dict[str, float]:
-    """Seconds by phase over all iterations, as fine as the records tell; "other" is what their phases leave."""
-    found: dict[str, float] = {}
-    for record in records:
-        parts: Mapping[str, float] = getattr(record, "phases", None) or {
-            "sampling": record.sampling_seconds,
-            "learning": record.learning_seconds,
-        }
-        for name, seconds in parts.items():
-            found[name] = found.get(name, 0.0) + seconds
-    rest = sum(record.total_seconds for record in records) - sum(found.values())
-    return found | {"other": found.get("other", 0.0) + max(0.0, rest)}
 
 
 def close_trainer(prepared: RLTrainer) -> None:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from market.config import DSO
-from market.matching import _pack
+from market.config import DSO, PER_PRICE, MarketConfig
+from market.matching import _pack, _screen
 from market.orders import Bools, Energies, Ints
+from market.parts import in_parts
+from market.pricing import RULES
 
 Nodes = NDArray[np.int32]
+Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +35,23 @@ class Book:
     node: Nodes | None = None
     partner: Ints | None = None
 
-    def packed(self) -> Packed:
+    def packed(self, config: MarketConfig, threads: int = 1) -> Packed:
         """The same books as sort keys."""
         active = self.quantity > 0
         if self.partner is not None:
             active &= self.partner != DSO
         keys = np.empty(self.price.shape, np.uint64)
-        _pack(self.price, self.is_buy, active, self.reputation, self.by_arrival, keys)
+
+        def rank(part: slice) -> None:
+            columns = (self.price, self.is_buy, active, self.reputation, self.by_arrival, keys)
+            _pack(*(column[part] for column in columns))
+            if not alone:
+                keys[part].sort(axis=1)
+
+        alone = len(keys) == 1 and self.partner is None
+        in_parts(rank, len(keys), threads)
+        if alone:
+            keys = ranked(keys, self.by_arrival, self.quantity, config)
         return Packed(keys, self.quantity, self.by_arrival, self.agent, self.node, self.partner)
 
 
@@ -46,13 +59,29 @@ class Book:
 class Packed:
     """E books of N orders as sort keys: what `clear_packed` takes.
 
-    keys: one per arrival rank, EMPTY for orders of nothing and those that go straight to the DSO [E, N]; clearing sorts
-    them in place. by_arrival: as in `Book`, or [E, 0] when they arrive as they stand. The rest as in `Book`.
+    keys: ascending [E, M], M <= N; EMPTY for orders of nothing and those that go to the DSO at once. Orders that
+    cannot trade may be left out. by_arrival: as in `Book`, or [E, 0] when they arrive as they stand. The rest as there.
     """
 
-    keys: NDArray[np.uint64]
+    keys: Keys
     quantity: Energies
     by_arrival: Ints
     agent: Ints
     node: Nodes | None = None
     partner: Ints | None = None
+
+
+def price_limits(config: MarketConfig) -> tuple[int, int]:
+    """The lowest and the highest price that orders may have, in ticks."""
+    return round(config.min_price * PER_PRICE), round(config.max_price * PER_PRICE)
+
+
+def ranked(keys: Keys, by_arrival: Ints, quantity: Energies, config: MarketConfig) -> Keys:
+    """The keys of one market without partners, ascending [1, M]; made in place from those by arrival [1, N].
+
+    Orders that cannot trade are left out, unless the rule looks at them, too.
+    """
+    if not RULES[config.price_mechanism].reduces_trade:
+        keys = keys[:, : _screen(keys[0], by_arrival[0], quantity[0], price_limits(config))]
+    keys.sort(axis=1)
+    return keys

@@ -23,7 +23,7 @@ config: Any = numba.core.config  # has its names from the environment, at run ti
 def digest(package: Path = PACKAGE) -> str:
     """Sixteen hex digits that change with any file of the package that holds a kernel."""
     found = hashlib.sha256()
-    for path in sorted(package.glob("*.py")):
+    for path in sorted(package.rglob("*.py")):
         text = path.read_bytes()
         if b"@njit" in text:
             found.update(path.name.encode() + b"\0" + text + b"\0")

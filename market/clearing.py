@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
-from market.books import Book, Nodes, Packed
+from market.books import Book, Nodes, Packed, ranked
 from market.config import DSO, NO_PARTNER, PER_KWH, MarketConfig, check_range
 from market.grid import Grid, GridNetwork
-from market.matching import _read
+from market.matching import EMPTY, _read
 from market.orders import (
     PRICE_SLACK,
     QUANTITY_SLACK,
@@ -142,8 +142,16 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
     """
     size, positions = len(orders), np.empty((1, 0), np.int64)
     agent = positions if orders.agent is None else orders.agent[None]
+    partner = None if orders.partner is None else orders.partner[None]
     node = None if grid is None else _nodes(orders, grid)
-    if orders.partner is None and orders.reputation is None and orders.arrival is None:
+    if partner is not None and orders.agent is None:
+        partner = np.where(partner < size, partner, NO_PARTNER)
+    elif partner is not None:  # ids are renumbered from 0, to be looked up
+        known = np.unique(agent)
+        place = np.minimum(np.searchsorted(known, partner), max(len(known) - 1, 0))
+        partner = np.where(partner < 0, partner, np.where(np.isin(partner, known), place, NO_PARTNER))
+        agent = np.searchsorted(known, agent)
+    if orders.reputation is None and orders.arrival is None:
         keys, quantity = np.empty((1, size), np.uint64), np.empty((1, size), np.int32)
         low, high = config.min_price - PRICE_SLACK, config.max_price + PRICE_SLACK
         least, most = config.min_quantity - QUANTITY_SLACK, config.max_quantity + QUANTITY_SLACK
@@ -152,14 +160,13 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
         )
         if not fine:
             orders.check_bounds(config)
-        return Packed(keys, quantity, positions, agent, node), wanted, offered
+        if partner is None:
+            keys = ranked(keys, positions, quantity, config)
+        else:
+            keys[partner == DSO] = EMPTY
+            keys.sort(axis=1)
+        return Packed(keys, quantity, positions, agent, node, partner), wanted, offered
     orders.check_bounds(config)
-    partner = orders.partner
-    if partner is not None:  # ids are renumbered from 0, to be looked up
-        known = np.unique(orders.agents)
-        place = np.minimum(np.searchsorted(known, partner), max(len(known) - 1, 0))
-        partner = np.where(partner < 0, partner, np.where(np.isin(partner, known), place, NO_PARTNER))[None]
-        agent = np.searchsorted(known, orders.agents)[None]
     arrival = np.arange(size) if orders.arrival is None else np.argsort(orders.arrival, kind="stable")
     reputation = np.zeros(size) if orders.reputation is None else orders.reputation
     quantity = energy_ticks(orders.quantity)
@@ -174,7 +181,7 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
         node=node,
         partner=partner,
     )
-    return book.packed(), wanted, offered
+    return book.packed(config), wanted, offered
 
 
 def _nodes(orders: Orders, grid: Grid) -> Nodes:

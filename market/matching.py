@@ -18,6 +18,8 @@ PRICE_SHIFT = ARRIVAL_BITS + REPUTATION_BITS
 ARRIVAL_MASK, PRICE_MASK, REPUTATION_MASK = 2**ARRIVAL_BITS - 1, 2**PRICE_BITS - 1, 2**REPUTATION_BITS - 1
 ASK_BIT = np.uint64(1 << 63)
 EMPTY = np.uint64(2**64 - 1)
+BUCKETS = 1024
+"""Price classes that `_screen` tells apart."""
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -74,6 +76,49 @@ def _read(price, quantity, is_buy, low, high, least, most, keys, ticks):  # type
         wanted += energy * is_buy[i]
         offered += energy
     return fine, wanted, offered - wanted
+
+
+@njit(cache=True, nogil=True)
+def _screen(keys, by_arrival, quantity, bounds):  # type: ignore[no-untyped-def]
+    """Moves the keys of the orders that may trade to the front, in order; returns how many. One market, by rank [N].
+
+    bounds: lowest and highest price in ticks; only the speed depends on them. Prices fall into classes. A bid of class
+    c trades when all bids of higher classes have been served, by asks of no class above c: never if these offer less
+    than those want. The mirror image holds for asks. Who is left out does not narrow the interval of clearing prices
+    either: if such a bid is the next in the book, some matched ask lies above it.
+    """
+    shift = 0
+    while (bounds[1] - bounds[0]) >> shift >= BUCKETS:
+        shift += 1
+    total = np.zeros((2, BUCKETS), np.int64)  # energy by side and class: bids, asks
+    for rank in range(len(keys)):
+        key = keys[rank]
+        bucket = min(max((_price(key) - bounds[0]) >> shift, 0), BUCKETS - 1)
+        total[np.int64(key >> uint64(63)), bucket] += quantity[by_arrival[rank] if len(by_arrival) else rank]
+    wanted, offered = total
+    least, better = BUCKETS - 1, np.int64(0)  # class of the lowest bids that may trade; energy of the bids above it
+    below = offered.sum()
+    while least > 0 and below - offered[least] >= better + wanted[least]:
+        below -= offered[least]
+        better += wanted[least]
+        least -= 1
+    most, better = 0, np.int64(0)
+    above = wanted.sum()
+    while most < BUCKETS - 1 and above - wanted[most] >= better + offered[most]:
+        above -= wanted[most]
+        better += offered[most]
+        most += 1
+    bids_end, asks_end = ASK_BIT, EMPTY
+    if least > 0:
+        bids_end = _key(bounds[0] + (least << shift) - 1, True, REPUTATION_MASK, 0)
+    if most < BUCKETS - 1:
+        asks_end = _key(bounds[0] + ((most + 1) << shift), False, REPUTATION_MASK, 0)
+    kept = 0
+    for rank in range(len(keys)):
+        key = keys[rank]
+        keys[kept] = key
+        kept += (key < bids_end) | ((key >= ASK_BIT) & (key < asks_end))
+    return kept
 
 
 @njit(cache=True, nogil=True)

@@ -7,7 +7,7 @@ from numba import njit
 
 from market.books import Packed
 from market.config import PER_PRICE
-from market.matching import ARRIVAL_MASK, EMPTY, _pair_up
+from market.matching import EMPTY, _pair_up, _position
 from market.orders import Floats, Ints, price_ticks
 
 Partners = tuple[Ints, Floats, Ints]
@@ -19,21 +19,15 @@ def partner_matches(book: Packed) -> Partners:
 
     The keys of the book are sorted.
     """
-    markets, size = book.keys.shape
+    markets, size = book.quantity.shape
     if book.partner is None:
         return np.empty((3, 0), np.int64), np.empty((2, 0)), np.zeros(markets + 1, np.int64)
-    market, place = np.nonzero(book.keys != EMPTY)  # in rank order
-    keys = book.keys[market, place]
-    position = (keys & np.uint64(ARRIVAL_MASK)).astype(np.int64)
-    if book.by_arrival.shape[1]:
-        position = book.by_arrival[market, position]
-    flat = market * size + position
+    naming = np.count_nonzero(book.partner >= 0)
+    keys, found = np.empty(naming, np.uint64), np.empty((5, naming), np.int64)
+    named = _named(book.keys, book.by_arrival, book.agent, book.partner, keys, found)
+    keys, (flat, place, market, mine, theirs) = keys[:named], found[:, :named]
     rank = np.empty(markets * size, np.int64)
     rank[flat] = place
-    theirs = book.partner.ravel()[flat]
-    naming = theirs >= 0
-    keys, flat, market, position, theirs = keys[naming], flat[naming], market[naming], position[naming], theirs[naming]
-    mine = book.agent.ravel()[flat] if book.agent.shape[1] else position
     people = int(max(mine.max(initial=0), theirs.max(initial=0))) + 1
     pair = (market * people + np.minimum(mine, theirs)) * people + np.maximum(mine, theirs)
     grouped = np.argsort(pair, kind="stable")  # keeps the rank order, hence bids before asks
@@ -47,6 +41,33 @@ def partner_matches(book: Packed) -> Partners:
     market = bid // size
     serving = np.lexsort((rank[ask], rank[bid], price_ticks(prices[1] - prices[0]), market))
     return matches[:, serving], prices[:, serving], np.searchsorted(market[serving], np.arange(markets + 1))
+
+
+@njit(cache=True, nogil=True)
+def _named(keys, by_arrival, agent, partner, named_keys, found):  # type: ignore[no-untyped-def]
+    """Who names another agent, in rank order, to named_keys and found (flat, place, market, agent, partner); how many.
+
+    Where each position is an agent of its own, those who are not named in turn are left out: nothing comes of them.
+    """
+    count, size = 0, partner.shape[1]
+    for e in range(len(keys)):
+        for place in range(keys.shape[1]):
+            key = keys[e, place]
+            if key == EMPTY:
+                break
+            position = _position(key, by_arrival[e])
+            theirs, mine = partner[e, position], position
+            if theirs < 0:
+                continue
+            if agent.shape[1]:
+                mine = agent[e, position]
+            elif theirs >= size or partner[e, theirs] != mine:
+                continue
+            named_keys[count] = key
+            found[0, count], found[1, count], found[2, count] = e * size + position, place, e
+            found[3, count], found[4, count] = mine, theirs
+            count += 1
+    return count
 
 
 @njit(cache=True, nogil=True)

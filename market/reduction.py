@@ -8,9 +8,9 @@ Keys and energy are one market's, by place: bids in [0, asks), asks in [asks, en
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, uint64
 
-from market.matching import _merge, _position, _price
+from market.matching import PRICE_SHIFT, _merge, _position, _price
 
 
 @njit(cache=True, nogil=True)
@@ -62,8 +62,11 @@ def _mcafee(keys, energy, asks, end, unit, room, bounds):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def _shave(fill, volume):  # type: ignore[no-untyped-def]
-    """Cut `fill` [n], ticks in rank order, to the sum `volume` by equal shares; none below zero, odd ticks by rank."""
+def _shave(fill, volume, keys):  # type: ignore[no-untyped-def]
+    """Cut `fill` [n], ticks, to the sum `volume` by equal shares, none below zero.
+
+    Odd ticks go by reputation, then arrival, in the low bits of keys [n]; not by price, or a lie would win one.
+    """
     low, high = np.int64(0), np.int64(0)
     if len(fill):
         high = fill.max()
@@ -77,15 +80,15 @@ def _shave(fill, volume):  # type: ignore[no-untyped-def]
         return fill.copy()
     shaved = np.maximum(fill - low, 0)
     missing = volume - shaved.sum()
+    turn = keys & uint64((1 << PRICE_SHIFT) - 1)
+    first_without = np.sort(turn[fill >= low])[missing]  # there are more orders with something to lose than odd ticks
     for k in range(len(fill)):
-        if missing > 0 and fill[k] >= low:
-            shaved[k] += 1
-            missing -= 1
+        shaved[k] += fill[k] >= low and turn[k] < first_without
     return shaved
 
 
 @njit(cache=True, nogil=True)
-def _huang(energy, asks, last_bid, last_ask):  # type: ignore[no-untyped-def]
+def _huang(keys, energy, asks, last_bid, last_ask):  # type: ignore[no-untyped-def]
     """Huang et al. (2002): ticks by place that trade when the orders at the marginal places are left out.
 
     The longer side is cut by equal shares. Returns the fills, of the shape of `energy`, and their volume.
@@ -93,8 +96,8 @@ def _huang(energy, asks, last_bid, last_ask):  # type: ignore[no-untyped-def]
     wanted, offered = energy[:last_bid], energy[asks:last_ask]
     volume = min(wanted.sum(), offered.sum())
     fill = np.zeros_like(energy)
-    fill[:last_bid] = _shave(wanted, volume)
-    fill[asks:last_ask] = _shave(offered, volume)
+    fill[:last_bid] = _shave(wanted, volume, keys[:last_bid])
+    fill[asks:last_ask] = _shave(offered, volume, keys[asks:last_ask])
     return fill, volume
 
 
@@ -114,6 +117,6 @@ def _reduce(keys, energy, asks, end, room, by_arrival, agent, bounds, base, coun
     last_bid, last_ask = merged[3], merged[4]
     if last_bid < 0:
         return count, 0.0, np.nan, np.nan
-    fill, volume = _huang(energy, asks, last_bid, last_ask)
+    fill, volume = _huang(keys, energy, asks, last_bid, last_ask)
     merged = _merge(keys, fill, asks, end, volume, by_arrival, base, count, orders, prices)
     return merged[0], merged[5], np.float64(_price(keys[last_ask])), np.float64(_price(keys[last_bid]))

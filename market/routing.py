@@ -41,31 +41,62 @@ def _add_flows(flow, paths, seller, buyer, energy):  # type: ignore[no-untyped-d
             node = before
 
 
-@njit(cache=True, nogil=True)
-def _by_pair(seller, buyer, energy, offsets, total):  # type: ignore[no-untyped-def]
-    """Adds the trades to total [E, n, n], by nodes of seller and buyer."""
-    for e in range(len(offsets) - 1):
-        for k in range(offsets[e], offsets[e + 1]):
-            total[e, seller[k], buyer[k]] += energy[k]
-
-
-@njit(cache=True, nogil=True)
-def _of_pair(seller, buyer, offsets, pair, out):  # type: ignore[no-untyped-def]
-    """out [K]: pair [E, n, n] at each trade's nodes."""
-    for e in range(len(offsets) - 1):
-        for k in range(offsets[e], offsets[e + 1]):
-            out[k] = pair[e, seller[k], buyer[k]]
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
-def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore[no-untyped-def]
-    """Fills `routing`. flow [L] is scratch: zero before and, line by line, after. Cost: trades x path length.
+def _congest(flow, limit, paths, trades, hours, utilisation):  # type: ignore[no-untyped-def]
+    """Fills utilisation [K], zeros before, of one market's trades; returns its mean, max and overloaded hours.
 
-    Returns -1, or -2 for offsets that do not ascend, or the first trade at an unknown node.
+    flow [L] is scratch: zero before and, line by line, after. Cost: trades x path length.
     """
     predecessor, line_of, _ = paths
     seller, buyer, energy = trades
-    n = len(predecessor)
+    _add_flows(flow, paths, seller, buyer, energy)
+    mean = most = overloaded = 0.0
+    for k in range(len(energy)):
+        node = buyer[k]
+        while node != seller[k]:
+            before = predecessor[seller[k], node]
+            line = line_of[before, node]
+            if flow[line] != 0.0:
+                utilisation[k] = max(utilisation[k], abs(flow[line]) / (limit[line] * hours))
+            node = before
+        most = max(most, utilisation[k])
+    for k in range(len(energy)):
+        node = buyer[k]
+        while node != seller[k]:
+            before = predecessor[seller[k], node]
+            line = line_of[before, node]
+            if flow[line] != 0.0:  # each line counts once: it is empty when the next trade passes
+                load = abs(flow[line]) / (limit[line] * hours)
+                mean += load / len(limit)
+                overloaded += hours * (load > 1.0)
+                flow[line] = 0.0
+            node = before
+    return mean, most, overloaded
+
+
+@njit(cache=True, nogil=True)
+def _congest_pairs(flow, limit, paths, trades, hours, utilisation):  # type: ignore[no-untyped-def]
+    """`_congest` by pairs of nodes: trades between the same nodes take the same path, and flows add up."""
+    seller, buyer, energy = trades
+    n = len(paths[0])
+    total, load = np.zeros(n * n), np.zeros(n * n)
+    for k in range(len(energy)):
+        total[seller[k] * n + buyer[k]] += energy[k]
+    pair = np.arange(n * n)
+    sums = _congest(flow, limit, paths, (pair // n, pair % n, total), hours, load)
+    for k in range(len(energy)):
+        utilisation[k] = load[seller[k] * n + buyer[k]]
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore[no-untyped-def]
+    """Fills `routing`, zeros before; flow: as in `_congest`. Trades that outnumber the pairs of nodes go by pairs.
+
+    Returns -1, or -2 for offsets that do not ascend, or the first trade at an unknown node.
+    """
+    seller, buyer, energy = trades
+    n = len(paths[0])
     for k in range(len(energy)):
         if not (0 <= seller[k] < n and 0 <= buyer[k] < n):
             return k
@@ -74,28 +105,12 @@ def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore
             return _BAD_OFFSETS
     for e in range(len(offsets) - 1):
         first, last = offsets[e], offsets[e + 1]
-        _add_flows(flow, paths, seller[first:last], buyer[first:last], energy[first:last])
-        for k in range(first, last):
-            node = buyer[k]
-            while node != seller[k]:
-                before = predecessor[seller[k], node]
-                line = line_of[before, node]
-                if flow[line] != 0.0:
-                    load = abs(flow[line]) / (limit[line] * hours)
-                    routing.utilisation[k] = max(routing.utilisation[k], load)
-                node = before
-            routing.max[e] = max(routing.max[e], routing.utilisation[k])
-        for k in range(first, last):
-            node = buyer[k]
-            while node != seller[k]:
-                before = predecessor[seller[k], node]
-                line = line_of[before, node]
-                if flow[line] != 0.0:  # each line counts once: it is empty when the next trade passes
-                    load = abs(flow[line]) / (limit[line] * hours)
-                    routing.mean[e] += load / len(limit)
-                    routing.overloaded_hours[e] += hours * (load > 1.0)
-                    flow[line] = 0.0
-                node = before
+        mine, utilisation = (seller[first:last], buyer[first:last], energy[first:last]), routing.utilisation[first:last]
+        if last - first > n * n:
+            sums = _congest_pairs(flow, limit, paths, mine, hours, utilisation)
+        else:
+            sums = _congest(flow, limit, paths, mine, hours, utilisation)
+        routing.mean[e], routing.max[e], routing.overloaded_hours[e] = sums
     return _ROUTED
 
 
@@ -106,7 +121,7 @@ def route(
 
     seller_node, buyer_node: [K]. energy: [K] kWh. offsets: the trades of market e are offsets[e]:offsets[e+1], [E+1].
     step_hours: h. Flows are netted by direction and never clipped. Work in Python does not grow with E, K or the grid.
-    Where trades outnumber the pairs of nodes, each pair is routed once.
+    Where the trades of a market outnumber the pairs of nodes, each pair is routed once.
     """
     trades, markets = len(energy), len(offsets) - 1
     if not seller_node.shape == buyer_node.shape == energy.shape == (trades,):
@@ -114,10 +129,6 @@ def route(
         raise ValueError(f"seller_node, buyer_node, energy: got shapes {shapes}; allowed: one value per trade, [K]")
     if markets < 0 or offsets[0] != 0 or offsets[-1] != trades:
         raise ValueError(f"offsets: got {offsets!r:.60}; allowed: [E+1] from 0 to the number of trades, {trades}")
-    nodes = grid.num_nodes
-    crowded = trades > markets * nodes**2
-    if crowded and _known(seller_node, nodes) and _known(buyer_node, nodes) and (offsets[:-1] <= offsets[1:]).all():
-        return _route_pairs(grid, seller_node, buyer_node, energy, offsets, step_hours)
     routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
     flow, paths = np.zeros(len(grid.line_length)), (grid.predecessor, grid.line_of, grid.line_from)
     sent = (seller_node, buyer_node, energy)
@@ -128,25 +139,6 @@ def route(
         way = f"{seller_node[code]} -> {buyer_node[code]}"
         raise ValueError(f"node: got {way} in trade {code}; allowed: 0 to {grid.num_nodes - 1}")
     return routing
-
-
-def _known(node: Nodes, nodes: int) -> bool:
-    """Whether all are nodes of the grid."""
-    return bool(node.min() >= 0 and node.max() < nodes)
-
-
-def _route_pairs(
-    grid: Grid, seller_node: Nodes, buyer_node: Nodes, energy: Floats, offsets: Ints, step_hours: float
-) -> Routing:
-    """`route` by pairs of nodes: trades between the same nodes take the same path, and flows add up."""
-    markets, nodes = len(offsets) - 1, grid.num_nodes
-    total = np.zeros((markets, nodes, nodes))
-    _by_pair(seller_node, buyer_node, energy, offsets, total)
-    seller, buyer = np.divmod(np.tile(np.arange(nodes**2), markets), nodes)
-    pairs = route(grid, seller, buyer, total.ravel(), np.arange(markets + 1) * nodes**2, step_hours)
-    utilisation = np.empty(len(energy))
-    _of_pair(seller_node, buyer_node, offsets, pairs.utilisation.reshape(total.shape), utilisation)
-    return pairs._replace(utilisation=utilisation)
 
 
 def line_flows(grid: Grid, seller_node: ArrayLike, buyer_node: ArrayLike, energy: ArrayLike) -> Floats:

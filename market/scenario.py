@@ -89,6 +89,31 @@ class Scenario:
         return cls(**env_config)
 
     @classmethod
+    def of(cls, description: Scenario | Mapping[str, Any] | None = None, **study: Any) -> Scenario:
+        """A scenario as an environment is given it: itself, a dictionary of fields, or arguments of `study`.
+
+        The dictionary holds the fields of this class, as in `from_dict`, or arguments of `study` such as num_agents.
+        `study` are those arguments, instead of a description.
+        """
+        if description is None:
+            if "num_agents" not in study:
+                raise ValueError(
+                    "num_agents: got nothing; allowed: num_agents=5, or a Scenario, or a dictionary of both"
+                )
+            return cls.study(**study)
+        if study:
+            raise ValueError(
+                f"scenario: got one and {', '.join(study)}, too; allowed: a description or fields of its own"
+            )
+        if isinstance(description, Scenario):
+            return description
+        if not isinstance(description, Mapping):
+            raise ValueError(
+                f"scenario: got {type(description).__name__}; allowed: a Scenario or a dictionary of its fields"
+            )
+        return cls.study(**description) if "num_agents" in description else cls.from_dict(description)
+
+    @classmethod
     def _check_names(cls, field: str, given: Mapping[str, Any]) -> None:
         names = [f.name for f in fields(cls)]
         for key in given:

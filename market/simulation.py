@@ -17,6 +17,7 @@ from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig
 from market.grid import Grid
 from market.observation import observation
 from market.orders import Bools, Floats, Ints, energy_of, price_of, price_ticks, reputation_ticks, sum_by
+from market.phases import phase
 from market.powerflow import Feeder, voltage_deviation
 from market.profiles import DSOProfileHandler
 from market.record import StepRecord
@@ -138,7 +139,8 @@ def initial(params: Params, episode: Ints) -> State:
 
 def observe(params: Params, state: State) -> Floats:
     """What each agent sees, [E, N, observation_size], of order one and within +-10; see `market.observation`."""
-    return observation(params, state)
+    with phase("observation"):
+        return observation(params, state)
 
 
 def orders(params: Params, state: State, action: Floats) -> Book:
@@ -192,10 +194,14 @@ def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, S
         raise ValueError(f"step: got step {t} of an episode that is over; allowed: 0 to {params.max_steps - 1}")
     book = orders(params, state, action)
     feed_in, utility = state.feed_in_tariff[:, t], state.utility_price[:, t]
-    cleared = clear_batch(book, params.config, feed_in, utility, state.last_price, params.grid, params.step_hours)
-    traded = exchange(cleared, book.is_buy)
+    with phase("clearing"):
+        cleared = clear_batch(book, params.config, feed_in, utility, state.last_price, params.grid, params.step_hours)
     generation, demand = params.generation[:, t], params.demand[:, t]
-    settled = settle(generation, demand, traded, cleared.budget_surplus, state.energy, params.fleet, feed_in, utility)
+    with phase("settlement"):
+        traded = exchange(cleared, book.is_buy)
+        settled = settle(
+            generation, demand, traded, cleared.budget_surplus, state.energy, params.fleet, feed_in, utility
+        )
     record = _record(params, state, book, cleared, traded, settled)
     own = np.clip(record.saving / params.reward_scale, -REWARD_LIMIT, REWARD_LIMIT)
     reward = own + params.cooperation_weight * record.cooperation[:, None]

@@ -12,14 +12,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from market.books import Book, Packed
-from market.config import PER_KWH, PER_PRICE, MarketConfig
+from market.books import Book, Packed, price_limits
+from market.config import PER_KWH, PER_PRICE, MarketConfig, check_positive_int
 from market.fees import Network, network_terms
 from market.grid import Grid
 from market.matching import _gather, _interval, _merge, _sides
 from market.memory import keep_freed_memory
 from market.orders import Energies, Floats, Ints, capacity_ticks, energy_of, price_of
 from market.partners import _serve_partners, partner_matches
+from market.parts import in_parts
 from market.pricing import RULES, Pairs
 from market.reduction import _reduce
 
@@ -97,27 +98,27 @@ def _sums(offsets, ticks, price, seller_price, reduces, out):  # type: ignore[no
 
 @njit(cache=True, nogil=True)
 def _match(  # type: ignore[no-untyped-def]
-    keys, by_arrival, agent, left, energy, capacity, bounds, reduction, partners, trades, totals
+    first, last, keys, by_arrival, agent, left, capacity, bounds, reduction, partners, trades, totals
 ):
-    """Stages 1 and 2 of E markets. keys (sorted), left: [E, N]; by_arrival, agent: [E, N] or [E, 0]; energy: [N + 2].
+    """Stages 1 and 2 of markets first:last of E. keys (sorted): [E, M]; left: [E, N]; by_arrival, agent: also [E, 0].
 
-    capacity: ticks per market. bounds: lowest and highest price in ticks. partners: matches of stage 1 [3, M] and their
-    prices [2, M] in serving order, and where each market's begin [E + 1]. Writes trades: orders [3, E N] (flat bid,
-    flat ask, ticks), prices [2, E N], stage [E N] and offsets [E + 1]; and totals [E, 3]: gains from trade in price x
-    energy ticks, and the interval of clearing prices in ticks, nan where stage 2 is empty. `left` is reduced by stage 1
-    alone.
+    capacity: ticks per market. bounds: lowest and highest price in ticks. partners: matches of stage 1 [3, P] and their
+    prices [2, P] in serving order, and where each market's begin [E + 1]. Writes trades: orders [3, E N] (flat bid,
+    flat ask, ticks), prices [2, E N], stage [E N], from first x N on, and spans [E, 2], where each market's begin and
+    end; and totals [E, 3]: gains from trade in price x energy ticks, and the interval of clearing prices in ticks, nan
+    where stage 2 is empty. `left` is reduced by stage 1 alone.
     """
-    (matches, match_prices, starts), (orders, prices, stage, offsets) = partners, trades
-    size = keys.shape[1]
-    count = 0
-    for e in range(keys.shape[0]):
-        offsets[e] = count
-        base = e * size
+    (matches, match_prices, starts), (orders, prices, stage, spans) = partners, trades
+    size = left.shape[1]
+    energy = np.empty(keys.shape[1] + 2, np.int64)
+    count = first * size
+    for e in range(first, last):
+        begin, base = count, e * size
         count, room, gains = _serve_partners(
             matches, match_prices, starts[e], starts[e + 1], capacity, base, left[e], count, orders, prices
         )
-        stage[offsets[e] : count] = 1
-        first = count
+        stage[begin:count] = 1
+        in_book = count
         asks, end = _sides(keys[e])
         _gather(keys[e], end, by_arrival[e], left[e], energy)
         lower = upper = np.nan
@@ -131,9 +132,29 @@ def _match(  # type: ignore[no-untyped-def]
             )
             if last_bid >= 0:
                 lower, upper = _interval(keys[e], energy, asks, end, bid, ask, last_bid, last_ask)
-        stage[first:count] = 2
+        stage[in_book:count] = 2
+        spans[e, 0], spans[e, 1] = begin, count
         totals[e, 0], totals[e, 1], totals[e, 2] = gains + more, lower, upper
-    offsets[keys.shape[0]] = count
+
+
+@njit(cache=True, nogil=True)
+def _close_up(spans, orders, prices, stage, offsets):  # type: ignore[no-untyped-def]
+    """Moves the trades of the markets, at spans [E, 2], next to each other, and fills in offsets [E + 1]."""
+    count = 0
+    for e in range(len(spans)):
+        offsets[e] = count
+        begin, trades = spans[e, 0], spans[e, 1] - spans[e, 0]
+        if begin > count:
+            for column in range(3):
+                for k in range(trades):
+                    orders[column, count + k] = orders[column, begin + k]
+            for column in range(2):
+                for k in range(trades):
+                    prices[column, count + k] = prices[column, begin + k]
+            for k in range(trades):
+                stage[count + k] = stage[begin + k]
+        count += trades
+    offsets[len(spans)] = count
 
 
 def clear_batch(
@@ -144,40 +165,41 @@ def clear_batch(
     last_price: Floats,
     grid: Grid | None,
     step_hours: float,
+    threads: int = 1,
 ) -> Cleared:
-    """Stages 1 and 2 of E markets at once. feed_in_tariff, utility_price, last_price: [E] $/MWh. Checks nothing."""
-    return clear_packed(book.packed(), config, (feed_in_tariff, utility_price, last_price), grid, step_hours)
+    """Stages 1 and 2 of E markets at once. feed_in_tariff, utility_price, last_price: [E] $/MWh; not checked.
+
+    threads: share out the markets, with the same result to the last bit.
+    """
+    packed = book.packed(config, check_positive_int("threads", threads))
+    return clear_packed(packed, config, (feed_in_tariff, utility_price, last_price), grid, step_hours, threads)
 
 
 def clear_packed(
-    book: Packed, config: MarketConfig, tariffs: tuple[Floats, Floats, Floats], grid: Grid | None, step_hours: float
+    book: Packed,
+    config: MarketConfig,
+    tariffs: tuple[Floats, Floats, Floats],
+    grid: Grid | None,
+    step_hours: float,
+    threads: int = 1,
 ) -> Cleared:
     """`clear_batch` of books that are packed already. tariffs: feed-in tariff, utility price, last price."""
     feed_in_tariff, utility_price, last_price = tariffs
-    markets, size = book.keys.shape
-    book.keys.sort(axis=1)
+    markets = len(book.quantity)
     partners = partner_matches(book)
     left = book.quantity if book.partner is None else book.quantity.copy()
     rule = RULES[config.price_mechanism]
-    orders, prices = np.empty((3, markets * size), np.int64), np.empty((2, markets * size))
-    stage, offsets, totals = np.empty(markets * size, np.int8), np.empty(markets + 1, np.int64), np.empty((markets, 3))
+    orders, prices, stage = np.empty((3, left.size), np.int64), np.empty((2, left.size)), np.empty(left.size, np.int8)
+    spans, offsets, totals = np.empty((markets, 2), np.int64), np.empty(markets + 1, np.int64), np.empty((markets, 3))
     capacity = UNLIMITED if grid is None else capacity_ticks(grid.capacity, step_hours)
-    bounds = (config.min_price * PER_PRICE, config.max_price * PER_PRICE)
-    trades = (orders, prices, stage, offsets)
-    scratch = np.empty(size + 2, np.int64)
-    _match(
-        book.keys,
-        book.by_arrival,
-        book.agent,
-        left,
-        scratch,
-        capacity,
-        bounds,
-        rule.reduces_trade,
-        partners,
-        trades,
-        totals,
-    )
+    books, trades = (book.keys, book.by_arrival, book.agent, left), (orders, prices, stage, spans)
+    terms = (capacity, price_limits(config), rule.reduces_trade, partners)
+
+    def match(part: slice) -> None:
+        _match(part.start, part.stop, *books, *terms, trades, totals)
+
+    in_parts(match, markets, threads)
+    _close_up(spans, orders, prices, stage, offsets)
     count = offsets[-1]
     bid_order, ask_order, ticks = orders[:, :count]
     stage = stage[:count]

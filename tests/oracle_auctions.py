@@ -98,11 +98,14 @@ def mcafee_units(bids, asks, unit: int, capacity: float, config):
 
 
 def equal_cut(orders: list[Order], left: dict[int, int], volume: int) -> dict[int, int]:
-    """Fills that sum to `volume`: each order gives up the same, none more than it has, the odd ticks in rank order."""
+    """Fills that sum to `volume`: each order gives up the same, none more than it has.
+
+    The odd ticks go to the higher reputation, then to the earlier arrival, whatever the price.
+    """
     wanted = [left[o.position] for o in orders]
     cut = bisect_left(range(max(wanted, default=0)), True, key=lambda c: sum(max(x - c, 0) for x in wanted) <= volume)
     fill = {o.position: max(left[o.position] - cut, 0) for o in orders}
-    for o in orders:
+    for o in sorted(orders, key=lambda o: o.rank[1:]):
         if cut and sum(fill.values()) < volume and left[o.position] >= cut:
             fill[o.position] += 1
     return fill

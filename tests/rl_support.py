@@ -7,13 +7,35 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+import pytest
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from market.config import RLAlgorithm
+from market.rl import MODES, APPOHyperparameters, Hyperparameters, PPOHyperparameters, SACHyperparameters
+from market.rl.algorithms import ALGORITHMS
 from market.rl.trainer import RLTrainer
 
 ACTIONS = 4
+
+SMALL: dict[RLAlgorithm, Hyperparameters] = {
+    RLAlgorithm.PPO: PPOHyperparameters(hidden=(8, 8), minibatch=16, epochs=2, kl_coeff=0.2),
+    RLAlgorithm.APPO: APPOHyperparameters(hidden=(8, 8), minibatch=2, epochs=2, kl_coeff=0.2, target_update=2),
+    RLAlgorithm.SAC: SACHyperparameters(hidden=(8, 8), activation="tanh", minibatch=16, updates=3),
+}
+"""Settings for short runs of four episodes or more; a new algorithm needs a row."""
+
+_QUICK: dict[str, Any] = {"lr": 1e-2, "gamma": 0.0, "hidden": (16,), "activation": "relu"}
+LEARNING: dict[RLAlgorithm, Hyperparameters] = {
+    RLAlgorithm.PPO: PPOHyperparameters(**_QUICK, minibatch=120),
+    RLAlgorithm.APPO: APPOHyperparameters(**_QUICK, minibatch=20),
+    RLAlgorithm.SAC: SACHyperparameters(**_QUICK, critic_lr=1e-2, temperature_lr=1e-2, minibatch=120, updates=30),
+}
+"""Settings that learn the target task, where each step stands alone, within twelve iterations of 40 episodes."""
+
+EVERY_ALGORITHM = pytest.mark.parametrize("algorithm", ALGORITHMS)
+EVERY_MODE = pytest.mark.parametrize("mode", MODES)
 
 
 @dataclass(frozen=True)

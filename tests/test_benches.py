@@ -321,3 +321,26 @@ def test_collecting_leaves_no_folder(project):
     status, output = run(project, "--benchmark-only", "--collect-only", "-q")
     assert status == 0, output
     assert not (project / "results").exists()
+
+
+@pytest.mark.slow  # starts a cluster
+def test_cells_are_measured_on_the_nodes_of_a_cluster(project):
+    """Two nodes take turns, a crash spares the others, and each record tells where it comes from."""
+    from ray_support import two_nodes  # Ray loads only now
+
+    with two_nodes() as cluster:
+        status, output = run(
+            project,
+            "--benchmark-only",
+            f"--ray-address={cluster.address}",
+            "--case=toy/add,crash,train",
+            "--modes=dtde",
+        )
+    assert status == 1, output
+    found = statuses(project)
+    assert [found["toy/crash", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
+    assert found["train/iteration", 42, "dtde", "sac", 3, 1] == "unsupported"
+    assert found["toy/add", 64] == "ok"
+    assert len(lines(project)) == len(found), "each record is written once"
+    assert all(each["isolated"] for each in lines(project) if each["status"] == "ok")
+    assert len({each["machine"]["ray_node"] for each in lines(project)}) == 2

@@ -26,8 +26,10 @@ def test_every_kernel_is_kept_in_the_folder_of_this_state():
 
 
 def test_an_edit_to_any_kernel_makes_another_state(tmp_path: Path):
-    for path in market.cache.PACKAGE.glob("*.py"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for path in market.cache.PACKAGE.rglob("*.py"):
+        copy = tmp_path / path.relative_to(market.cache.PACKAGE)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
     before = market.cache.digest(tmp_path)
     assert before == market.cache.digest()
     plain = tmp_path / Path(grid.__file__).name

@@ -72,6 +72,12 @@ def test_the_study_is_whole_and_quick_holds_what_can_be_trained():
     assert {point.params["algorithm"] for point in quick} == set(algorithms())
 
 
+def test_every_group_of_cases_is_run_by_pytest():
+    suite = "".join(path.read_text() for path in (ROOT / "benches" / "pytest_suite").glob("*.py"))
+    for group in {case.group for case in CASES.values()}:
+        assert suite.count(f'@pytest.mark.cases("{group}")') == 1
+
+
 def test_asv_sees_the_table_in_classes_made_from_it():
     view = asv_core.ClearOrders
     assert view.param_names == ["orders"]

@@ -7,7 +7,7 @@ import pytest
 
 from market import MarketConfig, Scenario
 from market.envs import MarketVectorEnv
-from market.envs.vector import AGENT_REWARDS
+from market.envs.vector import AGENT_REWARDS, EPISODES_OF_A_SEED
 from market.simulation import initial, observe, step
 
 
@@ -58,7 +58,7 @@ def test_it_is_the_simulation():
     env = make()
     observation, _ = env.reset(seed=2)
     params = env.params
-    state = initial(params, np.array([6, 7, 8]))
+    state = initial(params, 2 * EPISODES_OF_A_SEED + np.arange(3))
     np.testing.assert_array_equal(observation, observe(params, state).astype(np.float32))
     action = actions(env, 1)
     observation, reward, *_ = env.step(action)
@@ -71,6 +71,24 @@ def test_same_seed_same_episodes_other_seed_others():
     env, again = make(), make()
     np.testing.assert_array_equal(env.reset(seed=1)[0], again.reset(seed=1)[0])
     assert (env.reset(seed=2)[0] != again.reset(seed=3)[0]).any()
+
+
+def test_an_episode_does_not_depend_on_how_many_there_are():
+    one, many = make(num_envs=1), make(num_envs=5)
+    first, _ = one.reset(seed=3)
+    all_first, _ = many.reset(seed=3)
+    np.testing.assert_array_equal(first[0], all_first[0])
+    np.testing.assert_array_equal(one.reset()[0][0], all_first[1])
+
+
+def test_copies_without_a_seed_play_different_episodes():
+    one, other = make(), make()
+    assert (one.reset()[0] != other.reset()[0]).any()
+
+
+def test_a_seed_out_of_range():
+    with pytest.raises(ValueError, match=r"seed: got 8796093022208; allowed: 0 to 8796093022207"):
+        make().reset(seed=2**43)
 
 
 def test_fixed_tariffs_when_they_are_not_redrawn():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benches import naive
+from benches import feeders, inputs, naive
 from benches.cases import CASES
 from benches.measure import Stopwatch
 from benches.results import record_of
 from market import MarketConfig, Orders, clear
+from market.powerflow import power_flow
+from market.pricing import RULES
 
 
 def book(seed, size):
@@ -27,6 +29,36 @@ def test_textbook_clears_as_the_market_does(size):
         assert [(d.buyer, d.seller) for d in theirs] == list(zip(ours.buyer, ours.seller, strict=True))
         np.testing.assert_allclose([d.price for d in theirs], ours.price, rtol=1e-12)
         np.testing.assert_allclose([d.quantity for d in theirs], ours.quantity, rtol=1e-6)
+
+
+def test_textbook_flow_is_the_power_flow():
+    prepared = feeders.injections({"snapshots": 7})
+    fed = prepared.injections[3]
+    sent, voltage = naive.textbook_flow(prepared.feeder, fed)
+    fast = power_flow(prepared.feeder, fed)
+    np.testing.assert_allclose(voltage, fast.voltage, rtol=1e-12)
+    below = prepared.feeder.line >= 0
+    lines = np.array(sent)[:, below] * prepared.feeder.sign[below]
+    np.testing.assert_allclose(lines, fast.flow[:, prepared.feeder.line[below]], rtol=1e-9, atol=1e-9)
+    assert np.ptp(voltage) > 1e-3
+
+
+def test_books_on_the_feeder_pass_all_three_stages():
+    """The goal for clearing on a feeder is about all of them, and about fees."""
+    prepared = feeders.books_on_feeder({"orders": 2_000})
+    trades = inputs._clear(prepared, 0).trades
+    share = np.bincount(trades.stage, minlength=4) / len(trades)
+    assert (share[1:] > 0.01).all()
+    assert (trades.fee > 0).any()
+    assert (trades.loss > 0).any()
+
+
+def test_every_mechanism_is_benchmarked_under_its_own_rule():
+    points = CASES["clear/rule"].points("quick")
+    assert {point.params["rule"] for point in points} == set(RULES)
+    for rule in RULES:
+        prepared = inputs.books_by_rule({"rule": rule, "orders": 10})
+        assert prepared.config.price_mechanism == rule
 
 
 def test_the_bare_sort_sorts_the_keys_that_clearing_sorts():

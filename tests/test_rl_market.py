@@ -8,43 +8,45 @@ import numpy as np
 import pytest
 
 from market import RLTrainer, Scenario
-from market.rl import Hyperparameters
-from market.rl.modes import MODES
-
-EVERY_MODE = pytest.mark.parametrize("mode", list(MODES))
-SMALL = Hyperparameters(hidden=(8,), epochs=1, minibatch=6)
+from market.config import RLAlgorithm
+from rl_support import EVERY_ALGORITHM, EVERY_MODE, SMALL
 
 
+@EVERY_ALGORITHM
 @EVERY_MODE
 @pytest.mark.parametrize("agents", [1, 3])
-def test_every_mode_trains_on_the_market(mode: str, agents: int) -> None:
-    with RLTrainer(Scenario.study(agents), "ppo", mode, 2, episodes_per_iteration=2, hyperparameters=SMALL) as trainer:
+def test_every_mode_trains_on_the_market(mode: str, algorithm: RLAlgorithm, agents: int) -> None:
+    with RLTrainer(
+        Scenario.study(agents), algorithm, mode, 2, episodes_per_iteration=2, hyperparameters=SMALL[algorithm]
+    ) as trainer:
         result, evaluation = trainer.train(), trainer.evaluate(2)
     for record in result.iterations:
         assert (record.env_steps, record.agent_steps, record.skipped_updates) == (48, 48 * agents, 0)
         assert np.isfinite(record.return_mean)
+        assert record.phases.keys() >= {"clearing", "settlement", "observation", "environment"}
         assert record.kpis.keys() == evaluation.kpis.keys() >= {"social_welfare", "self_sufficiency"}
         assert np.isnan(record.kpis["clearing_price"]) or agents > 1
 
 
 def test_dictionary_is_the_same_scenario() -> None:
-    scenario = Scenario.study(2, max_steps=3)
+    scenario = Scenario.study(2, max_steps=8)
     described = {field.name: getattr(scenario, field.name) for field in fields(scenario)}
-    returns = []
+    settings, returns = SMALL[RLAlgorithm.PPO], []
     for env_config in (scenario, described):
-        with RLTrainer(env_config, "ppo", "dtde", 1, episodes_per_iteration=2, hyperparameters=SMALL) as trainer:
+        with RLTrainer(env_config, "ppo", "dtde", 1, episodes_per_iteration=2, hyperparameters=settings) as trainer:
             returns.append(trainer.train().iterations[0].return_mean)
     assert returns[0] == returns[1]
 
 
 @pytest.mark.slow  # 50 iterations
+@EVERY_ALGORITHM
 @EVERY_MODE
-def test_training_beats_every_untrained_policy(mode: str) -> None:
+def test_training_beats_every_untrained_policy(mode: str, algorithm: RLAlgorithm) -> None:
     """On the same ten episodes: after 50 iterations, better than the best of five untrained populations."""
     scenario, seeds, returns = Scenario.study(10), range(5), []
     for seed in seeds:
-        with RLTrainer(scenario, "ppo", mode, 50, seed=seed) as trainer:
+        with RLTrainer(scenario, algorithm, mode, 50, seed=seed) as trainer:
             returns.append(trainer.evaluate().return_mean)
-    with RLTrainer(scenario, "ppo", mode, 50, seed=0) as trainer:
+    with RLTrainer(scenario, algorithm, mode, 50, seed=0) as trainer:
         trainer.train()
         assert trainer.evaluate().return_mean > max(returns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 from ray.rllib.core import DEFAULT_MODULE_ID
 
 from market import Scenario
-from market.rl import Hyperparameters, IterationRecord, RLTrainer, ray_session
+from market.config import RLAlgorithm
+from market.rl import IterationRecord, RLTrainer, ray_session
+from ray_support import two_nodes
+from rl_support import EVERY_ALGORITHM, LEARNING, SMALL, Targets, TargetTrainer
 
-SMALL = Hyperparameters(hidden=(8,), minibatch=8, epochs=2, kl_coeff=0.2)
+EXACT = {RLAlgorithm.PPO}
+"""Algorithms that take turns in sampling and learning, so that actors change no number; the others do both at once."""
 
 
 def make(**arguments: Any) -> RLTrainer:
-    scenario = Scenario.study(2, max_steps=4)
-    return RLTrainer(scenario, "ppo", "dtde", 2, episodes_per_iteration=4, hyperparameters=SMALL, **arguments)
+    scenario, settings = Scenario.study(2, max_steps=4), SMALL[RLAlgorithm.PPO]
+    return RLTrainer(scenario, "ppo", "dtde", 2, episodes_per_iteration=4, hyperparameters=settings, **arguments)
 
 
 def weights(trainer: RLTrainer) -> dict[str, np.ndarray]:
@@ -28,7 +34,7 @@ def weights(trainer: RLTrainer) -> dict[str, np.ndarray]:
 
 
 def without_seconds(record: IterationRecord) -> dict[str, Any]:
-    return {key: value for key, value in asdict(record).items() if not key.endswith("seconds")}
+    return {key: value for key, value in asdict(record).items() if not key.endswith("seconds") and key != "phases"}
 
 
 def children() -> set[str]:
@@ -70,3 +76,73 @@ def test_actors_give_the_same_numbers_and_vanish(tmp_path: Path) -> None:
                 make(num_env_runners=1, num_learners=1, cpus=1_000_000)
     assert not ray.is_initialized()
     assert children() == before
+
+
+@pytest.mark.slow  # starts Ray and five actors
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+def test_appo_samples_while_it_learns_and_loses_no_sample() -> None:
+    """Each iteration has a batch to report and an update; sampling runs one batch ahead."""
+    settings, scenario = SMALL[RLAlgorithm.APPO], Scenario.study(2, max_steps=4)
+    with (
+        ray_session(cpus=4),
+        RLTrainer(
+            scenario,
+            "appo",
+            "dtde",
+            4,
+            episodes_per_iteration=4,
+            hyperparameters=settings,
+            num_env_runners=2,
+            num_learners=2,
+        ) as trainer,
+    ):
+        records = trainer.train().iterations
+        assert [record.env_steps for record in records] == [32, 16, 16, 16]
+        assert {record.gradient_steps for record in records} == {2}
+        assert trainer._algorithm.learner_group.get_stats()["learner_group_ts_dropped_lifetime"] == 0
+        learned = trainer.module.state_dict()
+        for answer in trainer._algorithm.learner_group.foreach_learner(
+            lambda learner: (learner._weights_seq_no, learner.get_state()["rl_module"][DEFAULT_MODULE_ID])
+        ):
+            updates, state = answer.get()
+            assert updates == 5, "the last one was under way"
+            assert all(np.array_equal(state[name], value.numpy()) for name, value in learned.items())
+    assert not ray.is_initialized()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with two_nodes() as running:
+        yield running
+
+
+@pytest.mark.slow  # starts a cluster, and two actors for each algorithm
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+@EVERY_ALGORITHM
+def test_training_on_two_nodes_is_training(algorithm: RLAlgorithm, cluster: Cluster) -> None:
+    """The runner on one node, the learner on the other: the same numbers as in this process, or as good a policy."""
+    arguments: dict[str, Any] = {"episodes_per_iteration": 40, "hyperparameters": LEARNING[algorithm]}
+    task = Targets(2, 6)
+    nodes = {"num_env_runners": 1, "num_learners": 1, "ray_address": cluster.address}
+    with (
+        ray_session(cluster.address),  # one for both: a process that started a cluster is never without Ray
+        TargetTrainer(task, algorithm, "dtde", 12, **arguments) as here,
+        TargetTrainer(task, algorithm, "dtde", 12, **nodes, **arguments) as there,
+    ):
+        untrained = here.evaluate(50).return_mean
+        expected, records = (
+            [without_seconds(record) for record in trainer.train().iterations] for trainer in (here, there)
+        )
+        learning = [answer.get() for answer in there._algorithm.learner_group.foreach_learner(node_of)]
+        sampling = there._algorithm.env_runner_group.foreach_env_runner(node_of, local_env_runner=False)
+        assert len({*learning, *sampling}) == 2
+        assert (records == expected) == (algorithm in EXACT)
+        gains = [trainer.evaluate(50).return_mean - untrained for trainer in (here, there)]
+    assert gains[0] > 0.5 * (6.0 - untrained)
+    assert gains[1] == pytest.approx(gains[0], rel=0.0 if algorithm in EXACT else 0.2)
+    assert not ray.is_initialized()
+
+
+def node_of(actor: object) -> str:
+    """Where an actor runs; called in it."""
+    return str(ray.get_runtime_context().get_node_id())

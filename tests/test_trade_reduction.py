@@ -121,8 +121,9 @@ def test_which_books_are_of_equal_units(change, is_unit):
         ([90.0, 40.0], [10.0, 30.0], [2, 5, 2, 5], None, ([(0, 2, 2000)], 40.0, 30.0)),
         # An equal share of 1.1 is more than the first has: it leaves, and the other gives up the rest.
         ([90.0, 80.0, 70.0], [10.0, 30.0], [0.2, 3, 2, 1, 5], None, ([(1, 3, 1000)], 70.0, 30.0)),
-        # 1.001 to share: the odd Wh goes to the higher bid.
+        # 1.001 to share: the odd Wh goes to who came first, not to the higher bid.
         ([90.0, 80.0, 70.0], [10.0, 20.0], [1, 1, 1, 1.001, 5], None, ([(0, 3, 501), (1, 3, 500)], 70.0, 20.0)),
+        ([80.0, 90.0, 70.0], [10.0, 20.0], [1, 1, 1, 1.001, 5], None, ([(1, 3, 500), (0, 3, 501)], 70.0, 20.0)),
         # Nobody before the last bid, or before the last ask: no trade.
         ([90.0, 20.0], [10.0, 15.0], [3, 1, 1, 1], None, ([], None, None)),
         ([90.0, 80.0], [10.0, 85.0], [1, 1, 3, 1], None, ([], None, None)),
@@ -156,20 +157,26 @@ def test_mcafee_leaves_nothing_to_gain_from_a_lie(sides, levels, capacity):
     assert best_lies(levels, sides, MCAFEE, grid=ring(capacity)).max() == 0
 
 
+def test_odd_ticks_go_by_reputation_before_arrival():
+    columns = {"reputation": [0.2, 0.7, 0.5, 0.5, 0.5], "arrival": [0.0, 1.0, 2.0, 3.0, 4.0]}
+    matched, *_ = outcome([90.0, 80.0, 70.0], [10.0, 20.0], [1, 1, 1, 1.001, 5], **columns)
+    assert matched == [(0, 3, 500), (1, 3, 501)]
+
+
 @pytest.mark.parametrize("capacity", [None, 1.0, 2.5])
 @pytest.mark.parametrize(
-    ("sides", "quantity", "gain"),
+    ("sides", "quantity"),
     [
-        ((2, 2), [1.2, 0.6, 0.6, 1.8], 0),  # quantities that can be shared equally by two and three
-        ((3, 2), [0.6, 1.2, 1.8, 1.2, 2.4], 0),
-        ((2, 3), [2.4, 1.2, 0.6, 1.8, 0.6], 0),
-        ((3, 2), [1.0, 1.0, 1.0, 1.001, 2.0], 100),  # one Wh is left over for the highest bid
-        ((2, 3), [2.0, 1.001, 1.0, 1.0, 1.0], 100),
+        ((2, 2), [1.2, 0.6, 0.6, 1.8]),  # quantities that can be shared equally by two and three
+        ((3, 2), [0.6, 1.2, 1.8, 1.2, 2.4]),
+        ((2, 3), [2.4, 1.2, 0.6, 1.8, 0.6]),
+        ((3, 2), [1.0, 1.0, 1.0, 1.001, 2.0]),  # one Wh is left over
+        ((2, 3), [2.0, 1.001, 1.0, 1.0, 1.0]),
     ],
 )
-def test_the_multi_unit_reduction_leaves_one_wh_to_gain_at_most(sides, quantity, gain, capacity):
-    """Huang et al. (2002) prove that nothing is; but here the odd Wh of the cut go by rank, hence by price."""
-    assert best_lies(TRUTH_LEVELS, sides, MCAFEE, quantity, grid=ring(capacity)).max() <= gain
+def test_the_multi_unit_reduction_leaves_nothing_to_gain_from_a_lie(sides, quantity, capacity):
+    """Huang et al. (2002) prove it for real numbers; in whole Wh, the odd ones must not go by price."""
+    assert best_lies(TRUTH_LEVELS, sides, MCAFEE, quantity, grid=ring(capacity)).max() == 0
 
 
 @given(st.data(), st.booleans(), st.none() | grids())
@@ -191,7 +198,7 @@ def test_who_trades_pays_or_gets_the_price_at_which_it_would_stop(data, unit, gr
             if 0 <= price <= 10_000:
                 told = book | {"price": [*book["price"][:i], price / 100, *book["price"][i + 1 :]]}
                 now = p2p(t for t in rows(told, MCAFEE, grid=grid) if t[-1] == 2)[agent]
-                assert abs(now - filled[agent] * still) <= (still and not unit)  # 1 Wh of the cut
+                assert now == filled[agent] * still
 
 
 # --- UNIFORM's interval

@@ -1,4 +1,4 @@
-"""The market's share of the table: clearing, the environment step, scenarios, the ledger, reference policies."""
+"""The market's share: clearing, power flow, the environment step, scenarios, the ledger, reference policies."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,11 @@ Measure = Callable[[], None]
 
 @pytest.mark.cases("clear")
 def test_clearing(measure: Measure) -> None:
+    measure()
+
+
+@pytest.mark.cases("powerflow")
+def test_power_flow(measure: Measure) -> None:
     measure()
 
 

@@ -22,6 +22,9 @@ from market.simulation import ACTION_SIZE, State, initial, observe, step
 
 AGENT_REWARDS = "agent_rewards"
 """Key of the step's info that holds the reward of each agent, [E, N]."""
+EPISODES_OF_A_SEED = 2**20
+"""Seeds do not share episodes before one of them has played so many."""
+MAX_SEED = 2**43 - 1
 
 
 class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
@@ -30,13 +33,15 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
     The reward of a community is the mean over its agents [E]; `info["agent_rewards"]` holds each agent's [E, N].
     All episodes last max_steps and end together, `terminated`: the time of day is observed, so the task has a finite
     horizon and nothing to bootstrap. The call after that starts the next episodes and ignores its action (NEXT_STEP).
-    Episodes are numbered on; reset(seed=s) starts again at the number s x E.
+    Episodes are numbered on; reset(seed=s) starts again at the number s x 2^20, for any E. A first reset without a seed
+    draws one, as everywhere in gymnasium, so that copies differ.
+    scenario: a Scenario, or a dictionary of its fields; without one, arguments of `Scenario.study`, as num_agents=5.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012 (gymnasium's own name)
 
-    def __init__(self, scenario: Scenario | Mapping[str, Any], num_envs: int = 1) -> None:
-        self.scenario = scenario if isinstance(scenario, Scenario) else Scenario.from_dict(scenario)
+    def __init__(self, scenario: Scenario | Mapping[str, Any] | None = None, num_envs: int = 1, **study: Any) -> None:
+        self.scenario = Scenario.of(scenario, **study)
         self.num_envs = check_positive_int("num_envs", num_envs)
         self.params = self.scenario.params
         agents = self.params.num_agents
@@ -46,7 +51,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (agents, ACTION_SIZE), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._first_episode = 0
+        self._first_episode: int | None = None
         self._state: State | None = None
         self._start: State | None = None
         self._records: list[StepRecord] = []
@@ -55,8 +60,14 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """The first observations of new episodes."""
+        if seed is None and self._first_episode is None:
+            seed = int(self.np_random.integers(2**31))
         if seed is not None:
-            self._first_episode = check_positive_int("seed", seed, low=0) * self.num_envs
+            if check_positive_int("seed", seed, low=0) > MAX_SEED:
+                raise ValueError(f"seed: got {seed}; allowed: 0 to {MAX_SEED}")
+            super().reset(seed=seed)
+            self._first_episode = seed * EPISODES_OF_A_SEED
+        assert self._first_episode is not None
         episode = self._first_episode + np.arange(self.num_envs, dtype=np.int64)
         self._first_episode += self.num_envs
         self._state = self._start = initial(self.params, episode)

@@ -8,7 +8,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from market.rl.hyperparameters import Hyperparameters
+from market.rl.hyperparameters import (
+    APPOHyperparameters,
+    Hyperparameters,
+    PPOHyperparameters,
+    SACHyperparameters,
+)
 from market.rl.modes import MODES, Mode
 
 if TYPE_CHECKING:
@@ -25,8 +30,9 @@ _LAZY = {
     "TrainingResult": "records",
 }
 
-__all__ = ["MODES", "EvaluationResult", "Hyperparameters", "IterationRecord", "Mode", "RLTrainer", "SetUp",
-           "TrainingResult", "ray_session"]  # fmt: skip
+__all__ = ["MODES", "APPOHyperparameters", "EvaluationResult", "Hyperparameters", "IterationRecord", "Mode",
+           "PPOHyperparameters", "RLTrainer", "SACHyperparameters", "SetUp", "TrainingResult",
+           "ray_session"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

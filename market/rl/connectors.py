@@ -18,6 +18,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
+from market.rl.minibatches import agent_major
 from market.rl.modes import Mode
 from market.rl.modules import columns
 
@@ -55,10 +56,37 @@ def estimate_advantages(
     return (advantages - advantages.mean((0, 1))) / deviation, targets
 
 
-def _with_last_repeated(parts: list[NDArray[Any]]) -> NDArray[np.float32]:
-    """E arrays [T, ...] -> [E, T + 1, ...]; the row after the end repeats the last (it weighs nothing)."""
-    stacked = np.stack(parts)
-    return np.concatenate((stacked, stacked[:, -1:]), axis=1, dtype=np.float32)
+def stack_episodes(
+    episodes: list[SingleAgentEpisode], mode: Mode, device: torch.device, keep_logits: bool
+) -> dict[str, Tensor]:
+    """E episodes of equal length as tensors: observations [E, T + 1, ...], all else [E, T, ...], terminated [E].
+
+    Rewards are [E, T, V], of the team or own by mode. keep_logits: the loss needs the action distributions that
+    sampled.
+    """
+    lengths = {len(episode) for episode in episodes}
+    if len(lengths) != 1:
+        raise ValueError(f"episodes: got lengths {sorted(lengths)}; allowed: one length for all (fixed horizon)")
+
+    def tensor(parts: list[NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.stack(parts, dtype=np.float32)).to(device)
+
+    def extra(key: str) -> Tensor:
+        return tensor([episode.get_extra_model_outputs(key) for episode in episodes])
+
+    stacked = {
+        Columns.OBS: tensor([episode.get_observations() for episode in episodes]),
+        Columns.ACTIONS: tensor([episode.get_actions() for episode in episodes]),
+        Columns.ACTION_LOGP: extra(Columns.ACTION_LOGP),
+        Columns.TERMINATEDS: torch.tensor([float(episode.is_terminated) for episode in episodes], device=device),
+    }
+    if mode.team_reward:
+        stacked[Columns.REWARDS] = tensor([episode.get_rewards() for episode in episodes]).unsqueeze(-1)
+    else:
+        stacked[Columns.REWARDS] = extra(AGENT_REWARDS)
+    if keep_logits:
+        stacked[Columns.ACTION_DIST_INPUTS] = extra(Columns.ACTION_DIST_INPUTS)
+    return stacked
 
 
 class PopulationBatch(ConnectorV2):
@@ -73,38 +101,22 @@ class PopulationBatch(ConnectorV2):
     def __call__(
         self, *, rl_module: Any, batch: dict[str, Any], episodes: list[SingleAgentEpisode], **kwargs: Any
     ) -> dict[str, Any]:
-        lengths = {len(episode) for episode in episodes}
-        if len(lengths) != 1:
-            raise ValueError(f"episodes: got lengths {sorted(lengths)}; allowed: one length for all (fixed horizon)")
-        shape = (len(episodes), lengths.pop() + 1)
-
-        def rows(x: NDArray[Any]) -> Tensor:
-            """[E, T + 1, ...] -> [L, ...]."""
-            return torch.from_numpy(x.reshape(-1, *x.shape[2:])).to(self.device)
-
-        def extra(key: str) -> list[NDArray[Any]]:
-            return [episode.get_extra_model_outputs(key) for episode in episodes]
-
-        mask = np.ones(shape, bool)
+        stacked = stack_episodes(episodes, self.mode, self.device, self.keep_logits)
+        observations, rewards = stacked.pop(Columns.OBS), stacked.pop(Columns.REWARDS)
+        terminated = stacked.pop(Columns.TERMINATEDS)
+        shape = observations.shape[:2]
+        mask = torch.ones(shape, dtype=torch.bool, device=self.device)
         mask[:, -1] = False
-        out = {
-            Columns.OBS: rows(np.stack([episode.get_observations() for episode in episodes])),
-            Columns.ACTIONS: rows(_with_last_repeated([episode.get_actions() for episode in episodes])),
-            Columns.ACTION_LOGP: rows(_with_last_repeated(extra(Columns.ACTION_LOGP))),
-            Columns.LOSS_MASK: rows(mask),
-        }
-        if self.keep_logits:
-            out[Columns.ACTION_DIST_INPUTS] = rows(_with_last_repeated(extra(Columns.ACTION_DIST_INPUTS)))
-        rewards = [e.get_rewards()[:, None] for e in episodes] if self.mode.team_reward else extra(AGENT_REWARDS)
+        out = {Columns.OBS: observations.flatten(0, 1), Columns.LOSS_MASK: mask.flatten()}
+        for name, x in stacked.items():  # the row after the end repeats the last (it weighs nothing)
+            out[name] = torch.cat((x, x[:, -1:]), dim=1).flatten(0, 1)
         with torch.no_grad():
             values = columns(rl_module[DEFAULT_MODULE_ID].unwrapped().compute_values(out))
             advantages, targets = estimate_advantages(
-                values.reshape(*shape, -1),
-                torch.from_numpy(np.stack(rewards).astype(np.float32)).to(self.device),
-                torch.tensor([float(episode.is_terminated) for episode in episodes], device=self.device),
-                self.gamma,
-                self.lambda_,
+                values.reshape(*shape, -1), rewards, terminated, self.gamma, self.lambda_
             )
         out[Postprocessing.ADVANTAGES] = advantages.flatten(0, 1)
         out[Postprocessing.VALUE_TARGETS] = targets.flatten(0, 1)
+        if not self.mode.joint_actor:
+            out = {name: agent_major(x) if x.dim() > 1 else x for name, x in out.items()}
         return {DEFAULT_MODULE_ID: out}

@@ -1,4 +1,4 @@
-"""Learners: RLlib's losses with an agent axis.
+"""What the learners of all algorithms share: RLlib's losses get an agent axis.
 
 Agent i's networks appear in agent i's loss alone, so the gradient of the *sum* over agents holds the gradients of N
 separate learners; clipping, advantage standardisation and KL coefficients are per agent, and Adam is elementwise.
@@ -7,26 +7,24 @@ separate learners; clipping, advantage standardisation and KL coefficients are p
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_CURR_KL_COEFF_KEY, LEARNER_RESULTS_KL_KEY
-from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
-from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core import DEFAULT_MODULE_ID
-from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
-from ray.rllib.evaluation.postprocessing import Postprocessing
-from torch import Tensor
+from torch import Tensor, nn
 
-from market.rl.connectors import PopulationBatch
+from market.phases import phase
 from market.rl.gradients import GradientClipper
-from market.rl.modules import PopulationModule, columns
-from market.rl.scopes import Stream, seeded
+from market.rl.minibatches import minibatch_rows, minibatches
+from market.rl.modules import PopulationActor
+from market.rl.scopes import Stream, recorded_phases, seeded
 
 GRADIENT_STEPS, SKIPPED_UPDATES, LEARNING_SECONDS = "gradient_steps", "skipped_updates", "learning_seconds"
-LOSSES = "losses"
+LOSSES, LEARNING_PHASES = "losses", "learning_phases"
 """What a learner reports of an update beside RLlib's own results."""
 
 MAX_LOG_RATIO = 20.0
@@ -41,15 +39,19 @@ class PopulationLearner(TorchLearner):
     """
 
     @property
-    def population(self) -> PopulationModule:
+    def population(self) -> PopulationActor:
         """The module being trained, without the wrapper of distributed training."""
-        module: PopulationModule = self.module[DEFAULT_MODULE_ID].unwrapped()
+        module: PopulationActor = self.module[DEFAULT_MODULE_ID].unwrapped()
         return module
 
     def build(self) -> None:
         with seeded(self.config.learner_config_dict["seed"], Stream.BUILD):
             super().build()
-        self._clipper = GradientClipper(self.population, self.config.grad_clip)
+        self._clipper = GradientClipper(*self.clipped_apart(), limit=self.config.grad_clip)
+
+    def clipped_apart(self) -> tuple[nn.Module, ...]:
+        """The parts of the module whose gradients are clipped apart; within each, agents are."""
+        return (self.population,)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Adam with a fused step: several times less time on CPU, the same numbers."""
@@ -61,8 +63,15 @@ class PopulationLearner(TorchLearner):
         """RLlib's update, timed, with random numbers that depend on (seed, number of updates so far, learner) alone."""
         start = time.perf_counter()
         self._steps = self._skipped = 0
-        with seeded(self.config.learner_config_dict["seed"], Stream.LEARN, self._weights_seq_no, self._learner_index):
-            super().update(*args, **kwargs, _no_metrics_reduce=True)
+        position = (self._weights_seq_no, self._learner_index)
+        with (
+            recorded_phases(self._device) as phases,
+            seeded(self.config.learner_config_dict["seed"], Stream.LEARN, *position),
+        ):
+            # not super(): IMPALA's puts the batch into a queue for a thread of its own, and waits for that
+            TorchLearner.update(self, *args, **kwargs, _no_metrics_reduce=True)
+        for name, seconds in phases.items():
+            self.metrics.log_value((DEFAULT_MODULE_ID, LEARNING_PHASES, name), seconds, reduce="sum")
         self.metrics.log_value((DEFAULT_MODULE_ID, GRADIENT_STEPS), self._steps, reduce="max", window=1)
         self.metrics.log_value((DEFAULT_MODULE_ID, SKIPPED_UPDATES), self._skipped, reduce="max", window=1)
         self.metrics.log_value(
@@ -70,63 +79,86 @@ class PopulationLearner(TorchLearner):
         )
         return self.metrics.reduce()
 
+    def _create_iterator_if_necessary(self, **kwargs: Any) -> Iterator[Any]:
+        """RLlib's minibatches; the time to make the batch and each of them is a phase."""
+        with phase("batch"):
+            minibatches = iter(self._minibatches(**kwargs))
+        while True:
+            with phase("batch"):
+                minibatch = next(minibatches, None)
+            if minibatch is None:
+                return
+            yield minibatch
+
+    def _minibatches(self, *, training_data: Any, **plan: Any) -> Iterable[Any]:
+        """RLlib's, from the batch that it makes of the episodes. plan: epochs, minibatch size, shuffling."""
+        minibatches: Iterable[Any] = super()._create_iterator_if_necessary(training_data=training_data, **plan)
+        return minibatches
+
+    def compute_losses(self, **kwargs: Any) -> dict[str, Tensor]:
+        with phase("loss"):
+            losses: dict[str, Tensor] = super().compute_losses(**kwargs)
+            return losses
+
+    def compute_gradients(self, *args: Any, **kwargs: Any) -> dict[Any, Tensor]:
+        with phase("backward"):
+            gradients: dict[Any, Tensor] = super().compute_gradients(*args, **kwargs)
+            return gradients
+
     def postprocess_gradients(self, gradients_dict: dict[Any, Tensor]) -> dict[Any, Tensor]:
         self._steps += 1
-        self._skipped += self._clipper.clip()
+        with phase("optimiser"):
+            self._skipped += self._clipper.clip()
         return gradients_dict
 
     def apply_gradients(self, gradients_dict: dict[Any, Tensor]) -> None:
-        with self._clipper.guard(self.get_optimizer()):
+        optimizers = [optimizer for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID)]
+        with phase("optimiser"), self._clipper.guard(*optimizers):
             super().apply_gradients(gradients_dict)
 
+    def get_local_state(self) -> dict[str, Any]:
+        """What this learner has of its own and another has not: nothing, unless it keeps data."""
+        return {}
 
-class PopulationPPOLearner(PopulationLearner, PPOTorchLearner):
-    """PPO's clipped surrogate with R probability ratios and V values per step (R, V: 1 or N, by mode)."""
+    def set_local_state(self, state: dict[str, Any]) -> None:
+        """Take over what `get_local_state` gave."""
+
+
+class SurrogateLearner(PopulationLearner):
+    """What the learners with a clipped surrogate share: how losses add up, and a KL coefficient per probability ratio.
+
+    The coefficients are adapted after each update, from the divergences of its last minibatch.
+    """
 
     def build(self) -> None:
         super().build()
-        module, config = self.population, self.config
-        agents = module.observation_space.shape[0]
-        self._learner_connector = LearnerConnectorPipeline(
-            connectors=[
-                PopulationBatch(
-                    mode=module.mode,
-                    gamma=config.gamma,
-                    lambda_=config.lambda_,
-                    device=self._device,
-                    keep_logits=config.use_kl_loss,
-                )
-            ]
+        ratios = self.population.mode.ratios(self.population.observation_space.shape[0])
+        self._kl = torch.zeros(ratios, device=self._device)
+        self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] = torch.full_like(self._kl, self.config.kl_coeff)
+
+    def _minibatches(self, *, training_data: Any, **plan: Any) -> Iterable[Any]:
+        batch = self._make_batch_if_necessary(training_data=training_data)
+        rows = minibatch_rows(
+            batch[DEFAULT_MODULE_ID].count,
+            plan["minibatch_size"],
+            epochs=plan["num_epochs"],
+            least=plan.get("num_total_minibatches", 0),
+            shuffle=plan.get("shuffle_batch_per_epoch", False) and plan["num_epochs"] > 1,
         )
-        self._kl = torch.zeros(module.mode.ratios(agents), device=self._device)
-        self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] = torch.full_like(self._kl, config.kl_coeff)
+        return minibatches(batch[DEFAULT_MODULE_ID], batch.env_steps(), rows)
 
-    def compute_loss_for_module(
-        self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
-    ) -> Tensor:
-        mask = batch[Columns.LOSS_MASK].float()
-        weight = mask / mask.sum().clamp(min=1.0)
+    def _clipped(self, advantage: Tensor, ratio: Tensor) -> Tensor:
+        """PPO's surrogate, per element: no gain from ratios that leave the band around one."""
+        band = ratio.clamp(1.0 - self.config.clip_param, 1.0 + self.config.clip_param)
+        return torch.min(advantage * ratio, advantage * band)
 
-        def mean(x: Tensor) -> Tensor:
-            """Mean over the rows that count: [B, R or V] -> [R or V]."""
-            return weight @ x
-
-        distribution = self.population.get_train_action_dist_cls()
-        current = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
-        log_ratio = columns(current.logp(batch[Columns.ACTIONS]) - batch[Columns.ACTION_LOGP])
-        ratio = torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
-        advantage = batch[Postprocessing.ADVANTAGES]
-        clipped = ratio.clamp(1.0 - config.clip_param, 1.0 + config.clip_param)
-        policy_loss = -mean(torch.min(advantage * ratio, advantage * clipped))
-        value_error = columns(fwd_out[Columns.VF_PREDS]) - batch[Postprocessing.VALUE_TARGETS]
-        value_loss = mean(value_error.square())
-        entropy = mean(columns(current.entropy()))
-        loss = policy_loss.sum() + config.vf_loss_coeff * value_loss.sum() - config.entropy_coeff * entropy.sum()
-        self._losses = {POLICY_LOSS_KEY: policy_loss, VF_LOSS_KEY: value_loss, ENTROPY_KEY: entropy}
-        if config.use_kl_loss:
-            previous = distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS])
-            divergence = mean(columns(previous.kl(current)))
-            loss = loss + (self.curr_kl_coeffs_per_module[module_id] * divergence).sum()
+    def _total(self, policy: Tensor, value: Tensor, entropy: Tensor, divergence: Tensor | None) -> Tensor:
+        """The loss to follow; parts are means over rows, per ratio [R] or value [V]. divergence: None without KL."""
+        config = self.config
+        loss = policy.sum() + config.vf_loss_coeff * value.sum() - config.entropy_coeff * entropy.sum()
+        self._losses = {POLICY_LOSS_KEY: policy, VF_LOSS_KEY: value, ENTROPY_KEY: entropy}
+        if divergence is not None:
+            loss = loss + (self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] * divergence).sum()
             self._kl = divergence.detach()
             self._losses[LEARNER_RESULTS_KL_KEY] = divergence
         return loss
@@ -139,8 +171,8 @@ class PopulationPPOLearner(PopulationLearner, PPOTorchLearner):
             self.metrics.log_value((DEFAULT_MODULE_ID, LEARNER_RESULTS_KL_KEY), means[LEARNER_RESULTS_KL_KEY], window=1)
         super().after_gradient_based_update(timesteps=timesteps)
 
-    def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float) -> None:
-        """One coefficient per probability ratio, each by RLlib's rule (a KL that is not a number changes nothing)."""
+    def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float | None = None) -> None:
+        """Each coefficient by RLlib's rule (a KL that is not a number changes nothing)."""
         coefficients, target = self.curr_kl_coeffs_per_module[module_id], config.kl_target
         coefficients[self._kl > 2.0 * target] *= 1.5
         coefficients[self._kl < 0.5 * target] *= 0.5

@@ -15,17 +15,26 @@ import torch
 from ray.rllib.core.distribution.distribution import Distribution
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+from market.rl.activations import ACTIVATIONS
 
 LOG_STD_RANGE = (-5.0, 2.0)
 """Bounds of the logarithm of a standard deviation: outside, densities overflow long before a policy profits."""
 
 
-class StackedLinear(nn.Module):
+class Stacked(nn.Module):
+    """A layer whose parameters are stacked, [K N, ...]: N owners have K rows each, all first rows before all second."""
+
+    def __init__(self, owners: int) -> None:
+        super().__init__()
+        self.owners = owners
+
+
+class StackedLinear(Stacked):
     """N separate `nn.Linear` layers in one batched product: [N, B, in] -> [N, B, out]."""
 
-    def __init__(self, num_agents: int, fan_in: int, fan_out: int) -> None:
-        super().__init__()
+    def __init__(self, num_agents: int, fan_in: int, fan_out: int, copies: int = 1) -> None:
+        super().__init__(num_agents)
+        num_agents *= copies
         bound = fan_in**-0.5  # as nn.Linear initialises
         self.weight = nn.Parameter(torch.empty(num_agents, fan_in, fan_out).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(num_agents, 1, fan_out).uniform_(-bound, bound))
@@ -89,6 +98,10 @@ class AgentGaussian(Distribution):
         scaled = (value - self.mean) * torch.exp(-self.log_std)
         constant = 0.5 * math.log(2.0 * math.pi) * value.shape[-1]
         return self._over_agents((-0.5 * scaled.square() - self.log_std).sum(-1) - constant)
+
+    def most_likely(self) -> Tensor:
+        """The action that is played without exploration, [B, N, A]."""
+        return self.mean
 
     def entropy(self, **kwargs: Any) -> Tensor:
         constant = 0.5 * math.log(2.0 * math.pi * math.e) * self.mean.shape[-1]

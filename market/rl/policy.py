@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ray.rllib.core.columns import Columns
 from torch.nn import functional
 
+from market.phases import phase
 from market.rl.connectors import AGENT_REWARDS
-from market.rl.modules import PopulationModule
+from market.rl.modules import PopulationActor
 from market.rl.networks import StackedLinear
 
 FloatArray = NDArray[np.float32]
@@ -40,19 +41,19 @@ class PopulationEnv(Protocol):
     def close(self) -> None: ...
 
 
-def population_policy(module: PopulationModule) -> Policy:
+def population_policy(module: PopulationActor) -> Policy:
     """Observations [E, N, obs] -> the most likely actions [E, N, act]."""
 
     @torch.no_grad()
     def policy(observation: FloatArray) -> FloatArray:
         logits = _logits(module, observation)
-        actions: FloatArray = module.action_dist_cls.from_logits(logits).mean.cpu().numpy()
+        actions: FloatArray = module.action_dist_cls.from_logits(logits).most_likely().cpu().numpy()
         return actions
 
     return policy
 
 
-def agent_policy(module: PopulationModule, agent: int) -> Policy:
+def agent_policy(module: PopulationActor, agent: int) -> Policy:
     """One agent's own observations [E, obs] -> its most likely actions [E, act]: decentralised execution.
 
     The function holds copies of this agent's weights and nothing of the others.
@@ -75,7 +76,7 @@ def agent_policy(module: PopulationModule, agent: int) -> Policy:
         x = torch.as_tensor(observation)
         for step in steps:
             x = step(x)
-        actions: FloatArray = x.chunk(2, dim=-1)[0].numpy()
+        actions: FloatArray = module.action_dist_cls.from_logits(x).most_likely().numpy()
         return actions
 
     return policy
@@ -100,23 +101,26 @@ class Rollout:
 
 
 @torch.no_grad()
-def rollout(env: PopulationEnv, module: PopulationModule, *, seed: int, explore: bool) -> Rollout:
+def rollout(env: PopulationEnv, module: PopulationActor, *, seed: int, explore: bool) -> Rollout:
     """Play the E parallel episodes of `env` to their common end; Python's work per step does not grow with E or N."""
     low, high = env.single_action_space.low, env.single_action_space.high
-    observation, _ = env.reset(seed=seed)
+    with phase("environment"):
+        observation, _ = env.reset(seed=seed)
     observations, actions, rewards, agent_rewards, logps, all_logits = [observation], [], [], [], [], []
     done = np.zeros(env.num_envs, bool)
     while not done.any():
-        logits = _logits(module, observation)
-        distribution = module.action_dist_cls.from_logits(logits)
-        if explore:
-            drawn, logp = distribution.sample(return_logp=True)
-            logps.append(logp.cpu().numpy())
-            all_logits.append(logits.cpu().numpy())
-        else:
-            drawn = distribution.mean
-        action = drawn.cpu().numpy()
-        observation, reward, terminated, truncated, info = env.step(np.clip(action, low, high))
+        with phase("policy"):
+            logits = _logits(module, observation)
+            distribution = module.action_dist_cls.from_logits(logits)
+            if explore:
+                drawn, logp = distribution.sample(return_logp=True)
+                logps.append(logp.cpu().numpy())
+                all_logits.append(logits.cpu().numpy())
+            else:
+                drawn = distribution.most_likely()
+            action = drawn.cpu().numpy()
+        with phase("environment"):
+            observation, reward, terminated, truncated, info = env.step(np.clip(action, low, high))
         observations.append(observation)
         actions.append(action)
         rewards.append(reward)
@@ -124,18 +128,19 @@ def rollout(env: PopulationEnv, module: PopulationModule, *, seed: int, explore:
         done = terminated | truncated
     if not done.all():
         raise ValueError(f"env: got {int(done.sum())} of {len(done)} episodes ended; allowed: all end at the same step")
-    return Rollout(
-        observations=np.stack(observations, 1, dtype=np.float32),
-        actions=np.stack(actions, 1),
-        rewards=np.stack(rewards, 1, dtype=np.float64),
-        agent_rewards=np.stack(agent_rewards, 1, dtype=np.float64),
-        terminated=np.array(terminated, bool),
-        logp=np.stack(logps, 1) if explore else None,
-        logits=np.stack(all_logits, 1) if explore else None,
-    )
+    with phase("batch"):
+        return Rollout(
+            observations=np.stack(observations, 1, dtype=np.float32),
+            actions=np.stack(actions, 1),
+            rewards=np.stack(rewards, 1, dtype=np.float64),
+            agent_rewards=np.stack(agent_rewards, 1, dtype=np.float64),
+            terminated=np.array(terminated, bool),
+            logp=np.stack(logps, 1) if explore else None,
+            logits=np.stack(all_logits, 1) if explore else None,
+        )
 
 
-def _logits(module: PopulationModule, observation: FloatArray) -> torch.Tensor:
+def _logits(module: PopulationActor, observation: FloatArray) -> torch.Tensor:
     """Observations [E, N, obs] -> the action distributions' parameters [E, N, 2 act], on the module's device."""
     device = next(module.parameters()).device
     batch = {Columns.OBS: torch.as_tensor(observation, dtype=torch.float32, device=device)}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.config import RLAlgorithm, TrainingMode
+from market.phases import combined
 from market.rl.hyperparameters import Hyperparameters
 
 
@@ -31,9 +32,14 @@ class SetUp:
 class IterationRecord:
     """One training iteration. Wall-clock seconds: total = sampling + learning + other (weight transfer, bookkeeping).
 
-    With several env runners or learners, sampling and learning are the seconds of the slowest.
+    With several env runners or learners, sampling and learning are the seconds of the slowest. Where APPO has actors
+    it does both at once: `other` is then less, or below zero, by as long as they overlap.
     return_mean: undiscounted team return, mean over the iteration's episodes. kpis: their mean KPIs, nan if undefined.
     env_steps: steps of the community; agent_steps = env_steps x agents.
+    phases: exclusive wall-clock seconds that add up to total_seconds. Sampling: environment (an episode's step without
+    the parts named next), clearing, settlement, observation, policy (forward pass and draw). Learning: forward, loss,
+    backward, optimiser (clipping included). Both: batch (stacking episodes, advantages or replay, minibatches). The
+    rest: framework. With several actors of a kind, the mean over them; waiting for the slowest is framework's.
     gradient_steps: optimiser steps. skipped_updates: gradients left out because they were not finite, one per step and
     agent (one per step where the networks are central). losses: of the last minibatch, mean over agents.
     """
@@ -50,6 +56,7 @@ class IterationRecord:
     gradient_steps: int
     skipped_updates: int
     losses: Mapping[str, float]
+    phases: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,11 @@ class TrainingResult:
     @property
     def other_seconds(self) -> float:
         return sum(record.other_seconds for record in self.iterations)
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds by phase, over all iterations."""
+        return combined(self.total_seconds, *((record.phases, 1.0) for record in self.iterations))
 
     @property
     def total_seconds(self) -> float:

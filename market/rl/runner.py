@@ -11,12 +11,14 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
 
+from market.phases import phase
 from market.rl.connectors import AGENT_REWARDS
 from market.rl.policy import Rollout, rollout
 from market.rl.records import mean_of_numbers
-from market.rl.scopes import Stream, seeded
+from market.rl.scopes import Stream, recorded_phases, seeded
 
 KPIS, RETURN_MEAN, SAMPLING_SECONDS, SAMPLED_STEPS = "kpis", "return_mean", "sampling_seconds", "sampled_steps"
+SAMPLING_PHASES = "sampling_phases"
 """What a runner reports of a sample, under `MARKET`, beside RLlib's own results."""
 MARKET = "market"
 
@@ -50,15 +52,18 @@ class PopulationEnvRunner(SingleAgentEnvRunner):
         rollouts: list[Rollout] = []
         kpis: list[dict[str, NDArray[np.float64]]] = []
         steps = 0
-        while steps < (num_timesteps or 0) or len(rollouts) * self.num_envs < (num_episodes or 0):
-            self._repeats = self._repeats + 1 if self._weights_seq_no == self._last_version else 0
-            self._last_version = self._weights_seq_no
-            position = (self._weights_seq_no, self._repeats, max(1, self.worker_index or 1))
-            with seeded(self.config.env_config["seed"], Stream.SAMPLE, *position) as number:
-                rollouts.append(rollout(self.env, self.module, seed=number, explore=explore))
-            kpis.append(self.env.kpis())
-            steps += rollouts[-1].rewards.size
-        episodes = [self._episode(played, e) for played in rollouts for e in range(self.num_envs)]
+        with recorded_phases(next(self.module.parameters()).device) as phases:
+            while steps < (num_timesteps or 0) or len(rollouts) * self.num_envs < (num_episodes or 0):
+                self._repeats = self._repeats + 1 if self._weights_seq_no == self._last_version else 0
+                self._last_version = self._weights_seq_no
+                position = (self._weights_seq_no, self._repeats, max(1, self.worker_index or 1))
+                with seeded(self.config.env_config["seed"], Stream.SAMPLE, *position) as number:
+                    rollouts.append(rollout(self.env, self.module, seed=number, explore=explore))
+                with phase("environment"):
+                    kpis.append(self.env.kpis())
+                steps += rollouts[-1].rewards.size
+            with phase("batch"):
+                episodes = [self._episode(played, e) for played in rollouts for e in range(self.num_envs)]
         self._done_episodes_for_metrics.extend(episodes)
         self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=steps)
         self._increase_sampled_metrics(steps, len(episodes))
@@ -68,6 +73,8 @@ class PopulationEnvRunner(SingleAgentEnvRunner):
             mean = mean_of_numbers(np.concatenate([kpi[name] for kpi in kpis]))
             self.metrics.log_value((MARKET, KPIS, name), mean, reduce="mean", window=1)
         self.metrics.log_value((MARKET, SAMPLED_STEPS), steps, reduce="sum")
+        for name, seconds in phases.items():
+            self.metrics.log_value((MARKET, SAMPLING_PHASES, name), seconds, reduce="sum")
         self.metrics.log_value((MARKET, SAMPLING_SECONDS), time.perf_counter() - start, reduce="max", window=1)
         return episodes
 

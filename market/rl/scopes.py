@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
 
 import numpy as np
 import torch
+
+from market.phases import record
 
 
 class Stream(IntEnum):
@@ -52,6 +54,11 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def recorded_phases(device: torch.device) -> AbstractContextManager[Mapping[str, float]]:
+    """`market.phases.record` for work on `device`: a GPU works on after a call returns, so its phases wait for it."""
+    return record(torch.cuda.synchronize if device.type == "cuda" else None)
 
 
 @contextmanager

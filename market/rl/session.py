@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray.rllib.algorithms.impala import impala
+from ray.rllib.core.learner import training_data
 from ray.rllib.env import env_runner_group
 
-_QUIET = {
+QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
     "RAY_prestart_worker_first_driver": "0",
@@ -29,20 +32,20 @@ _ours = False
 
 
 @contextmanager
-def ray_session(address: str | None = None, cpus: int = 1) -> Iterator[float]:
+def ray_session(address: str | None = None, cpus: int = 1, packages: Sequence[Path] = ()) -> Iterator[float]:
     """A running Ray inside; yields the seconds that starting (or reaching) it took.
 
     An initialised Ray is used as it is and left running. Otherwise Ray connects to the cluster at `address`, or starts
     a local one with at least `cpus` logical CPUs; whoever leaves last stops it. Open a session around several trainers
-    to start Ray once for all of them.
+    to start Ray once for all of them. packages: folders of Python packages that travel to the nodes of the cluster.
     """
     global _users, _ours
     start = time.perf_counter()
     if not ray.is_initialized():
-        os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
+        os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is not None:
-            ray.init(address=address, **quiet)
+            ray.init(address=address, runtime_env={"py_modules": [str(path) for path in packages]}, **quiet)
         else:  # "local": never attach to a cluster that happens to run on this machine
             ray.init(
                 address="local",
@@ -70,7 +73,7 @@ def ray_session(address: str | None = None, cpus: int = 1) -> Iterator[float]:
 
 
 class _WithoutObjectStore:
-    """The module `ray` as RLlib's `EnvRunnerGroup` sees it when no Ray runs: putting an object gives the object."""
+    """The module `ray` as parts of RLlib see it when no Ray runs: an object put into the store is the object itself."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(ray, name)
@@ -79,20 +82,30 @@ class _WithoutObjectStore:
     def put(value: Any) -> Any:
         return value
 
+    @staticmethod
+    def get(value: Any) -> Any:
+        return value
+
+
+_STORING = (env_runner_group, impala, training_data)
+"""RLlib's modules that put objects into the store even where no actor takes them out."""
+
 
 @contextmanager
 def without_object_store() -> Iterator[None]:
     """Let RLlib work in-process without Ray.
 
     RLlib 2.60 needs Ray there for one thing only: `EnvRunnerGroup` puts its config and each new version of the weights
-    into the object store, for actors that do not exist; its local runner gets the weights directly. Starting Ray for
-    that costs seconds and processes. Does nothing where Ray runs.
+    into the object store, for actors that do not exist, and IMPALA's and APPO's episodes go to a local learner that
+    way. Starting Ray for that costs seconds and processes. Does nothing where Ray runs.
     """
     if ray.is_initialized():
         yield
         return
-    env_runner_group.ray = _WithoutObjectStore()
+    for module in _STORING:
+        module.ray = _WithoutObjectStore()
     try:
         yield
     finally:
-        env_runner_group.ray = ray
+        for module in _STORING:
+            module.ray = ray

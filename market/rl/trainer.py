@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -14,17 +14,19 @@ from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
-from market.rl.algorithms import Run, find_algorithm
+from market.phases import combined
+from market.rl.algorithms import ALGORITHMS
 from market.rl.hyperparameters import Hyperparameters
-from market.rl.learners import GRADIENT_STEPS, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
-from market.rl.modules import PopulationModule
+from market.rl.learners import GRADIENT_STEPS, LEARNING_PHASES, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
+from market.rl.modules import PopulationActor
 from market.rl.policy import Policy, PopulationEnv, agent_policy, population_policy, rollout
 from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
-from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_SECONDS
+from market.rl.run import Run
+from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_PHASES, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
 from market.rl.session import ray_session, without_object_store
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 
 
 class RLTrainer:
@@ -55,10 +57,12 @@ class RLTrainer:
     ) -> None:
         self.algorithm = choose(RLAlgorithm, algorithm, "algorithm")
         self.training = choose(TrainingMode, training, "training")
-        row = find_algorithm(self.algorithm)
+        row = ALGORITHMS[self.algorithm]
         self.hyperparameters = row.hyperparameters if hyperparameters is None else hyperparameters
         if type(self.hyperparameters) is not type(row.hyperparameters):
-            raise ValueError(f"hyperparameters: got {hyperparameters!r}; allowed: Hyperparameters or None")
+            raise ValueError(
+                f"hyperparameters: got {hyperparameters!r}; allowed: {type(row.hyperparameters).__name__} or None"
+            )
         self.iters = check_positive_int("iters", iters)
         self.scenario = self._make_scenario(env_config)
         self._ray_address = ray_address
@@ -101,16 +105,17 @@ class RLTrainer:
 
     def _build(self, stack: ExitStack) -> SetUp:
         run = self._run
+        with quiet_rllib():
+            config = ALGORITHMS[self.algorithm].configure(run)
         ray_seconds = 0.0
         if run.num_env_runners or run.num_learners or self._ray_address is not None:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
             ray_seconds = stack.enter_context(ray_session(self._ray_address, max(1, logical_cpus)))
         start = time.perf_counter()
         with torch_threads(run.cpus), quiet_rllib():
-            self._built: Any = find_algorithm(self.algorithm).configure(run).build_algo(use_copy=False)
+            self._built: Any = config.build_algo(use_copy=False)
         stack.callback(self._built.stop)
-        answers = self._algorithm.learner_group.foreach_learner(lambda learner: str(learner.device))
-        self.device = next(answer.get() for answer in answers)
+        self.device = self._each_learner(lambda learner: str(learner.device))[0]
         return SetUp(ray_seconds=ray_seconds, build_seconds=time.perf_counter() - start)
 
     @property
@@ -123,14 +128,14 @@ class RLTrainer:
         return self._built
 
     @property
-    def module(self) -> PopulationModule:
+    def module(self) -> PopulationActor:
         """The actor that plays in this process, with the newest weights."""
-        module: PopulationModule = self._algorithm.env_runner.module
+        module: PopulationActor = self._algorithm.newest_actor()
         return module
 
     @property
     def num_agents(self) -> int:
-        return int(self.module.observation_space.shape[0])
+        return int(self._algorithm.env_runner.module.observation_space.shape[0])
 
     def train_iteration(self) -> IterationRecord:
         """Sample `episodes_per_iteration` episodes and learn from them, once."""
@@ -156,6 +161,11 @@ class RLTrainer:
             gradient_steps=int(learned[GRADIENT_STEPS]),
             skipped_updates=int(learned[SKIPPED_UPDATES]),
             losses={name: float(value) for name, value in learned[LOSSES].items()},
+            phases=combined(
+                total,
+                (sampled.get(SAMPLING_PHASES, {}), 1 / max(1, self._run.num_env_runners)),
+                (learned.get(LEARNING_PHASES, {}), 1 / max(1, self._run.num_learners)),
+            ),
         )
         self._iteration += 1
         return record
@@ -216,6 +226,7 @@ class RLTrainer:
             },
             "iteration": self._iteration,
             "learner": state,
+            "local": self._each_learner(lambda learner: learner.get_local_state()),
         }
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -236,17 +247,22 @@ class RLTrainer:
             )
         trainer = cls(**checkpoint["arguments"])
         try:
-            trainer._load(checkpoint["learner"], checkpoint["iteration"])
+            trainer._load(checkpoint["learner"], checkpoint["local"], checkpoint["iteration"])
         except BaseException:
             trainer.close()
             raise
         return trainer
 
-    def _load(self, state: dict[str, Any], iteration: int) -> None:
-        """Take over a learner's state, in all learners and env runners."""
+    def _each_learner(self, ask: Callable[[Any], Any]) -> list[Any]:
+        """What `ask` returns for each learner, in their order."""
+        return [answer.get() for answer in self._algorithm.learner_group.foreach_learner(ask)]
+
+    def _load(self, state: dict[str, Any], local: list[Any], iteration: int) -> None:
+        """Take over the learners' common state, in all learners and env runners, and what each has of its own."""
         self._iteration = iteration
         group = self._algorithm.learner_group
         group.set_state(state)
+        self._each_learner(lambda learner: learner.set_local_state(local[learner._learner_index or 0]))
         with without_object_store():
             self._algorithm.env_runner_group.sync_weights(
                 from_worker_or_learner_group=group, timeout_seconds=None, inference_only=True

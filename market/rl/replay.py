@@ -1,0 +1,88 @@
+"""A replay buffer of whole episodes in preallocated arrays.
+
+RLlib's episode buffer makes one Python object per sampled row; here a minibatch is one gather per column.
+Shapes: S slots of an episode each, T steps, N agents, V rewards per step (1 for the team's, else N), B rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray.rllib.core.columns import Columns
+from torch import Tensor
+
+
+class EpisodeReplay:
+    """The newest episodes, as many as fit into `capacity` env-steps; a new episode overwrites the oldest.
+
+    Observations are stored once, [S, T + 1, N, obs]: the next observation of a step is that of the row after it.
+    Memory is reserved when the first episodes arrive and touched when it is used.
+    """
+
+    def __init__(self, capacity: int, device: torch.device) -> None:
+        self.capacity, self.device = capacity, device
+        self.position = self.episodes = 0
+        self._columns: dict[str, Tensor] = {}
+
+    @property
+    def steps(self) -> int:
+        """Env-steps held."""
+        return self.episodes * self._columns[Columns.ACTIONS].shape[1] if self._columns else 0
+
+    def add(self, observations: Any, actions: Any, rewards: Any, terminated: Any) -> None:
+        """Store E episodes: [E, T + 1, N, obs], [E, T, N, act], [E, T, V], and [E], 1 where they ended for good."""
+        new = {
+            Columns.OBS: observations,
+            Columns.ACTIONS: actions,
+            Columns.REWARDS: rewards,
+            Columns.TERMINATEDS: terminated,
+        }
+        count, steps = rewards.shape[:2]
+        slots = self.capacity // steps
+        if count > slots:
+            raise ValueError(
+                f"capacity: got {self.capacity} env-steps; allowed: {count * steps} or more, those of one iteration"
+            )
+        if not self._columns:
+            self._columns = {
+                name: torch.empty((slots, *x.shape[1:]), dtype=torch.float32, device=self.device)
+                for name, x in new.items()
+            }
+        where = (self.position + torch.arange(count, device=self.device)) % slots
+        for name, x in new.items():
+            self._columns[name][where] = torch.as_tensor(x, dtype=torch.float32).to(self.device)
+        self.position = (self.position + count) % slots
+        self.episodes = min(self.episodes + count, slots)
+
+    def sample(self, rows: int) -> dict[str, Tensor]:
+        """B = `rows` steps, each drawn uniformly from all that are held, with torch's global generator."""
+        steps = self._columns[Columns.ACTIONS].shape[1]
+        step = torch.randint(self.steps, (rows,)).to(self.device)
+        episode = step // steps
+        observed = self._columns[Columns.OBS].flatten(0, 1)
+        last = step - episode * steps == steps - 1
+        return {
+            Columns.OBS: observed[step + episode],  # an episode has one observation more than steps
+            Columns.NEXT_OBS: observed[step + episode + 1],
+            Columns.ACTIONS: self._columns[Columns.ACTIONS].flatten(0, 1)[step],
+            Columns.REWARDS: self._columns[Columns.REWARDS].flatten(0, 1)[step],
+            Columns.TERMINATEDS: self._columns[Columns.TERMINATEDS][episode] * last,
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that `sample` depends on, without the unused memory."""
+        held: dict[str, NDArray[np.float32]] = {
+            name: x[: self.episodes].cpu().numpy().copy() for name, x in self._columns.items()
+        }
+        return {"position": self.position, "columns": held}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.position = self.episodes = 0
+        self._columns = {}
+        if state["columns"]:
+            columns = state["columns"]
+            self.add(*(columns[name] for name in (Columns.OBS, Columns.ACTIONS, Columns.REWARDS, Columns.TERMINATEDS)))
+        self.position = state["position"]
