@@ -54,7 +54,7 @@ $(READY): pyproject.toml $(PINS)
 bench: $(READY) ## quick benchmarks, under 5 minutes: tables, CSV and figure in results/
 	@$(BIN)/pytest --benchmark-only --profile $(PROFILE) $(ARGS)
 
-study: $(READY) ## the study's 54 combinations, hours; continue one with ARGS='--resume'
+study: $(READY) ## the study's 54 trainings and its report; continue with ARGS='--resume'
 	@$(BIN)/pytest --benchmark-only --profile study $(if $(PROFILES),--profiles=$(PROFILES)) $(ARGS)
 
 test: $(READY) ## tests that are quick, and each benchmark once, untimed; under 5 minutes

@@ -41,6 +41,7 @@ def add(parser: pytest.Parser) -> None:
     group.addoption("--profiles", metavar="NAME,NAME", help="of the trained populations: synthetic, measured")
     group.addoption("--repeat", metavar="N", help="every training and reference with N seeds, from the study's on")
     group.addoption("--isolate", action="store_true", default=None, help="a fresh process for each cell")
+    group.addoption("--report", choices=("yes", "no"), default="yes", help="write tables, figures and page at the end")
     group.addoption(
         "--ray-address", metavar="HOST:PORT", help="measure on the nodes of this Ray cluster, a cell on each"
     )

@@ -154,7 +154,8 @@ class Recorder:
         terminalreporter.section("scalability")
         from benches import report  # scipy and matplotlib load only now
 
-        for text in report.lines([self.run], self.run.folder, color=terminalreporter.hasmarkup):
+        folder = self.run.folder if self.config.getoption("report") == "yes" else None
+        for text in report.lines([self.run], folder, color=terminalreporter.hasmarkup):
             terminalreporter.write_line(text)
         missing = {point.key for point in self.points.values()} - {record.key for record in self.run.read()[0]}
         if missing:

@@ -26,6 +26,7 @@ from benches.measure import Measurement
 SCHEMA = 1
 LATEST = "latest"
 FILE = "cases.jsonl"
+FIFTHS = 5
 Status = Literal["ok", "failed", "unsupported"]
 
 
@@ -85,6 +86,16 @@ class Record:
         return " ".join([self.case, *rest])
 
     @property
+    def seed(self) -> int:
+        """Of the cell's random inputs."""
+        return int(self.params.get("seed", self.seeds.get("case") or 0))
+
+    @property
+    def where(self) -> str:
+        """The case with all its parameters: `train/whole seed=42 mode=ctde algorithm=ppo ...`."""
+        return " ".join([self.case, *(f"{axis}={value}" for axis, value in self.params.items())])
+
+    @property
     def ratios(self) -> dict[str, float]:
         """How many times as long as each reference the call took: median over the rounds that have both."""
         return {
@@ -95,7 +106,17 @@ class Record:
 
     @property
     def decisive(self) -> list[float]:
-        """Seconds per round on the clock that decides for this case."""
+        """Seconds per round on the clock that decides for this case.
+
+        Of a whole training, whose one round is many iterations: FIFTHS estimates of all iterations, without the
+        evaluation; each takes every fifth iteration, so that none has only early or only late ones.
+        """
+        iterations = self.facts.get("iteration_seconds") or ()
+        if len(iterations) >= 2 * FIFTHS:
+            parts = [iterations[first::FIFTHS] for first in range(FIFTHS)]
+            return [statistics.fmean(part) * len(iterations) for part in parts]
+        if iterations and self.rounds == 1:
+            return [sum(iterations)]
         return self.cpu_seconds if self.clock == "cpu" else self.seconds
 
 

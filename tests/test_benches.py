@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def project(tmp_path):
     """A folder whose pytest uses the plugin with a toy table."""
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_suite.py").write_text(SUITE)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nstrict = true\nfilterwarnings = error\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nstrict = true\nfilterwarnings = error\naddopts = --report=no\n")
     return tmp_path
 
 
@@ -67,7 +68,7 @@ def run(project, *arguments, **changes):
         env=environment(**changes),
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=300,
     )
     assert "INTERNALERROR" not in done.stdout, done.stdout
     return done.returncode, done.stdout + done.stderr
@@ -96,7 +97,7 @@ def test_without_timing_each_case_runs_once_at_its_smallest_size(project):
 
 
 def test_a_timed_run_records_everything_and_reports_at_the_end(project):
-    status, output = run(project, "--benchmark-only", "--case", "add,broken,train")
+    status, output = run(project, "--benchmark-only", "--report=yes", "--case", "add,broken,train")
     assert status == 1, "a failed case must show in the exit status"
     found = statuses(project)
     assert len(found) == 4 + 3 + 8
@@ -120,7 +121,7 @@ def test_a_timed_run_records_everything_and_reports_at_the_end(project):
         "unsupported: train/iteration seed=42 mode=ctce algorithm=sac iterations=3 agents=1: sac is not built yet"
         in output
     )
-    for name in ("scalability_results.csv", "scaling.png", "scaling.svg"):
+    for name in ("scalability_results.csv", "scalability_results.parquet", "scaling.svg", "summary.md", "report.html"):
         written = project / "results" / "latest" / name
         assert written.stat().st_size > 500
         assert str(written.resolve()) in output
@@ -252,6 +253,26 @@ def test_a_run_killed_in_the_middle_loses_nothing_and_resumes(project):
     assert "0 cells to measure" in output
 
 
+@pytest.mark.slow
+def test_a_run_killed_at_a_random_cell_resumes_to_the_same_set_of_records(project):
+    arguments = ["--benchmark-only", "--case=add,broken,train", "--repeat=2"]
+    after = random.randrange(1, 15)
+    with subprocess.Popen(
+        command(*arguments), cwd=project, env=environment(**{MENDED: "1"}), stdout=subprocess.DEVNULL
+    ) as process:
+        file, deadline = project / "results" / "latest" / "cases.jsonl", time.monotonic() + 60
+        while not file.exists() or file.read_bytes().count(b"\n") < after:
+            assert time.monotonic() < deadline, f"the run never finished {after} cells"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    status, output = run(project, "--benchmark-only", "--resume", **{MENDED: "1"})
+    assert status == 0, f"killed after {after} cells: {output}"
+    resumed = {record.key for record in Run(file.parent.resolve()).read()[0]}
+    assert run(project, *arguments, **{MENDED: "1"})[0] == 0
+    assert resumed == {record.key for record in Run(file.parent.resolve()).read()[0]}
+    assert len(resumed) == 4 + 3 + 2 * 8
+
+
 def test_an_interrupted_run_reports_what_it_has_and_says_how_to_go_on(project):
     with subprocess.Popen(
         command("--benchmark-only", "--case", "hang"), cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
@@ -269,8 +290,8 @@ def test_an_interrupted_run_reports_what_it_has_and_says_how_to_go_on(project):
 def test_the_report_of_a_finished_run_is_made_from_the_records_alone(project, capsys, monkeypatch):
     assert run(project, "--benchmark-only", "--case", "toy/add")[0] == 0
     folder = project / "results" / "latest"
-    for name in ("scalability_results.csv", "scaling.png", "scaling.svg", "run.json"):
-        (folder / name).unlink()
+    assert {path.name for path in folder.iterdir()} == {"cases.jsonl", "run.json"}, "--report=no"
+    (folder / "run.json").unlink()
     monkeypatch.chdir(project)
     assert report.main(["results/latest"]) == 0
     output = capsys.readouterr().out

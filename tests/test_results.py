@@ -155,7 +155,7 @@ def test_several_runs_are_taken_as_processes(tmp_path, capsys):
     folders = [str(run.folder) for run in runs]
     assert report.main([*folders, "--out", str(tmp_path / "pooled")]) == 0
     output = capsys.readouterr().out
-    assert "95 % over processes and sizes" in output
+    assert "95 % over repetitions (runs, seeds) and sizes" in output
     assert "1.00 [" in output
     assert (tmp_path / "pooled" / "scaling.svg").is_file()
     assert len((tmp_path / "pooled" / "scalability_results.csv").read_text().splitlines()) == 1 + 15
@@ -168,4 +168,4 @@ def test_the_report_exits_with_one_when_a_cell_failed(tmp_path, capsys):
     run.append(record(2, "failed", "RuntimeError: boom", seconds=()))
     assert report.main([str(run.folder)]) == 1
     assert "failed: toy/add mode=a agents=2: RuntimeError: boom" in capsys.readouterr().out
-    assert "\n2,a,,,,,failed,RuntimeError: boom" in (run.folder / "scalability_results.csv").read_text()
+    assert "\n2,a,,,,,,failed,RuntimeError: boom" in (run.folder / "scalability_results.csv").read_text()

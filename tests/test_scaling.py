@@ -76,6 +76,24 @@ def test_an_exponent_that_the_data_cannot_carry_is_nan_with_the_reason(data, rea
     assert math.isnan(fit.time(10))
 
 
+def test_replicates_are_fitted_as_the_data_are():
+    rng = np.random.default_rng(3)
+    sizes = np.array(SIZES, float)
+    rows = (0.1 + 0.01 * sizes**1.1) * np.exp(rng.normal(0, 0.05, (20, len(sizes))))
+    rows[0, 3] *= 3
+    best = scaling._fit_law(sizes, np.median(rows, 0), scaling._starts(sizes, rows[1]))
+    for row, fast in zip(rows, scaling._fit_many(sizes, rows, best.start), strict=True):
+        slow = scaling._fit_law(sizes, row, [best.start]).law
+        for size in SIZES:
+            assert fast.time(size) == pytest.approx(slow.time(size), rel=2e-3)
+    kept = 1 - np.eye(len(sizes))
+    each = np.broadcast_to(rows[1], kept.shape)
+    for out, fast in enumerate(scaling._fit_many(sizes, each, best.start, kept)):
+        slow = scaling._fit_law(np.delete(sizes, out), np.delete(rows[1], out), scaling._starts(sizes, rows[1])).law
+        for size in np.delete(sizes, out):
+            assert fast.time(size) == pytest.approx(slow.time(size), rel=2e-3)
+
+
 def test_one_round_gives_an_interval_over_the_sizes_alone():
     fit = scaling.fit([samples(lambda n: 0.1 + 0.01 * n, rounds=1)])
     assert fit.low < 1.0 < fit.high

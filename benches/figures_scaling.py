@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+from benches.figures_style import MARKERS, SERIES, canvas, finish, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from benches.report import Series
+    from benches.report_series import Series
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#882255", "#999933")
-"""Colours that remain distinct to colour-blind readers (Okabe and Ito, "Color universal design", 2008)."""
-MARKERS = "osD^vPX<>"
 COLUMNS = 3
 
 
@@ -29,22 +26,18 @@ def draw(curves: Sequence[Series], path: Path) -> list[Path]:
         panels.setdefault(f"{curve.case} by {curve.unit}", []).append(curve)
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(4.6 * columns, 3.7 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(4.6 * columns, 3.7 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (title, members) in zip(grid, panels.items(), strict=False):
         _panel(axes, title, members)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    written = [path.with_suffix(suffix) for suffix in (".png", ".svg")]
-    for file in written:
-        figure.savefig(file, dpi=150)
-    return written
+    return save(figure, path)
 
 
 def _panel(axes: Axes, title: str, members: Sequence[Series]) -> None:
     for number, curve in enumerate(members):
-        color, law = COLORS[number % len(COLORS)], curve.law
+        color, law = SERIES[number % len(SERIES)], curve.law
         label = curve.name.removeprefix(curve.case).strip()
         if not math.isnan(law.exponent):
             label = f"{label}  k = {law.exponent:.2f}".strip()
@@ -63,5 +56,5 @@ def _panel(axes: Axes, title: str, members: Sequence[Series]) -> None:
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(members[0].unit)
     axes.set_ylabel("CPU seconds" if members[0].clock == "cpu" else "seconds")
-    axes.grid(visible=True, which="major", alpha=0.25)
+    finish(axes)
     axes.legend(fontsize=7, frameon=False)

@@ -1,0 +1,93 @@
+"""How all figures look, and how one drawing serves light and dark pages: ink, grid and paper are colours of their own,
+which `inline` turns into the page's.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+INK, GRID, PAPER = "#1b1f24", "#d3d9df", "#fefefe"
+MODES = {"ctce": "#3b82c4", "ctde": "#dd7327", "dtde": "#2b9e78"}
+ALGORITHMS = {"ppo": "#8f68c8", "appo": "#c8506e", "sac": "#b0880f"}
+"""Middle tones, legible on white and on black."""
+SERIES = ("#3b82c4", "#dd7327", "#2b9e78", "#c8506e", "#8f68c8", "#b0880f", "#5f9ea8", "#a8697c", "#7d8a3c")
+PHASES = (*SERIES, "#4a6fa5", "#c98f6b", "#63b06a", "#9c9ea3")
+MARKERS = "osD^vPX<>"
+ALGORITHM_MARKERS = {"ppo": "o", "appo": "s", "sac": "D"}
+MODE_MARKERS = {"ctce": "o", "ctde": "s", "dtde": "D"}
+STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: small, sharp, and found by a search
+    "svg.hashsalt": "benches",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+}
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, drawn without a display."""
+    mpl.rcParams.update(STYLE)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(axes: Axes, *, both: bool = True) -> None:
+    """A quiet grid behind the data."""
+    axes.grid(visible=True, which="major", axis="both" if both else "y", color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def population_axis(axes: Axes, populations: Sequence[int]) -> None:
+    """Logarithmic, with a tick at each population."""
+    axes.set_xscale("log")
+    axes.set_xticks(list(populations), [f"{n:,}" for n in populations])
+    axes.set_xlim(populations[0] * 0.8, populations[-1] * 1.25)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("agents")
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write the PNG and the SVG; returns both."""
+    files = [path.with_suffix(".png"), path.with_suffix(".svg")]
+    figure.savefig(files[0], dpi=160)
+    figure.set_layout_engine("none")  # it is found once, not for each file
+    figure.savefig(files[1], metadata={"Date": None})
+    return files
+
+
+def inline(svg: str, label: str) -> str:
+    """The drawing as an element of a page: it takes the page's colours and width, and has a text alternative."""
+    body = svg[svg.index("<svg") :]
+    for colour, name in ((INK, "--ink"), (GRID, "--grid"), (PAPER, "--paper")):
+        body = body.replace(colour, f"var({name})")
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    head, rest = body.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{html.escape(label, quote=True)}">{rest}'
