@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benches import gate_report, machine
+from benches import gate_report, machine, show
 from benches.gate_pair import SIDES, Failed
 from benches.gate_plan import wanted
 from benches.gate_run import UNMEASURED, Gate
@@ -26,7 +26,8 @@ from benches.gate_verdict import TOLERANCE
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, write; the exit status."""
     options = _parser().parse_args(arguments)
-    console, progress = Console(), Console(stderr=True, highlight=False)
+    progress = Console(stderr=True, highlight=False)
+    console = Console() if sys.stdout.isatty() else Console(width=show.MIN_WIDTH)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -77,14 +78,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benches.gate", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("base", metavar="BASE", help="commit, or a folder with benches/cases.py")
     parser.add_argument("head", metavar="HEAD", help="the same")
-    parser.add_argument("--case", metavar="TEXT,TEXT", type=_parts, default=(), help="only cases whose name contains one")
+    parser.add_argument(
+        "--case", metavar="TEXT,TEXT", type=_parts, default=(), help="only cases whose name contains one"
+    )
     parser.add_argument("--budget", metavar="S", type=_positive, default=600.0, help="seconds for everything (600)")
     parser.add_argument("--timeout", metavar="S", type=_positive, default=120.0, help="seconds for one answer (120)")
     parser.add_argument(
-        "--tolerance", metavar="%", type=_positive, default=100 * TOLERANCE, help="slowdown that passes, in per cent (5)"
+        "--tolerance",
+        metavar="%",
+        type=_positive,
+        default=100 * TOLERANCE,
+        help="slowdown that passes, in per cent (5)",
     )
     parser.add_argument("--profile", choices=("quick", "study", "full"), default="quick", help="sizes to measure")
-    parser.add_argument("--output", metavar="DIR", type=Path, default=Path("results", "gate"), help="for gate.json, gate.md")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("results", "gate"), help="for gate.json, gate.md"
+    )
     return parser
 
 

@@ -1,14 +1,16 @@
-"""A process pair: one worker of base and one of head, both alive, timed in turns of a few hundredths of a second.
+"""A process pair: one worker of base and one of head, both alive, timed in turns of milliseconds on the same core.
 
-What disturbs the machine for longer than a turn thus falls on both; what differs between processes (where memory came
-to lie) differs anew in the next pair.
+What disturbs the machine for longer than a turn thus falls on both alike: on a shared machine the speed of a core
+changes by half within a hundredth of a second, and differs between cores. What differs between processes (where memory
+came to lie) differs anew in the next pair.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benches.gate_plan import Cell
-from benches.gate_process import Lost, Refused, Worker
+from benches.gate_process import Idle, Lost, Refused, Worker
 
 Floats = NDArray[np.float64]
 SIDES = ("base", "head")
-SAMPLE = 0.01
-"""Least seconds of a sample: shorter calls are repeated within it."""
-SAMPLES, FEWEST = 20, 3
-SHARE = 1.0
+SAMPLE = 0.002
+"""Least seconds of a sample, after which it is the other side's turn: shorter calls are repeated within it."""
+SAMPLES, FEWEST = 60, 5
+SHARE = 0.5
 """Seconds that the samples of a cell may take on one side of one pair, unless FEWEST of them take longer."""
-TURN = 0.03
-"""Seconds for which one side runs before it is the other's turn."""
 MAX_BATCH = 2000
 FIRST = 10
 """The first timed round; those before warm up, show the cost and are counted."""
@@ -43,11 +43,10 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Dose:
-    """How a cell is timed: `samples` of `batch` calls each, `turn` samples in a row."""
+    """How a cell is timed: `samples` of `batch` calls each."""
 
     batch: int
     samples: int
-    turn: int
 
 
 @dataclass(frozen=True)
@@ -64,69 +63,78 @@ class Sampled:
 
 def dose(cell: Cell, cost: float) -> Dose:
     """How to time a cell whose call takes `cost` seconds."""
-    if cell.clock == "wall":  # a training goes on with every call, so it gets the rounds that it was made for
-        return Dose(1, max(FEWEST, min(cell.rounds, int(2 * SHARE / cost))), 1)
+    if cell.clock == "wall":  # a training goes on with every call, so it gets no more rounds than it was made for
+        return Dose(1, cell.rounds)
     batch = max(1, min(MAX_BATCH, math.ceil(SAMPLE / cost)))
-    samples = max(FEWEST, min(SAMPLES, int(SHARE / (batch * cost))))
-    return Dose(batch, samples, max(1, min(samples, round(TURN / (batch * cost)))))
+    return Dose(batch, max(FEWEST, min(SAMPLES, int(SHARE / (batch * cost)))))
 
 
 class Pair:
-    """Two workers, to be used with `with`; one that was lost is started anew for the next cell."""
+    """Two workers, to be used with `with`; when one is lost, both are started anew for the next cell."""
 
-    def __init__(self, folders: Mapping[str, Path], limit: float) -> None:
-        self.folders, self.limit = folders, limit
+    def __init__(self, folders: Mapping[str, Path], limit: float, number: int = 0) -> None:
+        self.folders, self.limit, self.number = folders, limit, number
         self._stack = contextlib.ExitStack()
         self._workers: dict[str, Worker] = {}
 
     def __enter__(self) -> Pair:
         """Start both workers, which load side by side."""
-        for side in SIDES:
-            self._start(side)
+        self._start()
         return self
 
     def __exit__(self, *error: object) -> None:
         """End both."""
         self._stack.close()
 
-    def _start(self, side: str) -> None:
-        self._workers[side] = self._stack.enter_context(Worker(self.folders[side]))
-
-    def ask(self, side: str, **request: Any) -> dict[str, Any]:
-        """One side's answer."""
-        self._workers[side].send(**request)
-        return self._receive(side)
-
-    def _receive(self, side: str) -> dict[str, Any]:
+    def _start(self) -> None:
+        """Two workers, each of which can give the other its turn."""
+        self._stack.close()
+        there, back = os.pipe(), os.pipe()
         try:
-            return self._workers[side].receive(self.limit)
-        except Refused as error:
-            raise Failed(side, str(error), unsupported=error.unsupported) from None
-        except Lost as error:
-            self._workers[side].stop()
-            self._start(side)
-            raise Failed(side, str(error)) from None
+            for side, ends in zip(SIDES, ((there[0], back[1]), (back[0], there[1])), strict=True):
+                self._workers[side] = self._stack.enter_context(Worker(self.folders[side], ends))
+        finally:
+            for end in (*there, *back):
+                os.close(end)  # the workers have theirs; with these open none would see that the other one ended
 
-    def both(self, **request: Any) -> dict[str, dict[str, Any]]:
-        """Both sides' answers to one request, worked on at the same time. Raises the first Failed, head's if both."""
+    def ask(self, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """A request for each side, worked on at the same time; their answers.
+
+        Raises Failed for the side that is to blame; head, if both are.
+        """
         for side in SIDES:
-            self._workers[side].send(**request)
-        found, failed = {}, {}
+            self._workers[side].send(**requests[side])
+        found: dict[str, dict[str, Any]] = {}
+        failed: dict[str, Failed] = {}
+        restart = False
         for side in SIDES:
             try:
-                found[side] = self._receive(side)
-            except Failed as error:
-                failed[side] = error
+                found[side] = self._workers[side].receive(self.limit)
+            except Refused as error:
+                failed[side] = Failed(side, str(error), unsupported=error.unsupported)
+            except Lost as error:
+                failed[side] = Failed(side, str(error))
+                restart = True
+            except Idle:
+                restart = True
+        if restart or (failed and "samples" in requests["base"]):  # turns may be left over in the pipes
+            self._start()
         if failed:
             raise failed.get("head") or failed["base"]
+        if restart:
+            raise Failed("head", "both sides waited for their turn")
         return found
+
+    def both(self, **request: Any) -> dict[str, dict[str, Any]]:
+        """The same request for both sides."""
+        return self.ask(dict.fromkeys(SIDES, request))
 
     def listing(self, profile: str) -> dict[str, list[dict[str, Any]]]:
         """The cells of both tables."""
-        return {side: a["cells"] for side, a in self.both(do="listing", profile=profile, selection={}).items()}
+        return {side: answer["cells"] for side, answer in self.both(do="listing", profile=profile).items()}
 
     @contextlib.contextmanager
-    def opened(self, cell: Cell) -> Any:
+    def opened(self, cell: Cell) -> Iterator[float]:
         """The cell prepared and warm on both sides; gives the seconds that a call takes on the slower one."""
         answers = self.both(do="open", case=cell.case, params=cell.params)
         yield max(answer["cost"] for answer in answers.values())
@@ -136,19 +144,22 @@ class Pair:
         """The deterministic figures of the open cell, by side."""
         return {side: answer["counters"] for side, answer in self.both(do="count").items()}
 
-    def sample(self, how: Dose, turn: int) -> Sampled:
-        """Time the open cell in turns: base, head, head, base, ..., or the other way round where `turn` is odd."""
-        clocks = ("cpu", "wall")
-        seconds: dict[str, dict[str, list[float]]] = {side: {clock: [] for clock in clocks} for side in SIDES}
-        for start in range(0, how.samples, how.turn):
-            order = SIDES if turn % 2 == 0 else SIDES[::-1]
-            turn += 1
-            for side in order:
-                count = min(how.turn, how.samples - start)
-                first = FIRST + start * how.batch
-                taken = self.ask(side, do="time", first=first, batch=how.batch, samples=count)
-                for clock in clocks:
-                    seconds[side][clock] += taken[clock]
+    def sample(self, cell: Cell, how: Dose) -> Sampled:
+        """Time the open cell, side by side in turns. Base begins in every other pair; the cores take turns, too."""
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
+        request = {
+            "do": "time",
+            "first": FIRST,
+            "batch": how.batch,
+            "samples": how.samples,
+            "core": cores[self.number // 2 % len(cores)] if cell.clock == "cpu" else None,
+            "limit": 0.8 * self.limit,
+        }
+        leader = SIDES[self.number % 2]
+        answers = self.ask({side: {**request, "leads": side == leader} for side in SIDES})
         return Sampled(
-            {s: {c: np.array(values) / how.batch for c, values in clocked.items()} for s, clocked in seconds.items()}
+            {
+                side: {clock: np.array(answer[clock]) / how.batch for clock in ("cpu", "wall")}
+                for side, answer in answers.items()
+            }
         )

@@ -84,7 +84,11 @@ def match(base: Sequence[Cell], head: Sequence[Cell], want: Callable[[Cell], boo
         new=_named([cell for key, cell in theirs.items() if key not in ours], base),
         removed=_named([cell for key, cell in ours.items() if key not in theirs], head),
         changed=sorted(
-            {f"{c.case} (version {ours[c.key].version} to {c.version})" for c in both if c.version != ours[c.key].version}
+            {
+                f"{c.case} (version {ours[c.key].version} to {c.version})"
+                for c in both
+                if c.version != ours[c.key].version
+            }
         ),
     )
 

@@ -33,14 +33,22 @@ class Refused(Exception):
         self.unsupported = unsupported
 
 
-class Worker:
-    """One process over one checkout, to be used with `with`. It has a group of its own, which ends with it."""
+class Idle(Exception):
+    """A worker whose turn never came: the other one of the pair is to blame."""
 
-    def __init__(self, checkout: Path) -> None:
+
+class Worker:
+    """One process over one checkout, to be used with `with`. It has a group of its own, which ends with it.
+
+    turns: the file descriptors by which it waits for its turn and gives the turn to the other worker of the pair.
+    """
+
+    def __init__(self, checkout: Path, turns: tuple[int, int]) -> None:
         self.checkout = checkout
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `stop`
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(WORKER)],
+            [sys.executable, "-P", str(WORKER), *map(str, turns)],
+            pass_fds=turns,
             cwd=checkout,
             env=environment(checkout),
             stdin=subprocess.PIPE,
@@ -85,6 +93,8 @@ class Worker:
         except ValueError:
             self.stop()
             raise Lost(f"unreadable answer: {line[:60]!r}") from None
+        if "idle" in found:
+            raise Idle(found["idle"])
         if "error" in found:
             raise Refused(found["error"])
         if "unsupported" in found:

@@ -29,7 +29,8 @@ SENTENCES = {
 def headline(gate: Gate) -> str:
     """One line: the result, what was compared, how long it took."""
     trees = f"{gate.trees['base'].label} -> {gate.trees['head'].label}"
-    return f"{SENTENCES[gate.status]}: {trees}, {len(gate.results)} cells, {gate.pairs} process pairs, {gate.seconds:.0f} s"
+    effort = f"{len(gate.results)} cells, {gate.pairs} process pairs, {gate.seconds:.0f} s"
+    return f"{SENTENCES[gate.status]}: {trees}, {effort}"
 
 
 def _row(result: Result) -> tuple[str, ...]:
@@ -131,7 +132,10 @@ def as_json(gate: Gate) -> dict[str, Any]:
                 "work": dataclasses.asdict(result.work),
                 "counters": result.counters,
                 "seconds": [
-                    {side: {clock: values.tolist() for clock, values in clocks.items()} for side, clocks in taken.items()}
+                    {
+                        side: {clock: values.tolist() for clock, values in clocks.items()}
+                        for side, clocks in taken.items()
+                    }
                     for taken in (sampled.seconds for sampled in result.taken)
                 ],
             }

@@ -41,7 +41,9 @@ class Result:
     problem: str = ""
     unsupported: bool = False
     dose: Dose | None = None
-    time: TimeVerdict = field(default_factory=lambda: TimeVerdict("unclear", Interval(1.0, 0.0, math.inf), 0, final=False))
+    time: TimeVerdict = field(
+        default_factory=lambda: TimeVerdict("unclear", Interval(1.0, 0.0, math.inf), 0, final=False)
+    )
     work: WorkVerdict = field(default_factory=WorkVerdict)
 
     @property
@@ -101,8 +103,9 @@ class Gate:
                     self._prime(pair, result)
         while self.pairs < LOOKS[-1] and self.undecided() and time.monotonic() - began < self.budget:
             left = self.undecided()
-            say(f"pair {self.pairs + 1}: {len(left)} of {len(self.results)} cells left, {time.monotonic() - began:.0f} s")
-            with Pair(folders, self.limit) as pair:
+            now = time.monotonic() - began
+            say(f"pair {self.pairs + 1}: {len(left)} of {len(self.results)} cells left, {now:.0f} s")
+            with Pair(folders, self.limit, self.pairs) as pair:
                 for result in left if self.pairs % 2 == 0 else left[::-1]:
                     if time.monotonic() - began >= self.budget:
                         break
@@ -134,7 +137,7 @@ class Gate:
             if len(result.counters["head"]) < COUNTS:
                 self._count(pair, result)
             if result.dose is not None:
-                result.taken.append(pair.sample(result.dose, self.pairs))
+                result.taken.append(pair.sample(result.cell, result.dose))
 
     def _count(self, pair: Pair, result: Result) -> None:
         for side, counters in pair.counters().items():
@@ -172,7 +175,7 @@ class Gate:
 
 
 class _Blame:
-    """Turns what goes wrong with a cell into its verdict. A cell that fails on base alone has nothing to compare with."""
+    """Turns what goes wrong with a cell into its verdict; one that fails on base alone has nothing to compare with."""
 
     def __init__(self, gate: Gate, result: Result) -> None:
         self.gate, self.result = gate, result

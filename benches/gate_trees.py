@@ -40,8 +40,10 @@ def check_out(name: str, place: Path, repository: Path) -> Tree:
         return Tree(name, Path(name).resolve(), None)
     commit = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is None:
-        raise NoTree(f"got {name!r}; allowed: a commit of {repository} (in a shallow clone: git fetch --unshallow), "
-                     f"or a folder with {TABLE}")
+        raise NoTree(
+            f"got {name!r}; allowed: a commit of {repository} (in a shallow clone: git fetch --unshallow), "
+            f"or a folder with {TABLE}"
+        )
     hash_ = commit.decode().strip()
     packed = _git(repository, "archive", "--format=tar", hash_)
     if packed is None:

@@ -93,7 +93,9 @@ def bound(estimate: float, error: float, pairs: int, chance: float) -> float:
     return float(-stdtrit(pairs - 1, chance)) * error if error else 0.0
 
 
-def judge_time(pairs: Sequence[Floats], *, cells: int = 1, tolerance: float = TOLERANCE, last: bool = False) -> TimeVerdict:
+def judge_time(
+    pairs: Sequence[Floats], *, cells: int = 1, tolerance: float = TOLERANCE, last: bool = False
+) -> TimeVerdict:
     """Judge the paired log ratios head / base, one array per process pair.
 
     cells: how many cells the run decides on. last: nothing more will be measured, so whatever can be said is said.
@@ -141,9 +143,7 @@ def judge_work(base: Sequence[Counters], head: Sequence[Counters], tolerance: fl
     return verdict
 
 
-def judge_shape(
-    base: Sequence[scaling.Samples], head: Sequence[scaling.Samples], budget: float
-) -> ShapeVerdict:
+def judge_shape(base: Sequence[scaling.Samples], head: Sequence[scaling.Samples], budget: float) -> ShapeVerdict:
     """Judge how the time of a series grows; one mapping of size to seconds per process."""
     ours, theirs = scaling.fit(base), scaling.fit(head)
     return ShapeVerdict(budget, ours, theirs, over=theirs.low > budget and not ours.low > budget)

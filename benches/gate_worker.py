@@ -1,20 +1,23 @@
 """The far side of the gate: one process that runs the cases of one checkout, a line of JSON per request and answer.
 
-It is run as a file, `PYTHONPATH=CHECKOUT python -P benches/gate_worker.py`, so that the gate's own code is the
-caller's while `benches.cases` and `market` are the checkout's. Of the checkout it needs no more than the table: `CASES`, by name, and
-of a case `points`, `setup`, `call`, `warmup`, `close`, `rounds`, `version`, `size`, `clock`, `budget` (and `figures`,
-where there are any). The table of each commit thus goes with the market of that commit; which cells mean the same in
-both is for the gate to decide, by name, version and parameters.
+It is run as a file, `PYTHONPATH=CHECKOUT python -P benches/gate_worker.py IN OUT`, so that the gate's own code is the
+caller's while `benches.cases` and `market` are the checkout's. Of the checkout it needs no more than the table: `CASES`,
+by name, and of a case `points`, `setup`, `call`, `warmup`, `close`, `rounds`, `version`, `size`, `clock`, `budget` (and
+`figures`, where there are any). The table of each commit thus goes with the market of that commit; which cells mean the
+same in both is for the gate to decide, by name, version and parameters.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import json
 import os
+import select
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,18 +37,53 @@ def beside(name: str) -> ModuleType:
     return module
 
 
+class Idle(Exception):
+    """It never became this worker's turn."""
+
+
+class Turns:
+    """The two pipes by which a pair of workers takes turns: whoever has read a byte may run."""
+
+    def __init__(self, inward: int, outward: int) -> None:
+        self.inward, self.outward = inward, outward
+
+    def wait(self, limit: float) -> None:
+        """Block until the other one is done."""
+        if not select.select([self.inward], [], [], limit)[0] or not os.read(self.inward, 1):
+            raise Idle("the other side did not finish its turn")
+
+    def done(self) -> None:
+        """Let the other one run."""
+        os.write(self.outward, b".")
+
+
+@contextlib.contextmanager
+def pinned(core: int | None) -> Iterator[None]:
+    """Keep to one core: two cores of a shared machine may differ by half for a second at a time."""
+    if core is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class Cells:
     """The checkout's table and the one cell that is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
         from benches.cases import CASES
 
+        self.turns = turns
         self.table = CASES
         self.case: Any = None
         self.prepared: Any = None
         self.counters = beside("counters")
 
-    def listing(self, profile: str, selection: dict[str, list[Any]]) -> Answer:
+    def listing(self, profile: str) -> Answer:
         """Every cell of a profile, with what decides how it is measured and judged."""
         cells = [
             {
@@ -59,7 +97,7 @@ class Cells:
                 "rounds": point.rounds,
             }
             for case in self.table.values()
-            for point in case.points(profile, {axis: tuple(values) for axis, values in selection.items()})
+            for point in case.points(profile)
         ]
         return {"cells": cells}
 
@@ -87,18 +125,28 @@ class Cells:
             found[name] = float(figure(self.prepared, COUNTED))
         return {"counters": found}
 
-    def time(self, first: int, batch: int, samples: int) -> Answer:
-        """CPU and wall seconds of each of so many samples, `batch` calls each, from round `first` on."""
+    def time(self, first: int, batch: int, samples: int, leads: bool, core: int | None, limit: float) -> Answer:
+        """CPU and wall seconds of each of so many samples, `batch` calls each, from round `first` on.
+
+        The two workers of a pair take turns, sample by sample; the one that `leads` begins. core: the one processor
+        core that both run on meanwhile, or None. Raises Idle when the other one takes longer than `limit` seconds.
+        """
         call, prepared = self.case.call, self.prepared
         cpu_seconds, wall_seconds = [], []
-        for start in range(first, first + batch * samples, batch):
-            turns = range(start, start + batch)
-            wall = time.perf_counter()
-            cpu = time.process_time()
-            for turn in turns:
-                call(prepared, turn)
-            cpu_seconds.append(time.process_time() - cpu)
-            wall_seconds.append(time.perf_counter() - wall)
+        with pinned(core):
+            for start in range(first, first + batch * samples, batch):
+                if start > first or not leads:
+                    self.turns.wait(limit)
+                turns = range(start, start + batch)
+                wall = time.perf_counter()
+                cpu = time.process_time()
+                for turn in turns:
+                    call(prepared, turn)
+                cpu_seconds.append(time.process_time() - cpu)
+                wall_seconds.append(time.perf_counter() - wall)
+                self.turns.done()
+            if leads:
+                self.turns.wait(limit)  # the other's last sample: nothing else may run beside it
         return {"cpu": cpu_seconds, "wall": wall_seconds}
 
     def close(self) -> Answer:
@@ -116,20 +164,24 @@ def answer(cells: Cells, request: dict[str, Any]) -> Answer:
     action = request.pop("do")
     try:
         return dict(getattr(cells, action)(**request))
+    except Idle as error:
+        return {"idle": str(error)}
     except MemoryError:
         return {"error": f"{action}: out of memory"}
     except Exception as error:  # noqa: BLE001 - whatever a case raises belongs into the gate's table
         kind = type(error).__name__
         text = " ".join(str(error).split())
-        return {"unsupported" if kind == "Unsupported" else "error": text if kind == "Unsupported" else f"{kind}: {text}"}
+        return {
+            "unsupported" if kind == "Unsupported" else "error": text if kind == "Unsupported" else f"{kind}: {text}"
+        }
 
 
-def main() -> None:
+def main(inward: int, outward: int) -> None:
     """Answer requests until there are no more. What a case prints goes to standard error."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        cells = Cells()
+        cells = Cells(Turns(inward, outward))
         hello: Answer = {"ready": os.getpid()}
     except Exception as error:  # noqa: BLE001 - a commit without a table that loads is a finding, not a crash
         hello = {"error": f"benches.cases cannot be imported: {type(error).__name__}: {error}"}
@@ -142,4 +194,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))
