@@ -1,7 +1,7 @@
 """The far side of the gate: one process that runs the cases of one checkout, a line of JSON per request and answer.
 
 It is run as a file, `PYTHONPATH=CHECKOUT python -P benches/gate_worker.py IN OUT`, so that the gate's own code is the
-caller's while `benches.cases` and `market` are the checkout's. Of the checkout it needs no more than the table: `CASES`,
+caller's while `benches.cases` and `market` are the checkout's. Of it, it needs no more than the table: `CASES`,
 by name, and of a case `points`, `setup`, `call`, `warmup`, `close`, `rounds`, `version`, `size`, `clock`, `budget` (and
 `figures`, where there are any). The table of each commit thus goes with the market of that commit; which cells mean the
 same in both is for the gate to decide, by name, version and parameters.
