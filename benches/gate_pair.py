@@ -26,7 +26,7 @@ SIDES = ("base", "head")
 SAMPLE = 0.002
 """Least seconds of a sample, after which it is the other side's turn: shorter calls are repeated within it."""
 SAMPLES, FEWEST = 60, 5
-SHARE = 0.5
+SHARE = 0.6
 """Seconds that the samples of a cell may take on one side of one pair, unless FEWEST of them take longer."""
 MAX_BATCH = 2000
 FIRST = 10

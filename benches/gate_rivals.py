@@ -20,7 +20,7 @@ import itertools, os
 import pytest
 from benches.gate_probe import probes
 
-TABLE = probes(slow=os.environ["PROBE_SIDE"] == "head")
+TABLE = probes(slow=os.environ["PROBE_SIDE"] == "head", equal=2)
 
 @pytest.mark.parametrize("name", list(TABLE))
 def test_probe(benchmark, name):
@@ -33,7 +33,7 @@ import itertools, pathlib, sys
 sys.path += [{str(machine.ROOT)!r}, {sysconfig.get_paths()["purelib"]!r}]
 from benches.gate_probe import probes
 
-TABLE = probes(slow=pathlib.Path(sys.prefix, "side").read_text().strip() == "head")
+TABLE = probes(slow=pathlib.Path(sys.prefix, "side").read_text().strip() == "head", equal=2)
 
 class Probe:
     params = list(TABLE)
@@ -67,7 +67,7 @@ def _environment(**changes: str) -> dict[str, str]:
 
 
 def _rows(flagged: set[str]) -> list[Row]:
-    return [{"name": name, "flagged": name in flagged} for name in probes(slow=False)]
+    return [{"name": name, "flagged": name in flagged} for name in probes(slow=False, equal=2)]
 
 
 def pytest_benchmark(scratch: Path) -> list[Row]:
@@ -110,7 +110,7 @@ def asv_continuous(scratch: Path) -> list[Row]:
     output = _run(scratch, sys.executable, "-m", "asv", "continuous", "-f", "1.1", "main~1", "main", allowed=(0, 1))
     results = [json.loads(file.read_text()) for file in (scratch / ".asv" / "results").rglob("*-*.json")]
     seen = [value for one in results for value in one["results"]["probe.Probe.time_probe"][0] if value]
-    if len(results) != 2 or len(seen) != 2 * len(probes(slow=False)):
+    if len(results) != 2 or len(seen) != 2 * len(probes(slow=False, equal=2)):
         raise NothingCompared(output[-2000:])
     return _rows(set(re.findall(r"^\| \+ .*time_probe\('([^']+)'\)", output, re.MULTILINE)))
 
