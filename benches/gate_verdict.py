@@ -32,6 +32,8 @@ ERROR = 0.01
 TOLERANCE = 0.05
 """Slowdowns up to this share pass."""
 REPLICATES = 400
+STEADY = 0.01
+"""Share by which a counter may differ between processes of one side: the first one compiles, the next ones load."""
 EXACT = ("trades",)
 """Counters of what was computed, not of what it cost: any difference is told, and none is a regression."""
 
@@ -128,11 +130,11 @@ def judge_work(base: Sequence[Counters], head: Sequence[Counters], tolerance: fl
     for name in base[0] if base and head else ():
         if not all(name in counters for counters in (*base, *head)):
             continue
-        ours, theirs = {counters[name] for counters in base}, {counters[name] for counters in head}
-        if len(ours) > 1 or len(theirs) > 1:
+        ours, theirs = [counters[name] for counters in base], [counters[name] for counters in head]
+        if any(max(side) > min(side) * (1 + STEADY) for side in (ours, theirs)):
             verdict.unsteady.append(name)
             continue
-        row = (name, ours.pop(), theirs.pop())
+        row = (name, min(ours), min(theirs))
         if name in EXACT:
             if row[1] != row[2]:
                 verdict.changed.append(row)
