@@ -1,4 +1,4 @@
-"""Makes asv's classes from rows of the table: `time_`, `peakmem_` and `track_` of a case, and the exponent of its curve.
+"""Makes asv's classes from the table: `time_`, `peakmem_` and `track_` of a case, and the exponent of its curve.
 
 asv prepares anew before every sample, so what is prepared is kept for as long as the parameters stay the same.
 """
