@@ -82,7 +82,7 @@ format: $(READY) ## lay the code out as `make lint` wants it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-gate: $(READY) ## is HEAD slower than BASE? status 2 from make: it is, or could not be measured (it prints which)
+gate: $(READY) ## is HEAD slower than BASE? what it decides and how: benches/GATE.md
 	@$(BIN)/python -m benches.gate $(BASE) $(HEAD) $(ARGS)
 
 gate-check: $(READY) ## the gate's self-check: equal trees must pass, 25 % slower must not; a minute or two
@@ -90,7 +90,7 @@ gate-check: $(READY) ## the gate's self-check: equal trees must pass, 25 % slowe
 
 history: $(READY) ## the asv site of the last 5 commits, offline in .asv/html; look at it with `asv preview`
 	@$(BIN)/python -m asv machine --yes
-	@$(BIN)/python -m asv run --quick --skip-existing-commits $(ARGS) $(RANGE)
+	@$(BIN)/python -m asv run --skip-existing-commits $(ARGS) $(RANGE)
 	@$(BIN)/python -m asv publish
 	@$(BIN)/python -m benches.asv_site
 

@@ -62,7 +62,7 @@ def remarks(gate: Gate) -> Iterator[str]:
         yield from (f"another result: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.changed)
         if work.unsteady:
             yield f"not repeatable, so not judged: {label}: {', '.join(work.unsteady)}"
-    for series, shape in gate.shapes().items():
+    for series, shape in gate.shapes.items():
         if shape.over:
             yield f"scaling over budget: {_shape(series, shape)}"
         elif shape.head.low > shape.budget:
@@ -141,7 +141,7 @@ def as_json(gate: Gate) -> dict[str, Any]:
             }
             for result in gate.results
         ],
-        "shapes": {series: dataclasses.asdict(shape) for series, shape in gate.shapes().items()},
+        "shapes": {series: dataclasses.asdict(shape) for series, shape in gate.shapes.items()},
         "new": [*gate.plan.new, *gate.new],
         "removed": gate.plan.removed,
         "changed": gate.plan.changed,

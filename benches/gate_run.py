@@ -84,6 +84,8 @@ class Gate:
     plan: Plan = field(default_factory=lambda: Plan([], [], [], []))
     new: list[str] = field(default_factory=list)
     """Cells that fail on base and work on head, beside those that base lacks."""
+    shapes: dict[str, ShapeVerdict] = field(default_factory=dict)
+    """The scaling of every series, by name; known at the end."""
     pairs: int = 0
     seconds: float = 0.0
     load: list[list[float]] = field(default_factory=list)
@@ -114,6 +116,7 @@ class Gate:
             self._finish(began, left, last=False)
             save()
         self._finish(began, self.undecided(), last=True)
+        self.shapes = self._shapes()
         save()
 
     def undecided(self) -> list[Result]:
@@ -146,8 +149,7 @@ class Gate:
     def _blaming(self, result: Result) -> _Blame:
         return _Blame(self, result)
 
-    def shapes(self) -> dict[str, ShapeVerdict]:
-        """The scaling of every series of which each size was timed, by name."""
+    def _shapes(self) -> dict[str, ShapeVerdict]:
         found: dict[str, list[Result]] = {}
         for result in self.results:
             if result.taken:
@@ -167,7 +169,7 @@ class Gate:
     def status(self) -> int:
         """Exit status: OK, REGRESSION, or UNMEASURED when head fails or no cell could be decided."""
         outcomes = {result.outcome for result in self.results}
-        if outcomes & {"slower", "more work"} or any(shape.over for shape in self.shapes().values()):
+        if outcomes & {"slower", "more work"} or any(shape.over for shape in self.shapes.values()):
             return REGRESSION
         if "failed" in outcomes or not outcomes & {"same", "faster"}:
             return UNMEASURED

@@ -36,7 +36,7 @@ def check_out(name: str, place: Path, repository: Path) -> Tree:
 
     `git archive` and not `git worktree`: a gate that is killed leaves nothing in the repository.
     """
-    if (Path(name) / TABLE).is_file():
+    if name and (Path(name) / TABLE).is_file():
         return Tree(name, Path(name).resolve(), None)
     commit = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is None:

@@ -147,5 +147,5 @@ def judge_work(base: Sequence[Counters], head: Sequence[Counters], tolerance: fl
 
 def judge_shape(base: Sequence[scaling.Samples], head: Sequence[scaling.Samples], budget: float) -> ShapeVerdict:
     """Judge how the time of a series grows; one mapping of size to seconds per process."""
-    ours, theirs = scaling.fit(base), scaling.fit(head)
+    ours, theirs = scaling.fit(base, replicates=50), scaling.fit(head, replicates=50)
     return ShapeVerdict(budget, ours, theirs, over=theirs.low > budget and not ours.low > budget)
