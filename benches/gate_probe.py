@@ -15,7 +15,7 @@ from benches.case import Case, table
 UNITS = 20
 EXTRAS = (5, 10, 15, 25)
 """Per cent more work on head."""
-EQUAL = 8
+EQUAL = 4
 """Probes of each workload that do the same on both sides."""
 WORKLOADS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, int]]] = {
     "clear": (inputs.books, inputs.clear_book, {"orders": 1000}),

@@ -59,7 +59,7 @@ def hog(*, runs: bool) -> Iterator[None]:
             process.kill()
 
 
-def compared_by_gate(scratch: Path, budget: float = 240.0, **options: Any) -> tuple[Gate, list[Row]]:
+def compared_by_gate(scratch: Path, budget: float = 180.0, **options: Any) -> tuple[Gate, list[Row]]:
     """One run of the gate over all probes; a row for each."""
     trees = {
         side: Tree(side, checkout(scratch / side, slow=side == "head", **options), None) for side in ("base", "head")

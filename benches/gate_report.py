@@ -90,7 +90,7 @@ def footnote(gate: Gate) -> str:
     loads = " to ".join(f"{load[0]:.1f}" for load in gate.load)
     return (
         f"CPU seconds decide (wall seconds for trainings); slower: median ratio above {1 + gate.tolerance:g} and the "
-        f"interval above 1, at most {ERROR:.0%} false alarms a run; load average {loads}, {machine.machine()['cpu']}"
+        f"interval (error rate {ERROR:.0%} a side) above 1; load average {loads}, {machine.machine()['cpu']}"
     )
 
 

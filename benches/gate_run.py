@@ -63,12 +63,12 @@ class Result:
         """Median seconds per call of each process of a side, on the clock that decides."""
         return [float(np.median(sampled.seconds[side][self.cell.clock])) for sampled in self.taken]
 
-    def judge(self, cells: int, tolerance: float, *, last: bool) -> None:
+    def judge(self, tolerance: float, *, last: bool) -> None:
         """Bring the verdicts up to date."""
         self.work = judge_work(self.counters["base"], self.counters["head"], tolerance)
         if self.taken:
             ratios: list[Floats] = [sampled.ratios(self.cell.clock) for sampled in self.taken]
-            self.time = judge_time(ratios, cells=cells, tolerance=tolerance, last=last)
+            self.time = judge_time(ratios, tolerance=tolerance, last=last)
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Gate:
 
     def _finish(self, began: float, results: Sequence[Result], *, last: bool) -> None:
         for result in results:
-            result.judge(len(self.results), self.tolerance, last=last)
+            result.judge(self.tolerance, last=last)
         self.seconds = time.monotonic() - began
         self.load[1:] = [machine.load_average()]
 

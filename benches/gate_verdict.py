@@ -4,8 +4,9 @@ time: the median of the paired log ratios head / base, with an interval. Its sta
 process pairs and the samples within them (Davison and Hinkley, "Bootstrap Methods and their Application", 1997,
 section 3.8), and multiplied by Student's t for the number of pairs, since a percentile interval of a handful of pairs
 is too narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). The evidence is looked at at LOOKS only, and each
-look has an equal share of the error rate (Bonferroni), so that looking again and again costs nothing; a slowdown must
-also hold after dividing that share by the number of cells. work: deterministic counters. shape: the exponent.
+look has an equal share of the error rate (Bonferroni), so that looking again and again costs nothing. A slowdown must
+moreover exceed the tolerance, so false alarms are far rarer than the error rate. work: deterministic counters. shape:
+the exponent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Counters = Mapping[str, float]
 LOOKS = (4, 6, 8, 11, 15, 20)
 """Numbers of process pairs after which a cell may be decided."""
 ERROR = 0.01
-"""Chance of a false alarm in a whole run, and of a wrong `same` or `faster` in a cell, over all looks."""
+"""Chance that the interval of a cell misses the truth on a given side at any of its looks."""
 TOLERANCE = 0.05
 """Slowdowns up to this share pass."""
 REPLICATES = 400
@@ -90,17 +91,15 @@ def standard_error(pairs: Sequence[Floats], seed: int = 0) -> float:
     return float(np.std(medians)) * math.sqrt(count / (count - 1))  # the bootstrap divides by n, not by n - 1
 
 
-def bound(estimate: float, error: float, pairs: int, chance: float) -> float:
+def bound(error: float, pairs: int, chance: float) -> float:
     """How far the estimate may be off on one side, except with this chance (log ratio)."""
     return float(-stdtrit(pairs - 1, chance)) * error if error else 0.0
 
 
-def judge_time(
-    pairs: Sequence[Floats], *, cells: int = 1, tolerance: float = TOLERANCE, last: bool = False
-) -> TimeVerdict:
+def judge_time(pairs: Sequence[Floats], *, tolerance: float = TOLERANCE, last: bool = False) -> TimeVerdict:
     """Judge the paired log ratios head / base, one array per process pair.
 
-    cells: how many cells the run decides on. last: nothing more will be measured, so whatever can be said is said.
+    last: nothing more will be measured, so whatever can be said is said.
     """
     count = len(pairs)
     estimate = float(np.median(np.concatenate(list(pairs))))
@@ -108,14 +107,13 @@ def judge_time(
         return TimeVerdict("unclear", Interval(math.exp(estimate), 0.0, math.inf), count, final=last)
     error = standard_error(pairs)
     chance = ERROR / (len(LOOKS) + 1)  # the end of the time is a look, too
-    reach = bound(estimate, error, count, chance)
-    sure = bound(estimate, error, count, chance / cells)
+    reach = bound(error, count, chance)
     limit = math.log1p(tolerance)
     interval = Interval(math.exp(estimate), math.exp(estimate - reach), math.exp(estimate + reach))
     if count not in LOOKS and not last:
         return TimeVerdict("unclear", interval, count, final=False)
     outcome: Outcome = "unclear"
-    if estimate > limit and estimate > sure:
+    if estimate > limit and estimate > reach:
         outcome = "slower"
     elif estimate < -limit and estimate < -reach:
         outcome = "faster"

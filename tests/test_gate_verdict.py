@@ -49,12 +49,6 @@ def test_one_pair_decides_nothing():
     assert verdict.interval.high == math.inf
 
 
-def test_a_slowdown_must_be_surer_the_more_cells_there_are():
-    drawn = pairs(0.08, noise=0.05, between=0.012, seed=3)
-    assert judge_time(drawn).outcome == "slower"
-    assert judge_time(drawn, cells=10_000).outcome == "unclear"
-
-
 def test_what_repeats_exactly_has_an_interval_of_nothing():
     verdict = judge_time([np.full(10, math.log(1.2))] * LOOKS[0])
     assert verdict.interval.low == pytest.approx(verdict.interval.high) == pytest.approx(1.2)
