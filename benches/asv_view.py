@@ -115,7 +115,7 @@ def curve(case: Case, module: str, sizes: Callable[[float], bool]) -> dict[str, 
         found = scaling.fit([samples], replicates=0)
         return found.exponent if not found.reason else math.nan
 
-    track_exponent.unit = "exponent"  # type: ignore[attr-defined]
+    track_exponent.unit, track_exponent.pretty_name = "exponent", f"{name}: exponent"  # type: ignore[attr-defined]
     body = {
         "version": f"{case.name} {case.version}",
         "timeout": TIMEOUT,
