@@ -23,7 +23,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import beta
 
 from benches import gate_rivals, machine
 from benches.gate_plan import wanted
@@ -105,7 +104,9 @@ def experiment(file: Path, tools: Sequence[str], hogs: Sequence[bool], runs: int
 
 def upper(found: int, trials: int) -> float:
     """Upper bound of a share, one-sided 95 % (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404)."""
-    return 1.0 if found >= trials else float(beta.ppf(0.95, found + 1, trials - found))
+    from scipy.special import betaincinv
+
+    return 1.0 if found >= trials else float(betaincinv(found + 1, trials - found, 0.95))
 
 
 def summary(rows: Iterable[Row]) -> Table:

@@ -88,8 +88,9 @@ def pytest_benchmark(scratch: Path) -> list[Row]:
             check=False,
         )
     output = done.stdout + done.stderr
-    flagged = set(re.findall(r"test_probe\[([^\]]+)\].{0,20}- Field 'mean' has failed", output))
-    if f"{len(_rows(set()))} passed" not in output or bool(flagged) != bool(done.returncode):
+    flagged = set(re.findall(r"test_probe\[([^\]]+)\][^\n]* - Field 'mean' has failed", output))
+    compared = "Performance has regressed" in output if flagged else f"{len(_rows(set()))} passed" in output
+    if not compared or bool(flagged) != bool(done.returncode):
         raise NothingCompared(output[-2000:])
     return _rows(flagged)
 

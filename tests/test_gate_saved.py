@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.slow
 def test_autosave_and_compare(tmp_path):
     def run(*arguments):
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--case=ledger", "-k", "trades=10]"]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--case=ledger"]
         done = subprocess.run(
             [*command, f"--results={tmp_path / 'results'}", f"--benchmark-storage=file://{tmp_path}/saved", *arguments],
             cwd=ROOT,
@@ -34,5 +34,3 @@ def test_autosave_and_compare(tmp_path):
     assert status == 0, output
     assert "Comparing against benchmarks from" in output
     assert "(0001_" in output, "the table has a row of either run"
-    status, output = run("--benchmark-only", "--benchmark-compare", "--benchmark-compare-fail=min:0.0001%")
-    assert status in (0, 1), output
