@@ -45,6 +45,7 @@ class Probe:
     def time_probe(self, name):
         self.case.call(self.prepared, next(self.turns))
 """
+INSTALL = "import shutil, sys\nshutil.copy(sys.argv[1] + '/side', sys.prefix + '/side')\n"
 ASV = {
     "version": 1,
     "project": "probe",
@@ -53,7 +54,7 @@ ASV = {
     "benchmark_dir": "benchmarks",
     "environment_type": "virtualenv",
     "build_command": [],
-    "install_command": ["in-dir={env_dir} cp {build_dir}/side {env_dir}/side"],
+    "install_command": ["in-dir={env_dir} python {build_dir}/install.py {build_dir}"],
     "uninstall_command": [],
 }
 
@@ -102,6 +103,7 @@ def asv_continuous(scratch: Path) -> list[Row]:
     (scratch / "benchmarks" / "__init__.py").touch()
     (scratch / "benchmarks" / "probe.py").write_text(BENCHMARK)
     git = ["git", "-c", "user.name=probe", "-c", "user.email=probe@example.invalid"]
+    (scratch / "install.py").write_text(INSTALL)
     _run(scratch, "git", "init", "-q", "-b", "main")
     for side in ("base", "head"):
         (scratch / "side").write_text(side + "\n")
