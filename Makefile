@@ -5,6 +5,7 @@ PROFILE = quick
 ARGS =
 BASE = HEAD~1
 HEAD = HEAD
+RANGE = HEAD~5..HEAD
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +29,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv bench study test test-all lint format docs gate lock clean
+.PHONY: help venv bench study test test-all lint format docs gate gate-check history lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +41,7 @@ help: ## this list
 	@echo "                      make test ARGS='-k clearing -x'"
 	@echo "  PROFILES=measured   profiles of 'make study': synthetic (as a rule), measured, or both with a comma"
 	@echo "  BASE=.. HEAD=..     the two commits that 'make gate' compares; as a rule HEAD~1 and HEAD"
+	@echo "  RANGE=A..B          the commits of 'make history'; as a rule HEAD~5..HEAD"
 
 venv: $(READY) ## make or update .venv only
 
@@ -84,9 +86,17 @@ format: $(READY) ## lay the code out as `make lint` wants it
 docs: $(READY) ## the API reference and the pages of benches/docs, in build/docs
 	@$(BIN)/python .ci/docs.py
 
-gate: $(READY) ## is HEAD slower than BASE?
-	@test -f benches/gate.py || { echo "make gate: benches/gate.py is not written yet; nothing was compared" >&2; exit 2; }
+gate: $(READY) ## is HEAD slower than BASE? what it decides and how: benches/docs/gate.md
 	@$(BIN)/python -m benches.gate $(BASE) $(HEAD) $(ARGS)
+
+gate-check: $(READY) ## the gate's self-check: equal trees must pass, 25 % slower must not; a minute or two
+	@$(BIN)/python -m benches.gate_quality --self-check
+
+history: $(READY) ## the asv site of the last 5 commits, offline in .asv/html; look at it with `asv preview`
+	@$(BIN)/python -m asv machine --yes
+	@$(BIN)/python -m asv run --skip-existing-commits $(ARGS) $(RANGE)
+	@$(BIN)/python -m asv publish
+	@$(BIN)/python -m benches.asv_site
 
 # The local build tag of torch (+cpu) is dropped, so that the pins hold on machines that get another build.
 lock: ## take the newest releases that pyproject.toml allows, and pin them

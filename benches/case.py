@@ -44,6 +44,7 @@ class Case:
     clock: "cpu" (single-threaded, decided on CPU seconds) or "wall". version: change it when the timed work changes.
     seed: of every random input. options: axes that only a selection adds.
     references: what the call is compared with, by name; timed after it, round by round on the same input.
+    figures(prepared, r): what a call yields rather than costs, by name ("trades"): the same on every machine.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Case:
     seed: int = 42
     options: tuple[str, ...] = ()
     references: Mapping[str, Callable[[Any, int], object]] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[Any, int], float]] = field(default_factory=dict)
     warmup: Callable[[Any], object] | None = None
     close: Callable[[Any], object] | None = None
 

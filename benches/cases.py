@@ -86,6 +86,7 @@ def _clearing(
         setup=setup,
         call=call,
         references=references,
+        figures={"trades": inputs.count_trades},
         work=lambda params: {"orders": number(params, "orders")},
         rounds=lambda _: INPUTS,
         budget=1.25,  # n log n sorting looks like k = 1.19

@@ -10,10 +10,9 @@ import argparse
 import math
 import os
 import sys
-import tracemalloc
 from collections.abc import Callable, Iterator
 
-from benches import threads
+from benches import counters, threads
 
 threads.pin()  # before numpy loads
 
@@ -58,12 +57,7 @@ def _extra_memory(size: int) -> float:
     """Peak bytes an order that `clear` takes beyond its input."""
     prepared = books_of(size, 2)
     clear_book(prepared, 0)
-    tracemalloc.start()
-    try:
-        clear_book(prepared, 1)
-        return tracemalloc.get_traced_memory()[1] / size
-    finally:
-        tracemalloc.stop()
+    return counters.peak_bytes(lambda: clear_book(prepared, 1)) / size
 
 
 def stepping() -> Iterator[Figure]:
@@ -87,18 +81,7 @@ def python_calls(agents: int) -> int:
     state = initial(params, np.arange(4))
     action = np.random.default_rng(0).uniform(-1, 1, (4, agents, 4))
     state, *_ = step(params, state, action)
-    count = 0
-
-    def counting(_frame: object, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(counting)
-    try:
-        observe(params, step(params, state, action)[0])
-    finally:
-        sys.setprofile(None)
-    return count
+    return counters.calls(lambda: observe(params, step(params, state, action)[0]))["python_calls"]
 
 
 GOALS: dict[str, Callable[[], Iterator[Figure]]] = {

@@ -105,6 +105,11 @@ def clear_to_trades(prepared: Books, turn: int) -> None:
     _ = _clear(prepared, turn).trades
 
 
+def count_trades(prepared: Books, turn: int) -> float:
+    """Trades that the next book leads to, the DSO's too."""
+    return float(len(_clear(prepared, turn).trades))
+
+
 def textbook(prepared: Books, turn: int) -> None:
     """The next book cleared by textbook loops, all trades written out, on no grid."""
     naive.textbook(prepared.books[turn % len(prepared.books)], FEED_IN_TARIFF, UTILITY_PRICE)

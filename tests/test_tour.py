@@ -1,4 +1,4 @@
-"""The tour `examples/study.py` runs from its first cell to its last, and leaves what it says."""
+"""The tour `benches/docs/study.py` runs from its first cell to its last, and leaves what it says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from script_support import run_script
 
 ROOT = Path(__file__).parents[1]
-TOUR = ROOT / "examples" / "study.py"
+TOUR = ROOT / "benches" / "docs" / "study.py"
 SMALL = {"POPULATIONS = (1, 5, 10)": "POPULATIONS = (1, 2)", "ITERATIONS = 3": "ITERATIONS = 1"}
 
 

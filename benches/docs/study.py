@@ -2,7 +2,7 @@
 # # A tour: from one order book to a scalability study
 #
 # Each cell stands on those before it. Open the file as a notebook with jupytext or an editor that knows `# %%`, or run
-# it: `python examples/study.py`. Everything is small here; `make study` runs the whole study, with records that a
+# it: `python benches/docs/study.py`. Everything is small here; `make study` runs the whole study, with records that a
 # killed run goes on from, and judges the growth with an interval. Times taken in a notebook are an impression.
 
 # %%

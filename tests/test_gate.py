@@ -1,0 +1,294 @@
+"""The gate as its users meet it, over toy checkouts: every verdict, exit status and mishap."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benches import gate, gate_pair, machine
+from benches.gate_pair import Failed, Pair
+from benches.gate_process import Lost, Refused, Worker
+from benches.gate_trees import NoTree, check_out
+
+TABLE = """
+import os, signal, sys, time
+from benches.case import Case, Unsupported, table
+
+def spin(loops):
+    return sum(range(loops))
+
+def calls(count):
+    for _ in range(count):
+        abs(0)
+        spin(10)
+
+def toy(name, call, sizes=(1,), version="1", setup=dict, **more):
+    return Case(name=name, size="n", grids={{"quick": {{"n": sizes}}}}, setup=setup, call=call, work=lambda p: {{}},
+                budget=1.2, rounds=lambda p: 60, version=version, **more)
+
+def spinning(loops, name="toy/spin", **more):
+    return toy(name, lambda p, r: spin(loops), **more)
+
+CASES = table({cases})
+"""
+EQUAL = "spinning(40_000)"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Makes a folder with a table of the given cases."""
+
+    def make(name, cases):
+        package = tmp_path / name / "benches"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(f"__path__.append({str(machine.ROOT / 'benches')!r})\n")
+        (package / "cases.py").write_text(TABLE.format(cases=cases))
+        return package.parent
+
+    return make
+
+
+@pytest.fixture
+def compare(checkout, tmp_path, monkeypatch, capsys):
+    """Runs the gate over two tables; its status, what it printed, and its JSON."""
+    monkeypatch.setattr(gate_pair, "SHARE", 0.06)
+
+    def run(base, head, *arguments):
+        folders = [str(checkout(name, cases)) for name, cases in (("base", base), ("head", head))]
+        status = gate.main([*folders, "--output", str(tmp_path / "out"), "--budget", "60", *arguments])
+        printed = capsys.readouterr()
+        file = tmp_path / "out" / "gate.json"
+        return status, printed.out + printed.err, json.loads(file.read_text()) if file.exists() else {}
+
+    return run
+
+
+# --- the two checkouts
+
+
+def test_a_commit_is_unpacked_and_leaves_nothing_in_the_repository(tmp_path):
+    tree = check_out("HEAD", tmp_path / "base", machine.ROOT)
+    assert (tree.folder / "benches" / "cases.py").is_file()
+    assert tree.commit == machine.commit()
+    assert tree.label == f"HEAD ({tree.commit[:9]})"
+
+
+@pytest.mark.parametrize("name", ["nothing", "--help", "HEAD~99999", ""])
+def test_what_is_neither_commit_nor_checkout_is_refused(name, tmp_path, capsys):
+    with pytest.raises(NoTree, match="allowed: a commit of"):
+        check_out(name, tmp_path / "base", machine.ROOT)
+
+
+def test_an_unknown_commit_is_status_2_and_one_line(tmp_path, capsys):
+    assert gate.main(["nowhere", "HEAD", "--output", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("gate: got 'nowhere'; allowed: a commit")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--budget", "0"], ["--tolerance", "-1"], ["--timeout", "x"], ["--case", ","], ["--profile", "all"]]
+)
+def test_bad_options(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        gate.main(["HEAD", "HEAD", *arguments])
+    assert arguments[1] in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert gate.main(["HEAD", "HEAD", "--output", str(tmp_path / "file" / "out")]) == 2
+    assert "--output: cannot write to" in capsys.readouterr().err
+
+
+# --- one worker
+
+
+@pytest.fixture
+def worker(checkout):
+    cases = """
+        spinning(1000),
+        toy("toy/raises", lambda p, r: 1 / 0),
+        toy("toy/memory", lambda p, r: bytearray(1 << 60)),
+        toy("toy/killed", lambda p, r: os.kill(os.getpid(), signal.SIGKILL)),
+        toy("toy/hangs", lambda p, r: time.sleep(60)),
+        toy("toy/loud", lambda p, r: print("{not json") or os.write(1, b"nor this")),
+        toy("toy/unbuilt", print, setup=lambda p: (_ for _ in ()).throw(Unsupported("not built yet"))),
+    """
+    turns = os.pipe()
+    with Worker(checkout("tree", cases), turns) as worker:
+        yield worker
+    for end in turns:
+        os.close(end)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("raises", "ZeroDivisionError: division by zero"),
+        ("memory", "open: out of memory|MemoryError|OverflowError"),
+        ("unbuilt", "not built yet"),
+    ],
+)
+def test_a_case_that_fails_is_told_and_the_worker_goes_on(worker, case, message):
+    with pytest.raises(Refused, match=message) as refused:
+        worker.ask(20, do="open", case=f"toy/{case}", params={"n": 1})
+    assert refused.value.unsupported == (case == "unbuilt")
+    assert worker.ask(20, do="open", case="toy/spin", params={"n": 1})["cost"] > 0
+
+
+def test_a_worker_that_is_killed_says_so(worker):
+    with pytest.raises(Lost, match=r"killed from outside \(signal 9; as a rule: out of memory\)"):
+        worker.ask(20, do="open", case="toy/killed", params={"n": 1})
+
+
+def test_a_worker_that_hangs_is_killed_and_leaves_no_process(worker):
+    worker.ask(20, do="listing", profile="quick")
+    with pytest.raises(Lost, match="no answer within 1 s; killed"):
+        worker.ask(1, do="open", case="toy/hangs", params={"n": 1})
+    assert worker._process.returncode is not None
+
+
+def test_what_a_case_prints_does_not_disturb(worker):
+    assert worker.ask(20, do="open", case="toy/loud", params={"n": 1})["cost"] >= 0
+
+
+def test_a_table_that_does_not_load_is_told(checkout):
+    turns = os.pipe()
+    with Worker(checkout("tree", "1 / 0"), turns) as worker, pytest.raises(Refused, match="cases cannot be imported"):
+        worker.ask(20, do="listing", profile="quick")
+    for end in turns:
+        os.close(end)
+
+
+# --- a pair of workers
+
+
+def test_sides_take_turns_and_both_see_the_same_rounds(checkout, tmp_path):
+    log = tmp_path / "log"
+    cases = f"toy('toy/log', lambda p, r: open({str(log)!r}, 'a').write(f'{{os.getcwd()[-1]}}{{r}} '))"
+    folders = {"base": checkout("a", cases), "head": checkout("b", cases)}
+    with Pair(folders, 20) as pair:
+        (listed, _) = pair.listing("quick").values()
+        cell = gate_pair.Cell(**listed[0])
+        with pair.opened(cell):
+            log.write_text("")
+            sampled = pair.sample(cell, gate_pair.Dose(batch=2, samples=3))
+    turns = ["a10", "a11", "b10", "b11", "a12", "a13", "b12", "b13", "a14", "a15", "b14", "b15"]
+    assert log.read_text().split() == turns
+    assert sampled.ratios("wall").shape == (3,)
+
+
+def test_the_side_that_hangs_in_the_middle_is_blamed_and_the_pair_goes_on(checkout):
+    hang = "toy('toy/hang', lambda p, r: time.sleep(60 if r > 11 else 0)), spinning(1000)"
+    fine = "toy('toy/hang', lambda p, r: None), spinning(1000)"
+    with Pair({"base": checkout("a", fine), "head": checkout("b", hang)}, 2) as pair:
+        cells = [gate_pair.Cell(**row) for row in pair.listing("quick")["base"]]
+        with pytest.raises(Failed, match="no answer within 2 s; killed") as failed, pair.opened(cells[0]):
+            pair.sample(cells[0], gate_pair.Dose(batch=1, samples=5))
+        assert failed.value.side == "head"
+        with pair.opened(cells[1]):
+            assert len(pair.sample(cells[1], gate_pair.Dose(1, 5)).ratios("cpu")) == 5
+
+
+# --- whole runs
+
+
+def test_equal_tables_are_status_0(compare):
+    status, output, found = compare(EQUAL, EQUAL)
+    assert status == 0, output
+    assert found["cells"][0]["outcome"] == "same"
+    assert "ok: nothing became slower" in output
+    assert found["cells"][0]["counters"]["base"] == found["cells"][0]["counters"]["head"]
+
+
+def test_a_slowdown_is_status_1_in_the_table_the_json_and_the_markdown(compare, tmp_path):
+    status, output, found = compare(EQUAL, EQUAL.replace("40", "60"))
+    assert status == 1, output
+    assert found["cells"][0]["outcome"] == "slower"
+    assert found["cells"][0]["time"]["interval"]["ratio"] == pytest.approx(1.5, abs=0.15)
+    assert "slower" in output
+    text = (tmp_path / "out" / "gate.md").read_text()
+    assert text.startswith("### Performance gate: REGRESSION")
+    assert "| toy/spin n=1 |" in text
+
+
+def test_more_calls_are_status_1_however_fast_they_are(compare):
+    table = "toy('toy/calls', lambda p, r: calls({}) or spin(40_000))"
+    status, output, _ = compare(table.format(20), table.format(24))
+    assert status == 1
+    assert "more work: toy/calls n=1: python_calls" in output
+
+
+def test_a_failure_on_head_is_status_2_and_the_rest_is_still_judged(compare):
+    broken = "toy('toy/other', lambda p, r: {})"
+    status, output, found = compare(f"{EQUAL}, {broken.format(None)}", f"{EQUAL}, {broken.format('1 / 0')}")
+    assert status == 2, output
+    assert "failed: toy/other n=1: head: ZeroDivisionError" in output
+    assert found["cells"][0]["outcome"] == "same"
+
+
+def test_new_removed_changed_and_mended_cases_are_named_and_no_error(compare):
+    base = f"{EQUAL}, spinning(9, 'toy/old'), spinning(9, 'toy/edit'), toy('toy/mended', lambda p, r: 1 / 0)"
+    head = f"{EQUAL}, spinning(9, 'toy/new'), spinning(9, 'toy/edit', version='2'), spinning(9, 'toy/mended')"
+    status, output, _ = compare(base, head)
+    assert status == 0, output
+    assert "new: toy/new" in output
+    assert "new: toy/mended n=1 (fails on base: ZeroDivisionError" in output
+    assert "removed: toy/old" in output
+    assert "changed, so not compared: toy/edit (version 1 to 2)" in output
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "message"),
+    [
+        (EQUAL, "spinning(9, 'toy/new')", "no cell is in both tables"),
+        (EQUAL, "1 / 0", "benches.cases cannot be imported"),
+    ],
+)
+def test_nothing_measured_is_status_2(compare, base, head, message):
+    status, output, _ = compare(base, head)
+    assert status == 2
+    assert message in output
+
+
+def test_no_time_is_status_2_not_a_pass(compare):
+    status, output, _ = compare(EQUAL, EQUAL, "--budget", "0.001")
+    assert status == 2
+    assert "could not measure" in output
+
+
+@pytest.mark.slow
+def test_growth_above_the_budget_is_status_1(compare):
+    table = "toy('toy/grows', lambda p, r: spin({}), sizes=(1, 2, 4, 8, 16), setup=lambda p: p)"
+    status, output, _ = compare(table.format("4000 * p['n']"), table.format("4000 * p['n'] ** 2 // 2"))
+    assert status == 1
+    assert "scaling over budget: toy/grows: exponent" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_gate_keeps_what_it_knew_and_leaves_nothing_behind(checkout, tmp_path, number):
+    loud = "spinning(40_000), toy('toy/noise', lambda p, r: spin(1000 * (r * 7919 % 50)))"
+    folders = [str(checkout(name, cases)) for name, cases in (("base", loud), ("head", loud.replace("7919", "7907")))]
+    command = [sys.executable, "-m", "benches.gate", *folders, "--output", str(tmp_path / "out")]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=machine.ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "out" / "gate.json").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "interrupted after" in errors
+    assert json.loads((tmp_path / "out" / "gate.json").read_text())["pairs"] >= 1
+    assert not list(tmp_path.glob("gate-*"))
+    assert not [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in p.read_bytes()]
