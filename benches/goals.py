@@ -103,16 +103,18 @@ def main(arguments: list[str] | None = None) -> int:
         if name not in GOALS:
             parser.error(f"name: got {name!r}; allowed: {', '.join(GOALS)}{nearest(name, list(GOALS))}")
     table = Table("goal", "measured", "limit", "", "detail", title=f"load average {os.getloadavg()[0]:.2f}")
-    missed = 0
+    missed, progress = 0, Console(stderr=True)
     for name in names:
         for figure in GOALS[name]():
             missed += not figure.met
+            verdict = "met" if figure.met else "NOT MET"
+            progress.print(f"{figure.name}: {figure.value:.3g} {figure.unit}, {verdict}", highlight=False)
             sign = ">=" if figure.at_least else "<="
             table.add_row(
                 figure.name,
                 f"{figure.value:.3g} {figure.unit}",
                 f"{sign} {figure.limit:g} {figure.unit}",
-                "met" if figure.met else "NOT MET",
+                verdict,
                 figure.detail,
             )
     Console().print(table)

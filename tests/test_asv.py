@@ -44,6 +44,7 @@ def test_nothing_else_in_the_folder_looks_like_a_benchmark():
         assert not loose, module
 
 
+@pytest.mark.slow  # every case, twice
 @pytest.mark.parametrize("values", [(10,), (100,)])
 def test_the_deterministic_figures_repeat(values):
     def measured():

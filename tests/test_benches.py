@@ -166,6 +166,7 @@ def test_repeat_gives_each_training_several_seeds_and_a_record_for_each(project)
     assert "train/iteration    mode=ctce" in output, "the study's own seed goes without saying"
 
 
+@pytest.mark.slow  # a process for each cell
 def test_isolated_cells_outlive_a_crash_and_say_so(project):
     status, output = run(project, "--benchmark-only", "--isolate", "--case=crash,broken,train", "--modes=dtde")
     assert status == 1

@@ -185,6 +185,7 @@ def test_sides_take_turns_and_both_see_the_same_rounds(checkout, tmp_path):
     assert sampled.ratios("wall").shape == (3,)
 
 
+@pytest.mark.slow  # waits for a time-out
 def test_the_side_that_hangs_in_the_middle_is_blamed_and_the_pair_goes_on(checkout):
     hang = "toy('toy/hang', lambda p, r: time.sleep(60 if r > 11 else 0)), spinning(1000)"
     fine = "toy('toy/hang', lambda p, r: None), spinning(1000)"

@@ -25,7 +25,7 @@ from market.config import ClearingMechanism, GridTopology, RLAlgorithm, Training
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS_FILE = ROOT / ".ci" / "constraints.txt"
-MODULES = sorted([*ROOT.glob("market/**/*.py"), *ROOT.glob("benches/**/*.py")])
+MODULES = sorted([*ROOT.glob("market/**/*.py"), *ROOT.glob("benches/*.py"), *ROOT.glob("benches/pytest_suite/*.py")])
 MAX_LINES = 300
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

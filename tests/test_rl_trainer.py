@@ -258,6 +258,7 @@ def test_ratio_of_a_joint_action_of_many_agents_does_not_overflow(mode: Training
     assert all(np.isfinite(list(record.losses.values())).all() for record in result.iterations)
 
 
+@pytest.mark.slow  # trains nine populations
 @EVERY_ALGORITHM
 @EVERY_MODE
 def test_returns_improve(mode: TrainingMode, algorithm: RLAlgorithm) -> None:
