@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
     warnings.filterwarnings("error", module=r"pdoc\.")
     for harmless in (r"nx\.Graph", r".* for ray\.", r".* for \S+\.__init__\."):  # names that only type checkers know
         warnings.filterwarnings("ignore", f"Error parsing type annotation {harmless}")
-    pdoc.render.configure(docformat="markdown", search=True)
+    pdoc.render.configure(search=True)
     pdoc.pdoc(*PACKAGES, output_directory=folder)
 
 
