@@ -156,8 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--runs", type=int, default=0, help="runs of each tool, without and with a hog; 0: only the table"
     )
-    tools = ", ".join(TOOLS).replace("%", "%%")
-    parser.add_argument("--tools", default=",".join(TOOLS), help=f"with commas between them, of: {tools}")
+    choices = ", ".join(TOOLS).replace("%", "%%")
+    parser.add_argument("--tools", default=",".join(TOOLS), help=f"with commas between them, of: {choices}")
     parser.add_argument(
         "--hog", choices=list(HOGS), default="both", help="whether a process keeps a core busy beside it"
     )

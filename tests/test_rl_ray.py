@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from market.rl import IterationRecord, RLTrainer, ray_session
 from ray_support import two_nodes
 from rl_support import EVERY_ALGORITHM, LEARNING, SMALL, Targets, TargetTrainer
 
-EXACT = {RLAlgorithm.PPO}
+EXACT = {RLAlgorithm.PPO, RLAlgorithm.SAC}
 """Algorithms that take turns in sampling and learning, so that actors change no number; the others do both at once."""
 
 
 def make(**arguments: Any) -> RLTrainer:
-    scenario, settings = Scenario.study(2, max_steps=4), SMALL[RLAlgorithm.PPO]
+    scenario, settings = Scenario.study(2, max_steps=4), replace(SMALL[RLAlgorithm.PPO], minibatch=8)
     return RLTrainer(scenario, "ppo", "dtde", 2, episodes_per_iteration=4, hyperparameters=settings, **arguments)
 
 
