@@ -45,7 +45,8 @@ def ray_session(address: str | None = None, cpus: int = 1, packages: Sequence[Pa
         os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is not None:
-            ray.init(address=address, runtime_env={"py_modules": [str(path) for path in packages]}, **quiet)
+            travelling = {"runtime_env": {"py_modules": [str(path) for path in packages]}} if packages else {}
+            ray.init(address=address, **travelling, **quiet)
         else:  # "local": never attach to a cluster that happens to run on this machine
             ray.init(
                 address="local",
