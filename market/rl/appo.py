@@ -18,7 +18,7 @@ from torch import Tensor
 from market.rl.hyperparameters import APPOHyperparameters
 from market.rl.learners import MAX_LOG_RATIO, SurrogateLearner
 from market.rl.modules import PopulationModule, TargetPopulationModule
-from market.rl.run import InProcess, Run, configure
+from market.rl.run import InProcess, Run, configure, surrogate
 from market.rl.vtrace import DISCOUNTS, OLD_LOGP, EpisodeBatch, vtrace
 
 MODULE_STATE = "_rl_module_state_after_update"
@@ -143,13 +143,7 @@ def configure_appo(run: Run) -> AlgorithmConfig:
         initial_std=settings.initial_std,
     )
     config.training(
-        clip_param=settings.clip,
-        vf_loss_coeff=settings.value_coeff,
-        entropy_coeff=settings.entropy_coeff,
-        use_kl_loss=settings.kl_coeff > 0.0,
-        kl_coeff=settings.kl_coeff,
-        kl_target=settings.kl_target,
-        num_epochs=settings.epochs,
+        **surrogate(settings),
         minibatch_size=settings.minibatch * run.steps,
         target_network_update_freq=settings.target_update,  # x (1 x 1 x the env-steps of an iteration), see below
         use_circular_buffer=False,  # its thread looks for work ten thousand times a second

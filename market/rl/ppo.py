@@ -17,7 +17,7 @@ from market.rl.connectors import PopulationBatch
 from market.rl.hyperparameters import PPOHyperparameters
 from market.rl.learners import MAX_LOG_RATIO, SurrogateLearner
 from market.rl.modules import PopulationModule, columns
-from market.rl.run import InProcess, Run, configure
+from market.rl.run import InProcess, Run, configure, surrogate
 
 
 class PopulationPPO(InProcess, PPO):
@@ -84,13 +84,7 @@ def configure_ppo(run: Run) -> AlgorithmConfig:
     )
     config.training(
         lambda_=settings.lambda_,
-        clip_param=settings.clip,
-        vf_loss_coeff=settings.value_coeff,
-        entropy_coeff=settings.entropy_coeff,
-        use_kl_loss=settings.kl_coeff > 0.0,
-        kl_coeff=settings.kl_coeff,
-        kl_target=settings.kl_target,
-        num_epochs=settings.epochs,
+        **surrogate(settings),
         minibatch_size=settings.minibatch,
     )
     return config

@@ -13,7 +13,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from market.config import TrainingMode, check_positive_int
-from market.rl.hyperparameters import Hyperparameters
+from market.rl.hyperparameters import ClippedSurrogate, Hyperparameters
 from market.rl.learners import PopulationLearner
 from market.rl.modules import PopulationActor
 from market.rl.policy import PopulationEnv
@@ -124,3 +124,16 @@ def configure(
     config.reporting(min_time_s_per_iteration=0)
     config.debugging(log_level="ERROR", log_sys_usage=False)  # no seed: it turns on slow kernels; see scopes.seeded
     return config
+
+
+def surrogate(settings: ClippedSurrogate) -> dict[str, Any]:
+    """What algorithms with a clipped surrogate tell RLlib's `training` alike."""
+    return {
+        "clip_param": settings.clip,
+        "vf_loss_coeff": settings.value_coeff,
+        "entropy_coeff": settings.entropy_coeff,
+        "use_kl_loss": settings.kl_coeff > 0.0,
+        "kl_coeff": settings.kl_coeff,
+        "kl_target": settings.kl_target,
+        "num_epochs": settings.epochs,
+    }
