@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benches import gate_report, machine, show
+from benches.arguments import positive
 from benches.gate_pair import SIDES, Failed
 from benches.gate_plan import wanted
 from benches.gate_run import UNMEASURED, Gate
@@ -81,12 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--case", metavar="TEXT,TEXT", type=_parts, default=(), help="only cases whose name contains one"
     )
-    parser.add_argument("--budget", metavar="S", type=_positive, default=600.0, help="seconds for everything (600)")
-    parser.add_argument("--timeout", metavar="S", type=_positive, default=120.0, help="seconds for one answer (120)")
+    parser.add_argument("--budget", metavar="S", type=positive, default=600.0, help="seconds for everything (600)")
+    parser.add_argument("--timeout", metavar="S", type=positive, default=120.0, help="seconds for one answer (120)")
     parser.add_argument(
         "--tolerance",
         metavar="%",
-        type=_positive,
+        type=positive,
         default=100 * TOLERANCE,
         help="slowdown that passes, in per cent (5)",
     )
@@ -102,16 +103,6 @@ def _parts(text: str) -> tuple[str, ...]:
     if not parts:
         raise argparse.ArgumentTypeError(f"got {text!r}; allowed: parts of case names with commas between them")
     return parts
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a number above 0")
-    return value
 
 
 if __name__ == "__main__":

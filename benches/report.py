@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benches import report_compare, report_text, report_write, show
+from benches.arguments import positive
 from benches.report_limits import Budgets
 from benches.report_series import series_of
 from benches.results import Run, failures
@@ -59,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pool", action="store_true", help="take the runs as repetitions; so are three and more")
     parser.add_argument("--out", type=Path, help="where to write (default: the run; of a comparison B/against-A)")
     parser.add_argument(
-        "--budget-seconds", type=_positive, default=Budgets.seconds, help="time that a training may take"
+        "--budget-seconds", type=positive, default=Budgets.seconds, help="time that a training may take"
     )
-    parser.add_argument("--budget-gib", type=_positive, default=Budgets.gib, help="memory that it may take")
+    parser.add_argument("--budget-gib", type=positive, default=Budgets.gib, help="memory that it may take")
     chosen = parser.parse_args(arguments)
     try:
         runs = [Run.find(Path("results"), name) for name in chosen.runs]
@@ -77,16 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in text:
         print(line)
     return 1 if any(failures(run.read()[0]) for run in runs) else 0
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a number > 0")
-    return value
 
 
 if __name__ == "__main__":
