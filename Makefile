@@ -29,7 +29,7 @@ export MPLBACKEND = Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv bench study test test-all lint format docs gate gate-check history lock clean
+.PHONY: help venv bench study test test-all coverage lint format docs gate gate-check history lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,10 @@ test: $(READY) ## tests that are quick, and each benchmark once, untimed; under 
 
 test-all: $(READY) $(PYMARKET)/.ready ## every test, PyMarket's auction beside ours included
 	@$(BIN)/pytest $(ARGS)
+
+# Kernels run as plain Python, which takes longer: tests of speed and whole trainings are left out.
+coverage: $(READY) ## how much of market/ the tests run, kernels included; at least 95 %
+	@NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m "not slow" --cov=market --cov-fail-under=95 --cov-report=term:skip-covered tests $(ARGS)
 
 # Made anew whenever its pins change; PyMarket is built from source, so the pins hold for the build, too.
 $(PYMARKET)/.ready: $(PYMARKET_PINS)

@@ -26,7 +26,7 @@ def _stock(agents: int, settings: Any) -> Any:
 
     from market import Scenario
     from market.envs.multi_agent import MarketMultiAgentEnv
-    from market.rl.run import InProcess
+    from market.rl.run import InProcess, surrogate
     from market.rl.scopes import quiet_rllib
 
     class Stock(InProcess, PPO):  # type: ignore[misc]  # no Ray, as ours
@@ -51,12 +51,8 @@ def _stock(agents: int, settings: Any) -> Any:
         lr=settings.lr,
         gamma=settings.gamma,
         lambda_=settings.lambda_,
-        clip_param=settings.clip,
-        vf_loss_coeff=settings.value_coeff,
-        entropy_coeff=settings.entropy_coeff,
-        use_kl_loss=settings.kl_coeff > 0.0,
+        **surrogate(settings),
         grad_clip=settings.grad_clip,
-        num_epochs=settings.epochs,
         minibatch_size=settings.minibatch,
         train_batch_size_per_learner=EPISODES * STEPS,
     )

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from benches import threads
+from benches import machine, threads
 
 WORKER = Path(__file__).with_name("gate_worker.py")
 START_LIMIT = 120.0
@@ -122,11 +122,7 @@ class Worker:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         last = f": {lines[-1].strip()}" if lines else ""
-        if status == -signal.SIGKILL:
-            return "killed from outside (signal 9; as a rule: out of memory)" + last
-        if status < 0:
-            return f"ended by {signal.Signals(-status).name}" + last
-        return f"ended with status {status}" + last
+        return machine.ending(status) + last
 
     def stop(self) -> None:
         """End the process and its group, whatever state they are in."""

@@ -19,7 +19,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from benches import threads
+from benches import machine, threads
 
 threads.pin()  # before anything below imports numpy
 
@@ -65,9 +65,8 @@ def point_of(table: str, case: str, params: Params) -> Point:
 
 def _end(status: int, output: str) -> str:
     """How a process ended that gave no answer."""
-    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
     last = " ".join(output.split())[-KEPT_OUTPUT:]
-    return f"the cell's process ended without an answer: {how}{f' ({last})' if last else ''}"
+    return f"the cell's process ended without an answer: {machine.ending(status)}{f' ({last})' if last else ''}"
 
 
 def one_line(error: BaseException) -> str:

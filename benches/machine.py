@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,13 @@ def dirty() -> bool | None:
     """Whether tracked files differ from the commit; None where there is no commit."""
     changes = _git("status", "--porcelain", "--untracked-files=no") if commit() else None
     return None if changes is None else bool(changes)
+
+
+def ending(status: int) -> str:
+    """How a process ended, from its return code as `subprocess` gives it."""
+    if status == -signal.SIGKILL:
+        return "killed by SIGKILL, which as a rule means out of memory"
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
 def load_average() -> list[float]:

@@ -30,6 +30,7 @@ class Recorder:
         self.progress: show.Progress | None = None
         self.points: dict[str, Point] = {}
         self.nodes: cluster.Nodes | None = None
+        self.failed_to_report = False
         resume = config.getoption("resume")
         if resume is not None:
             try:
@@ -74,14 +75,20 @@ class Recorder:
         if self.config.option.collectonly or not (self.points or self.run):
             return
         known = self._earlier_durations()
-        if self.run is None:
-            try:
+        try:
+            if self.run is None:
                 self.run = results.Run.create(self.results)
                 self.options.save(self.run.folder)
-            except OSError as error:
-                raise pytest.UsageError(f"--results: cannot write to {self.results} ({error})") from None
-        else:
-            self.run.point_latest()
+            else:
+                self.run.point_latest()
+            session.config.add_cleanup(self.run.claim().close)
+        except BlockingIOError:
+            raise pytest.UsageError(
+                f"--resume: {self.run.folder if self.run else ''} is being written by another process; "
+                "allowed: when that one has ended, or a run of its own, without --resume"
+            ) from None
+        except OSError as error:
+            raise pytest.UsageError(f"--results: cannot write to {self.results} ({error})") from None
         records, problems = self.run.read()
         for problem in problems:
             self.say(f"warning: {problem}")
@@ -140,12 +147,26 @@ class Recorder:
             elif not report.passed:
                 status, error = "failed", _error(call)
             record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
-            self.run.append(record)
+            try:
+                self.run.append(record)
+            except OSError as problem:
+                pytest.exit(
+                    f"cannot write to {self.run.file} ({problem.strerror}); all that finished before is there: "
+                    "free some space and go on with: pytest --benchmark-only --resume",
+                    returncode=pytest.ExitCode.INTERRUPTED,
+                )
         tidy_memory()
         if self.progress is not None:
             line = self.progress.finish(point, record.status, record.median, record.elapsed)
             self.say(show.rendered(line, color=self.terminal.hasmarkup))
         return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the terminal's own hook, which calls the summary
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """A report that could not be written is a failure of the run."""
+        yield
+        if self.failed_to_report and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The report, from the records alone, whatever way the run ended."""
@@ -155,8 +176,14 @@ class Recorder:
         from benches import report  # scipy and matplotlib load only now
 
         folder = self.run.folder if self.config.getoption("report") == "yes" else None
-        for text in report.lines([self.run], folder, color=terminalreporter.hasmarkup):
-            terminalreporter.write_line(text)
+        try:
+            for text in report.lines([self.run], folder, color=terminalreporter.hasmarkup):
+                terminalreporter.write_line(text)
+        except OSError as error:
+            terminalreporter.write_line(
+                f"the report could not be written ({error}); once there is room: python -m benches.report {folder}"
+            )
+            self.failed_to_report = True
         missing = {point.key for point in self.points.values()} - {record.key for record in self.run.read()[0]}
         if missing:
             terminalreporter.write_line(

@@ -72,11 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compares = len(runs) == COMPARED and not chosen.pool
     usual = runs[1].folder / f"against-{runs[0].folder.name}" if compares else runs[0].folder
     folder: Path = chosen.out or usual
-    folder.mkdir(parents=True, exist_ok=True)
     budgets = Budgets(chosen.budget_seconds, chosen.budget_gib)
     text = comparison(runs, folder) if compares else lines(runs, folder, color=sys.stdout.isatty(), budgets=budgets)
-    for line in text:
-        print(line)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for line in text:
+            print(line)
+    except OSError as error:
+        print(f"--out: cannot write to {folder} ({error}); free some space or name another folder", file=sys.stderr)
+        return 2
     return 1 if any(failures(run.read()[0]) for run in runs) else 0
 
 

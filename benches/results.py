@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import fcntl
 import json
 import math
 import os
@@ -16,7 +17,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 from benches import machine, threads
 from benches.case import Params, Point
@@ -209,14 +210,35 @@ class Run:
         fresh.replace(link)
 
     def append(self, record: Record) -> None:
-        """Write one line and wait until it is on disk. A fragment left by a kill is first closed with a line end."""
-        line = json.dumps(plain(dataclasses.asdict(record)), separators=(",", ":"), allow_nan=False) + "\n"
-        with self.file.open("ab+") as file:
-            if file.tell() and not self._ends_line(file.tell()):
-                line = "\n" + line
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        """Write one line and wait until it is on disk. A fragment left by a kill is first closed with a line end.
+
+        Raises OSError, as on a full disk; what was there before is then all that is there.
+        """
+        text = json.dumps(plain(dataclasses.asdict(record)), separators=(",", ":"), allow_nan=False) + "\n"
+        with self.file.open("ab", buffering=0) as file:
+            length = file.tell()
+            left = memoryview((("\n" if length and not self._ends_line(length) else "") + text).encode())
+            try:
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(length)
+                raise
+
+    def claim(self) -> IO[bytes]:
+        """Keep other processes from writing to this run until the file that is returned is closed, or this one ends.
+
+        Raises BlockingIOError when another process has claimed it.
+        """
+        file = self.file.open("rb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise
+        return file
 
     def _ends_line(self, length: int) -> bool:
         with self.file.open("rb") as file:

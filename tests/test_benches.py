@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -206,6 +207,7 @@ def test_isolated_cells_outlive_a_crash_and_say_so(project):
         (["--resume"], "--resume: run: got 'latest'; allowed: a folder with cases.jsonl; here: none"),
         (["--resume=nope"], "--resume: run: got 'nope'"),
         (["--results=pytest.ini"], "--results: cannot write to"),
+        (["--results=/proc/results"], "--results: cannot write to /proc/results"),  # read-only for root, too
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -286,6 +288,71 @@ def test_an_interrupted_run_reports_what_it_has_and_says_how_to_go_on(project):
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert len(lines(project)) == 2
     assert "1 cells are missing; go on with: pytest --benchmark-only --resume" in output
+
+
+@pytest.mark.parametrize("how", [[], pytest.param(["--isolate"], marks=pytest.mark.slow)], ids=["", "isolated"])
+def test_a_cell_that_hangs_or_lacks_memory_fails_and_the_others_are_measured(project, how):
+    """Isolated cells start Python anew, hence the longer patience."""
+    status, output = run(
+        project, "--benchmark-only", "--case=hang,swell,train", "--modes=dtde", "--timeout=8" if how else "--timeout=2", *how
+    )  # fmt: skip
+    assert status == pytest.ExitCode.TESTS_FAILED
+    found = statuses(project)
+    assert [found["toy/hang", agents] for agents in (1, 2, 3)] == ["ok", "ok", "failed"]
+    assert [found["toy/swell", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
+    assert found["train/iteration", 42, "dtde", "ppo", 3, 2] == "ok"
+    assert "failed: toy/hang agents=3: Failed: Timeout" in output
+    assert "failed: toy/swell agents=2: MemoryError: Unable to allocate 1.00 EiB" in output
+
+
+def test_a_full_disk_ends_the_run_with_what_was_finished(project):
+    """A limit on the size of a file stands for the full disk: after some records nothing more can be written."""
+    limited = f"ulimit -f 8; exec {shlex.join(command('--benchmark-only', '--case=add,train', '--report=yes'))}"
+    done = subprocess.run(
+        ["bash", "-c", limited], cwd=project, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "INTERNALERROR" not in done.stdout
+    assert done.returncode == pytest.ExitCode.INTERRUPTED
+    assert "cases.jsonl (File too large); all that finished before is there: free some space and go on" in done.stdout
+    finished = lines(project)
+    assert 0 < len(finished) < 12
+    assert all(each["status"] == "ok" for each in finished), "no half a line"
+    status, output = run(project, "--benchmark-only", "--resume", **{MENDED: "1"})
+    assert status == 0, output
+    assert "damaged" not in output
+    assert len(statuses(project)) == 12
+
+
+def test_a_report_that_cannot_be_written_is_told_and_loses_nothing(project):
+    assert run(project, "--benchmark-only", "--case=toy/add")[0] == 0
+    (project / "results" / "latest" / "scalability_results.csv").mkdir()
+    status, output = run(project, "--benchmark-only", "--resume", "--report=yes")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert "the report could not be written ([Errno 21] Is a directory" in output
+    assert "once there is room: python -m benches.report" in output
+    assert len(lines(project)) == 4
+
+
+def test_a_run_that_another_process_writes_is_left_alone(project):
+    assert run(project, "--benchmark-only", "--case=toy/add")[0] == 0
+    before = (project / "results" / "latest" / "cases.jsonl").read_bytes()
+    with Run(project / "results" / "latest").claim():
+        status, output = run(project, "--benchmark-only", "--resume", "--case=broken")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert "is being written by another process; allowed: when that one has ended, or a run of its own" in output
+    assert (project / "results" / "latest" / "cases.jsonl").read_bytes() == before
+    assert run(project, "--benchmark-only", "--resume", "--case=toy/add")[0] == 0, "the claim ends with its owner"
+
+
+def test_runs_at_the_same_time_have_folders_of_their_own(project):
+    started = [
+        subprocess.Popen(
+            command("--benchmark-only", "--case=toy/add"), cwd=project, env=environment(), stdout=subprocess.DEVNULL
+        )
+        for _ in range(2)
+    ]
+    assert [process.wait(60) for process in started] == [0, 0]
+    assert sorted(len(path.read_text().splitlines()) for path in (project / "results").glob("2*/cases.jsonl")) == [4, 4]
 
 
 def test_the_report_of_a_finished_run_is_made_from_the_records_alone(project, capsys, monkeypatch):

@@ -1,9 +1,12 @@
 """Records survive: they are whole on disk, damaged lines cost themselves alone, the last record of a cell counts."""
 
 import dataclasses
+import datetime as dt
 import json
 import math
 import os
+import resource
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from benches import report
 from benches.case import Case, Point, table
 from benches.measure import Measurement, Stopwatch
+from benches.machine import ROOT
 from benches.results import FILE, Run, failures, record_of
 
 
@@ -145,6 +149,47 @@ def test_latest_names_the_newest_run_and_runs_never_share_a_folder(tmp_path):
     assert Run.find(tmp_path, str(first.folder)).folder == first.folder
     with pytest.raises(FileNotFoundError, match=f"got 'nope'.*{FILE}.*{first.folder.name}"):
         Run.find(tmp_path, "nope")
+
+
+def test_a_clock_that_is_set_back_moves_only_timestamps(tmp_path, monkeypatch):
+    moments = iter(dt.datetime(2026, 3, 29, hour, tzinfo=dt.UTC) for hour in range(12, 0, -1))
+
+    class Clock(dt.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return next(moments)
+
+    monkeypatch.setattr(dt, "datetime", Clock)
+    monkeypatch.setattr(time, "time", lambda falling=iter(range(10**6, 0, -1)): next(falling))
+    first, second = Run.create(tmp_path), Run.create(tmp_path)
+    assert first.folder.name > second.folder.name
+    assert Run.find(tmp_path).folder == second.folder, "the newest run is the one that was started last"
+    with Stopwatch(Point(toy(), {"agents": 1})) as watch:
+        watch.warm_up()
+        watch.round()
+    assert 0 <= min(watch.seen.seconds) <= watch.seen.elapsed < 60
+    for each in (record(1), record(2), record(1, seconds=(9.0,))):
+        second.append(each)
+    assert [(each.size, each.median) for each in second.read()[0]] == [(1, 9.0), (2, 0.2)], "the order of lines counts"
+    for path in (ROOT / folder for folder in ("benches", "market")):
+        wrong = [str(file) for file in path.rglob("*.py") if "time.time(" in file.read_text()]
+        assert not wrong, f"durations come from monotonic clocks: {wrong}"
+
+
+def test_a_record_that_does_not_fit_on_the_disk_leaves_those_before_as_they_were(tmp_path):
+    run = Run.create(tmp_path)
+    run.append(record(1))
+    whole = run.file.read_bytes()
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, usual[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            run.append(record(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert run.file.read_bytes() == whole
+    run.append(record(2))
+    assert [each.size for each in run.read()[0]] == [1, 2]
 
 
 def test_several_runs_are_taken_as_processes(tmp_path, capsys):

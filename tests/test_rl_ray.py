@@ -69,6 +69,10 @@ def test_actors_give_the_same_numbers_and_vanish(tmp_path: Path) -> None:
                 answers = many._algorithm.learner_group.foreach_learner(lambda learner: learner.get_state())
                 first, second = (answer.get()["rl_module"][DEFAULT_MODULE_ID] for answer in answers)
                 assert all(np.array_equal(first[name], second[name]) for name in first), "learners must not part"
+                many.save(tmp_path / "many")
+                following = without_seconds(many.train_iteration()), weights(many)
+            with RLTrainer.restore(tmp_path / "many") as restored:
+                np.testing.assert_equal((without_seconds(restored.train_iteration()), weights(restored)), following)
             assert ray.is_initialized()
             with pytest.raises(ValueError, match=r"ray_address: got '10\.0\.0\.1:6379'; allowed: .* already uses"):
                 make(ray_address="10.0.0.1:6379")

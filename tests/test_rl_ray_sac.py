@@ -49,8 +49,9 @@ def test_learners_keep_their_own_episodes(tmp_path: Path) -> None:
             assert not np.array_equal(first, second)
             states = weights(many)
             np.testing.assert_equal(states[0], states[1], "learners must not part")
+            following = iterate(many), weights(many)
         with RLTrainer.restore(tmp_path / "many") as restored:
             np.testing.assert_equal(held(restored), [first, second])
             np.testing.assert_equal(weights(restored), states)
-            restored.train_iteration()
+            np.testing.assert_equal((iterate(restored), weights(restored)), following)
             assert all(len(rewards) == 6 for rewards in held(restored))

@@ -1,4 +1,4 @@
-"""A table of toy cases: quick ones, and some that fail, lack inputs, hang, kill their process, or are not built yet.
+"""A table of toy cases: quick ones, and some that fail, lack inputs or memory, hang, crash, or are not built yet.
 
 The environment variable MENDED makes the failing and the hanging one well.
 """
@@ -9,6 +9,8 @@ import os
 import signal
 import time
 from pathlib import Path
+
+import numpy as np
 
 from benches.case import Case, Outcome, Unsupported, table
 
@@ -46,6 +48,11 @@ def crash(params, turn):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def swell(params, turn):
+    if params["agents"] == 2 and MENDED not in os.environ:
+        np.empty(2**60, np.uint8)
+
+
 def only_ppo(params):
     if params["algorithm"] == "sac":
         raise Unsupported("sac is not built yet")
@@ -72,6 +79,7 @@ CASES = table(
     case("toy/broken", fail),
     case("toy/hang", hang),
     case("toy/crash", crash),
+    case("toy/swell", swell),
     case("toy/unready", spin, (1, 2), refuse),
     case("train/iteration", spin, (1, 2), only_ppo, **MATRIX),
 )

@@ -6,6 +6,7 @@ separate learners; clipping, advantage standardisation and KL coefficients are p
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -115,6 +116,13 @@ class PopulationLearner(TorchLearner):
         optimizers = [optimizer for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID)]
         with phase("optimiser"), self._clipper.guard(*optimizers):
             super().apply_gradients(gradients_dict)
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over a copy: arrays from Ray's object store are shared memory, and RLlib's optimisers would write to it.
+
+        Several learners on one machine would then step the same moments of Adam, each over the other's.
+        """
+        super().set_state(copy.deepcopy(state))
 
     def get_local_state(self) -> dict[str, Any]:
         """What this learner has of its own and another has not: nothing, unless it keeps data."""
