@@ -25,6 +25,7 @@ from benches.figures_style import (
     finish,
     population_axis,
     save,
+    seconds_axis,
 )
 from benches.report_kpis import shown, title
 from benches.report_limits import phases_of
@@ -86,7 +87,7 @@ def _times(axes: Axes, study: Study, axis: str) -> None:
         mean = _geometric(study, members)
         if len(members) > 1:
             axes.plot(list(mean), list(mean.values()), color=colour, linewidth=2.6, alpha=0.9)
-    axes.set_yscale("log")
+    seconds_axis(axes)
     axes.set_title(f"Training time by {axis}")
     axes.set_ylabel(f"seconds of one {study.unit}")
     population_axis(axes, study.populations)
@@ -124,7 +125,7 @@ def _per_agent(axes: Axes, study: Study) -> None:
         )
         marker = ALGORITHM_MARKERS.get(algorithm, "o")
         _points(axes, cells, lambda cell: 1 / cell.agents, color=colour, marker=marker)
-    axes.set_yscale("log")
+    seconds_axis(axes)
     axes.set_title("Time per agent")
     axes.set_ylabel("seconds per agent")
     population_axis(axes, study.populations)

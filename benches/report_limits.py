@@ -57,8 +57,9 @@ def affordable(study: Study, combination: Combination, budgets: Budgets) -> tupl
     return by_time, by_memory
 
 
-def _memory(cells: list[Cell], most: float = math.inf) -> forecast.Memory | None:
-    known = [cell for cell in cells if not math.isnan(cell.memory) and cell.agents <= most]
+def _memory(cells: list[Cell]) -> forecast.Memory | None:
+    """The law of the peaks of cells that had a process to themselves; others hold what the cells before them left."""
+    known = [cell for cell in cells if cell.isolated and not math.isnan(cell.memory)]
     return forecast.memory_of([cell.agents for cell in known], [cell.memory for cell in known])
 
 
@@ -93,10 +94,10 @@ def checks(study: Study) -> list[Check]:
 def section(study: Study, budgets: Budgets, found: Sequence[Check]) -> Section:
     """Bottlenecks and limits."""
     sentences = ["Shares of the training's own phases, as its records name them."]
-    if any(not record.isolated for cell in study.cells.values() for record in cell.records.values()):
+    if not all(cell.isolated for cell in study.cells.values()):
         sentences.append(
-            "Peak memory is the process's since the cell began; cells that shared a process kept some of each other's "
-            "memory (--isolate gives each its own)."
+            "Cells that shared a process kept some of each other's memory, so their peaks tell no law of memory: "
+            "--isolate gives each a process of its own."
         )
     figures = [Figure("phases", "Share of each phase in the training time, by population")] if phases_of(study) else []
     return Section(

@@ -65,6 +65,11 @@ class Cell:
         """Highest peak memory of a repetition, bytes; NaN where none was seen."""
         return max((record.peak_memory for record in self.records.values() if record.peak_memory), default=math.nan)
 
+    @property
+    def isolated(self) -> bool:
+        """Whether every repetition had a process to itself."""
+        return all(record.isolated for record in self.records.values())
+
     def mean(self, figure: str) -> float:
         """Mean over the repetitions of a rate or a fact; NaN where none has it."""
         known = [record.rates.get(figure, record.facts.get(figure)) for record in self.records.values()]

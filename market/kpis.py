@@ -1,6 +1,7 @@
 """Key performance indicators of whole episodes: each with its formula, unit, cost and reference. Add one: one row.
 
-A KPI reads a `History` of T steps of E episodes with N agents and gives [E] numbers, nan where it is not defined.
+A KPI reads a `History` of T steps of E episodes with N agents and gives [E] numbers, nan where it is not defined,
+in the unit of its row in `KPIS`: $, $/MWh, hours, or 1 for a share or another ratio.
 """
 
 from __future__ import annotations

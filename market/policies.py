@@ -2,7 +2,7 @@
 
 Both traders of zero and of full honesty bring to the market what they would otherwise exchange with the DSO: what their
 demand or generation leaves after their own battery. Its value to a buyer is the utility price, its cost to a seller the
-feed-in tariff. So no trade leaves them worse off than the DSO alone, network fees apart.
+feed-in tariff. So no trade leaves them worse off than the DSO alone, network fees apart. Actions are scaled to [-1, 1].
 """
 
 from __future__ import annotations

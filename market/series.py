@@ -37,10 +37,10 @@ def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> 
 
 
 def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Floats:
-    """A measured profile [N, T]: from an array [N, T], an array [T] or a number for all agents, or a CSV file.
+    """A measured profile [N, T], in kW or $/MWh as it comes: from an array [N, T], an array [T] or a number for all
+    agents, or a CSV file with a header row, then a row per step, with one column per agent or a single one for all.
 
-    The file has a header row, then a row per step, with one column per agent or a single one for all. Numbers are
-    finite and at least 0. `field` names the profile in errors.
+    Numbers are finite and at least 0. `field` names the profile in errors.
     """
     values = numbers_of(source, field)
     if values.ndim == 2 and len(values) != num_agents:
@@ -51,7 +51,7 @@ def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Float
 
 
 def numbers_of(source: Source, field: str) -> Floats:
-    """What `as_profile` takes, as numbers >= 0: [], [T] or [N, T]."""
+    """What `as_profile` takes, as numbers >= 0 in kW or $/MWh as they come: [], [T] or [N, T]."""
     if isinstance(source, str | os.PathLike):
         values = _read_csv(Path(source), field)
     else:

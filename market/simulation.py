@@ -139,7 +139,7 @@ def initial(params: Params, episode: Ints) -> State:
 
 
 def observe(params: Params, state: State) -> Floats:
-    """What each agent sees, [E, N, observation_size], of order one and within +-10; see `market.observation`."""
+    """What each agent sees, [E, N, observation_size], scaled to order one and within +-10; see `market.observation`."""
     with phase("observation"):
         return observation(params, state)
 

@@ -293,9 +293,8 @@ def test_an_interrupted_run_reports_what_it_has_and_says_how_to_go_on(project):
 @pytest.mark.parametrize("how", [[], pytest.param(["--isolate"], marks=pytest.mark.slow)], ids=["", "isolated"])
 def test_a_cell_that_hangs_or_lacks_memory_fails_and_the_others_are_measured(project, how):
     """Isolated cells start Python anew, hence the longer patience."""
-    status, output = run(
-        project, "--benchmark-only", "--case=hang,swell,train", "--modes=dtde", "--timeout=8" if how else "--timeout=2", *how
-    )  # fmt: skip
+    limit = "--timeout=8" if how else "--timeout=2"
+    status, output = run(project, "--benchmark-only", "--case=hang,swell,train", "--modes=dtde", limit, *how)
     assert status == pytest.ExitCode.TESTS_FAILED
     found = statuses(project)
     assert [found["toy/hang", agents] for agents in (1, 2, 3)] == ["ok", "ok", "failed"]

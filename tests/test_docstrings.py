@@ -12,6 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ARRAYS = re.compile(r"\b(Floats|Ints|Bools|Nodes|Energies|FloatArray|NDArray|ArrayLike|ndarray)\b")
 SHAPE = re.compile(r"\[[^\]]*\b[A-Z]\b|\[\.\.\.|\[agents|\[steps|\[size|\[n\]|\[n, n\]|shape", re.ASCII)
+QUANTITIES = re.compile(r"\b(Floats|FloatArray|ArrayLike|Energies)\b")
+UNIT = re.compile(
+    r"\$|\bk?Wh\b|\bkW\b|\bkm\b|\bohm\b|p\.u\.|\bticks?\b|\b(seconds|hours|degrees)\b"  # a unit
+    r"|\b(fractions?|shares?|counts?|scaled|normali[sz]ed|units of|probabilit\w+|log-prob\w*)\b"  # a pure number
+    r"|\[-?\d[\d.]*, ?\d[\d.]*\]|\bU\(",  # a range
+    re.IGNORECASE,
+)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -44,5 +51,15 @@ def test_the_shape_of_arrays_is_documented(case):
     assert SHAPE.search(text), f"{name}: say the shapes of its arrays, as in [E, N], in its docstring or its class's"
 
 
+MEASURED = [case for case in CASES if QUANTITIES.search(case[1])]
+
+
+@pytest.mark.parametrize("case", MEASURED, ids=lambda case: case[0])
+def test_the_unit_of_quantities_is_documented(case):
+    name, _, text = case
+    assert UNIT.search(text), f"{name}: say the unit of its numbers, or that they have none, in its docstring or above"
+
+
 def test_there_are_such_functions():
     assert len(CASES) > 60
+    assert len(MEASURED) > 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -114,6 +115,8 @@ def test_a_budget_affords_the_population_where_the_law_reaches_it(whole):
     assert by_memory.mid == pytest.approx(truth, rel=0.01)
     (_, _, limits, *_) = report_limits.section(whole, budgets, []).tables
     assert limits.columns[1:3] == ("agents within 300 s", "agents within 2 GiB")
+    shared = study_from([dataclasses.replace(each, isolated=False) for each in study(algorithms=["ppo"])])
+    assert math.isnan(report_limits.affordable(shared, ("dtde", "ppo"), budgets)[1].mid), "their peaks tell no law"
     none, all_ = (forecast.affordable(lambda n: intervals.Interval(n, n, n), b).mid for b in (0.5, 1e12))
     assert (none, all_) == (0.0, math.inf)
     undetermined = forecast.time_at(scaling.Scaling((), ()), 10)
@@ -175,6 +178,7 @@ def test_efficiency_needs_the_optimum_of_its_own_seed():
         (0.012345, "0.0123"),
         (9.999, "10.0"),
         (0.0, "0"),
+        (-4.45e-16, "0"),
         (math.inf, "∞"),
         (None, "-"),
         (1.2e-7, "1.20e-07"),

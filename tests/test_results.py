@@ -13,8 +13,8 @@ import pytest
 
 from benches import report
 from benches.case import Case, Point, table
-from benches.measure import Measurement, Stopwatch
 from benches.machine import ROOT
+from benches.measure import Measurement, Stopwatch
 from benches.results import FILE, Run, failures, record_of
 
 
@@ -159,8 +159,9 @@ def test_a_clock_that_is_set_back_moves_only_timestamps(tmp_path, monkeypatch):
         def now(cls, tz=None):
             return next(moments)
 
+    falling = iter(range(10**6, 0, -1))
     monkeypatch.setattr(dt, "datetime", Clock)
-    monkeypatch.setattr(time, "time", lambda falling=iter(range(10**6, 0, -1)): next(falling))
+    monkeypatch.setattr(time, "time", lambda: next(falling))
     first, second = Run.create(tmp_path), Run.create(tmp_path)
     assert first.folder.name > second.folder.name
     assert Run.find(tmp_path).folder == second.folder, "the newest run is the one that was started last"

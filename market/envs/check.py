@@ -93,7 +93,7 @@ def _conserves(view: View, seed: int, actions: NDArray[np.float32]) -> None:
 
 @dataclass(eq=False)
 class View:
-    """Any of the adapters as arrays: observations [E, N, size], actions [E, N, 4], own rewards [E, N]."""
+    """Any of the adapters as arrays: observations [E, N, size], actions [E, N, 4], own rewards [E, N], all scaled."""
 
     env: Any
 
