@@ -17,6 +17,7 @@ from rich.console import Console
 
 from benches import gate_report, machine, show
 from benches.arguments import positive
+from benches.gate_instructions import NoCallgrind
 from benches.gate_pair import SIDES, Failed
 from benches.gate_plan import wanted
 from benches.gate_run import UNMEASURED, Gate
@@ -42,11 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trees = {side: check_out(name, Path(scratch, side), machine.ROOT) for side, name in names.items()}
         except (NoTree, OSError) as error:
             return _give_up(progress, str(error))
-        gate = Gate(trees, options.budget, options.timeout, options.tolerance / 100, options.profile)
+        gate = Gate(
+            trees, options.budget, options.timeout, options.tolerance / 100, options.profile, options.instructions
+        )
         try:
             gate.run(wanted(options.case), progress.print, lambda: gate_report.write(gate, options.output))
         except Failed as error:
             return _give_up(progress, f"{trees[error.side].label}: {error}")
+        except NoCallgrind as error:
+            return _give_up(progress, f"--instructions: {error}")
         except OSError as error:
             return _give_up(progress, f"--output: cannot write to {options.output} ({error.strerror}); free some space")
         except KeyboardInterrupt:
@@ -90,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         type=positive,
         default=100 * TOLERANCE,
         help="slowdown that passes, in per cent (5)",
+    )
+    parser.add_argument(
+        "--instructions", action="store_true", help="count instructions of single-threaded cells, too; needs valgrind"
     )
     parser.add_argument("--profile", choices=("quick", "study", "full"), default="quick", help="sizes to measure")
     parser.add_argument(

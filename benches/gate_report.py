@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from benches import machine, show
+from benches.gate_pair import SIDES
 from benches.gate_run import OK, REGRESSION, Gate, Result
 from benches.gate_verdict import ERROR, ShapeVerdict
 
@@ -130,7 +131,7 @@ def as_json(gate: Gate) -> dict[str, Any]:
                 "time": dataclasses.asdict(result.time),
                 "wall_ratio": result.wall_ratio,
                 "work": dataclasses.asdict(result.work),
-                "counters": result.counters,
+                "counters": {side: result.work_of(side) for side in SIDES},
                 "seconds": [
                     {
                         side: {clock: values.tolist() for clock, values in clocks.items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benches import machine
+from benches import gate_instructions, machine
 from benches.gate_pair import SIDES, Dose, Failed, Floats, Pair, Sampled, dose
 from benches.gate_plan import Cell, Plan, cells_of, match
 from benches.gate_trees import Tree
@@ -38,6 +38,8 @@ class Result:
     cell: Cell
     taken: list[Sampled] = field(default_factory=list)
     counters: dict[str, list[dict[str, float]]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    instructions: dict[str, int] = field(default_factory=dict)
+    """Of one call, by side, where they were counted."""
     problem: str = ""
     unsupported: bool = False
     dose: Dose | None = None
@@ -63,9 +65,14 @@ class Result:
         """Median seconds per call of each process of a side, on the clock that decides."""
         return [float(np.median(sampled.seconds[side][self.cell.clock])) for sampled in self.taken]
 
+    def work_of(self, side: str) -> list[dict[str, float]]:
+        """The counters of each process of a side; instructions, counted once, stand in all of them."""
+        more = {"instructions": float(self.instructions[side])} if side in self.instructions else {}
+        return [counters | more for counters in self.counters[side]]
+
     def judge(self, tolerance: float, *, last: bool) -> None:
         """Bring the verdicts up to date."""
-        self.work = judge_work(self.counters["base"], self.counters["head"], tolerance)
+        self.work = judge_work(self.work_of("base"), self.work_of("head"), tolerance)
         if self.taken:
             ratios: list[Floats] = [sampled.ratios(self.cell.clock) for sampled in self.taken]
             self.time = judge_time(ratios, tolerance=tolerance, last=last)
@@ -80,6 +87,8 @@ class Gate:
     limit: float = 120.0
     tolerance: float = TOLERANCE
     profile: str = "quick"
+    instructions: bool = False
+    """Whether callgrind counts those of each call, too."""
     results: list[Result] = field(default_factory=list)
     plan: Plan = field(default_factory=lambda: Plan([], [], [], []))
     new: list[str] = field(default_factory=list)
@@ -103,6 +112,8 @@ class Gate:
             for result in self.results:
                 if time.monotonic() - began < self.budget:
                     self._prime(pair, result)
+        if self.instructions:
+            self._count_instructions(say, self.budget - (time.monotonic() - began))
         while self.pairs < LOOKS[-1] and self.undecided() and time.monotonic() - began < self.budget:
             left = self.undecided()
             now = time.monotonic() - began
@@ -145,6 +156,17 @@ class Gate:
     def _count(self, pair: Pair, result: Result) -> None:
         for side, counters in pair.counters().items():
             result.counters[side].append(counters)
+
+    def _count_instructions(self, say: Say, seconds: float) -> None:
+        """Of the cells that one thread computes; a training under callgrind would take hours."""
+        results = [result for result in self.results if result.cell.clock == "cpu" and not result.problem]
+        say(f"counting instructions of {len(results)} cells; this takes minutes ...")
+        folders = {side: tree.folder for side, tree in self.trees.items()}
+        cells = [(result.cell.case, dict(result.cell.params)) for result in results]
+        for side, counts in gate_instructions.counted(folders, cells, seconds).items():
+            for result, count in zip(results, counts, strict=True):
+                if count is not None:
+                    result.instructions[side] = count
 
     def _blaming(self, result: Result) -> _Blame:
         return _Blame(self, result)

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import counters, threads
+from benches import counters, show, threads
 
 threads.pin()  # before numpy loads
 
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
                 verdict,
                 figure.detail,
             )
-    Console().print(table)
+    (Console() if sys.stdout.isatty() else Console(width=show.MIN_WIDTH)).print(table)
     return int(missed > 0)
 
 

@@ -54,8 +54,12 @@ def notes(curves: Sequence[Series]) -> Iterator[str]:
     """How the exponents were made, and why some are missing."""
     for basis in sorted({curve.law.basis for curve in curves if curve.law.basis != "none"}):
         yield f"exponent k of t(N) = floor + c N^k on CPU time (training: wall time), {INTERVALS[basis]}"
+    without: dict[str, dict[str, list[str]]] = {}
     for curve in curves:
         if curve.law.reason:
-            yield f"no exponent for {curve.name}: {curve.law.reason}"
+            without.setdefault(curve.law.reason, {}).setdefault(curve.case, []).append(curve.name)
         elif not math.isnan(curve.law.knee):
             yield f"{curve.name}: growth becomes super-linear at about {curve.law.knee:.3g} {curve.unit}"
+    for reason, cases in without.items():
+        told = (names[0] if len(names) == 1 else f"{len(names)} of {case}" for case, names in cases.items())
+        yield f"no exponent for {', '.join(told)}: {reason}"

@@ -38,7 +38,7 @@ def number(value: float) -> str:
 def compared(ratios: Mapping[str, float]) -> str:
     """Times as long as each reference, or as fast: `2.1 x sort, naive / 150`."""
     return ", ".join(
-        f"{ratio:.2g} x {name}" if ratio >= 1 else f"{name} / {1 / ratio:.2g}" for name, ratio in ratios.items()
+        f"{ratio:.2g} x {name}" if ratio > 0.95 else f"{name} / {1 / ratio:.2g}" for name, ratio in ratios.items()
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,6 +227,28 @@ def test_more_calls_are_status_1_however_fast_they_are(compare):
     status, output, _ = compare(table.format(20), table.format(24))
     assert status == 1
     assert "more work: toy/calls n=1: python_calls" in output
+
+
+def test_instructions_need_valgrind(compare, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    status, output, _ = compare(EQUAL, EQUAL, "--instructions")
+    assert status == 2
+    assert "--instructions: valgrind is not installed; allowed: apt-get install valgrind" in output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind on this machine")
+def test_instructions_repeat_and_tell_a_slowdown_to_the_per_cent(compare):
+    table = "toy('toy/adds', lambda p, r: sum(range({}))), toy('toy/same', lambda p, r: sum(range(9000)))"
+    status, output, found = compare(table.format(10_000), table.format(11_000), "--instructions")
+    assert status == 1, output
+    assert "more work: toy/adds n=1: instructions" in output
+    counts = {
+        cell["case"]: [cell["counters"][side][0]["instructions"] for side in ("base", "head")]
+        for cell in found["cells"]
+    }
+    assert counts["toy/adds"][1] / counts["toy/adds"][0] == pytest.approx(1.1, abs=0.005)
+    assert counts["toy/same"][0] == pytest.approx(counts["toy/same"][1], rel=0.001)
 
 
 def test_a_failure_on_head_is_status_2_and_the_rest_is_still_judged(compare):
