@@ -5,7 +5,7 @@ from __future__ import annotations
 from benches import asv_view, threads
 from benches.cases import CASES
 
-GROUPS = ("clear", "step", "scenario", "ledger")
+GROUPS = ("clear", "powerflow", "step", "scenario", "ledger")
 LARGEST = 10_000
 """Larger sizes are left to pytest: asv would spend its time preparing them."""
 

@@ -24,12 +24,11 @@ def within_switch(action: Callable[[], object]) -> None:
 
     def compare(_first: object, _second: object) -> int:
         if not outcome:
+            outcome.append(None)
             try:
                 action()
             except Exception as error:  # noqa: BLE001 - ctypes would swallow it
-                outcome.append(error)
-            else:
-                outcome.append(None)
+                outcome[0] = error
         return 0
 
     callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compare)

@@ -232,7 +232,7 @@ class Run:
 
         Raises BlockingIOError when another process has claimed it.
         """
-        file = self.file.open("rb")
+        file = self.file.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

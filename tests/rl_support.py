@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from market.config import RLAlgorithm
+from market.config import RLAlgorithm, TrainingMode
 from market.rl import MODES, APPOHyperparameters, Hyperparameters, PPOHyperparameters, SACHyperparameters
 from market.rl.algorithms import ALGORITHMS
 from market.rl.trainer import RLTrainer
@@ -106,3 +106,17 @@ class TargetTrainer(RLTrainer):
     @staticmethod
     def _make_env(scenario: Any, num_envs: int) -> TargetEnv:
         return TargetEnv(scenario, num_envs)
+
+
+TASK = Targets(num_agents=3, max_steps=4)
+
+
+def make_trainer(
+    mode: TrainingMode | str = "dtde",
+    task: Targets = TASK,
+    algorithm: RLAlgorithm = RLAlgorithm.PPO,
+    **arguments: Any,
+) -> TargetTrainer:
+    """A trainer of a task with small settings."""
+    settings = {"iters": 2, "episodes_per_iteration": 4, "hyperparameters": SMALL[algorithm]} | arguments
+    return TargetTrainer(task, algorithm, mode, **settings)

@@ -252,7 +252,7 @@ def test_imports_only_what_its_extra_installs(path: Path) -> None:
 # --- files and releases
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
+@pytest.mark.parametrize("path", [*MODULES, *sorted(ROOT.glob("tests/**/*.py"))], ids=module_name)
 def test_files_stay_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
 

@@ -17,21 +17,8 @@ from ray.rllib.core import COMPONENT_METRICS_LOGGER, DEFAULT_MODULE_ID
 
 from market.config import RLAlgorithm, TrainingMode
 from market.rl import MODES, IterationRecord, RLTrainer
-from market.rl.hyperparameters import APPOHyperparameters, PPOHyperparameters, SACHyperparameters
 from market.rl.learners import PopulationLearner
-from rl_support import EVERY_ALGORITHM, EVERY_MODE, LEARNING, SMALL, Targets, TargetTrainer
-
-TASK = Targets(num_agents=3, max_steps=4)
-
-
-def make(
-    mode: TrainingMode | str = "dtde",
-    task: Targets = TASK,
-    algorithm: RLAlgorithm = RLAlgorithm.PPO,
-    **arguments: Any,
-) -> TargetTrainer:
-    settings = {"iters": 2, "episodes_per_iteration": 4, "hyperparameters": SMALL[algorithm]} | arguments
-    return TargetTrainer(task, algorithm, mode, **settings)
+from rl_support import EVERY_ALGORITHM, EVERY_MODE, LEARNING, SMALL, TASK, Targets, TargetTrainer, make_trainer
 
 
 def learner_of(trainer: RLTrainer) -> PopulationLearner:
@@ -87,7 +74,7 @@ PHASES = {"environment", "policy", "batch", "forward", "loss", "backward", "opti
 @EVERY_ALGORITHM
 @EVERY_MODE
 def test_result_is_complete_and_adds_up(mode: TrainingMode, algorithm: RLAlgorithm) -> None:
-    with make(mode, seed=7, algorithm=algorithm) as trainer:
+    with make_trainer(mode, seed=7, algorithm=algorithm) as trainer:
         result = trainer.train()
         assert not ray.is_initialized()
     assert (result.algorithm, result.training, result.num_agents, result.seed) == (algorithm, mode, 3, 7)
@@ -116,7 +103,7 @@ def test_result_is_complete_and_adds_up(mode: TrainingMode, algorithm: RLAlgorit
 @EVERY_ALGORITHM
 @EVERY_MODE
 def test_one_agent_is_a_population(mode: TrainingMode, algorithm: RLAlgorithm) -> None:
-    with make(mode, Targets(1, 4), algorithm) as trainer:
+    with make_trainer(mode, Targets(1, 4), algorithm) as trainer:
         assert trainer.train().skipped_updates == 0
         assert trainer.evaluate(3).agent_returns.shape == (3, 1)
 
@@ -126,7 +113,7 @@ def test_one_agent_is_a_population(mode: TrainingMode, algorithm: RLAlgorithm) -
 def test_every_parameter_learns_and_the_trained_actor_is_the_one_that_plays(
     mode: TrainingMode, algorithm: RLAlgorithm
 ) -> None:
-    with make(mode, algorithm=algorithm) as trainer:
+    with make_trainer(mode, algorithm=algorithm) as trainer:
         before = weights(trainer)
         trainer.train_iteration()
         learner, after = learner_of(trainer), weights(trainer)
@@ -151,7 +138,7 @@ def test_every_parameter_learns_and_the_trained_actor_is_the_one_that_plays(
 @EVERY_ALGORITHM
 @pytest.mark.parametrize("mode", [m for m in MODES if not MODES[m].joint_actor])
 def test_perturbing_another_agent_never_changes_an_action(mode: TrainingMode, algorithm: RLAlgorithm) -> None:
-    with make(mode, algorithm=algorithm) as trainer:
+    with make_trainer(mode, algorithm=algorithm) as trainer:
         trainer.train_iteration()
         observation = np.random.default_rng(1).normal(size=(6, 3, TASK.num_observations)).astype(np.float32)
         actions = trainer.policy()(observation)
@@ -167,7 +154,7 @@ def test_same_seed_repeats_another_differs_whatever_else_happens(algorithm: RLAl
     """Two trainers taking turns, and global generators in other states, change nothing."""
     runs = []
     with ExitStack() as stack:
-        trainers = [stack.enter_context(make(algorithm=algorithm, seed=seed)) for seed in (1, 1, 2)]
+        trainers = [stack.enter_context(make_trainer(algorithm=algorithm, seed=seed)) for seed in (1, 1, 2)]
         first, second, third = trainers
         assert same(weights(first), weights(second))
         for disturb in (11, 12):
@@ -188,7 +175,7 @@ def test_same_seed_repeats_another_differs_whatever_else_happens(algorithm: RLAl
 def test_restored_training_goes_on_identically(mode: TrainingMode, algorithm: RLAlgorithm, tmp_path: Path) -> None:
     """Weights (of target networks too), coefficients, Adam's moments, counters and data: odd and even iterations."""
     path = tmp_path / "new folder" / "population.ckpt"
-    with make(mode, seed=3, algorithm=algorithm, iters=3) as original:
+    with make_trainer(mode, seed=3, algorithm=algorithm, iters=3) as original:
         original.train()
         original.save(path)
         with TargetTrainer.restore(path) as restored:
@@ -218,7 +205,7 @@ def test_restore_refuses_other_files(content: bytes, tmp_path: Path) -> None:
 
 
 def test_evaluation_is_deterministic_and_paired() -> None:
-    with make() as trainer:
+    with make_trainer() as trainer:
         before = trainer.evaluate(5)
         again = trainer.evaluate(5)
         assert np.array_equal(before.returns, again.returns)
@@ -234,7 +221,7 @@ def test_evaluation_is_deterministic_and_paired() -> None:
 @EVERY_ALGORITHM
 def test_gradients_that_are_not_finite_are_counted_and_spare_the_others(algorithm: RLAlgorithm) -> None:
     """An agent that sees NaN does not learn; with own critics all others do, and each of its updates is on record."""
-    with make(TrainingMode.DTDE, replace(TASK, bad_agent=1), algorithm) as trainer:
+    with make_trainer(TrainingMode.DTDE, replace(TASK, bad_agent=1), algorithm) as trainer:
         before = weights(trainer)
         result = trainer.train()
         after = weights(trainer)
@@ -251,7 +238,7 @@ def test_ratio_of_a_joint_action_of_many_agents_does_not_overflow(mode: Training
     """The log ratio of 200 agents leaves the range of exp long before the policy is far off."""
     longer = {"updates": 16} if algorithm is RLAlgorithm.SAC else {"epochs": 8}
     settings = replace(SMALL[algorithm], lr=0.1, hidden=(8,), **longer)
-    with make(mode, Targets(200, 4), algorithm, iters=3, hyperparameters=settings) as trainer:
+    with make_trainer(mode, Targets(200, 4), algorithm, iters=3, hyperparameters=settings) as trainer:
         result = trainer.train()
         assert all(np.isfinite(value).all() for value in weights(trainer).values())
     assert result.skipped_updates == 0
@@ -264,7 +251,9 @@ def test_ratio_of_a_joint_action_of_many_agents_does_not_overflow(mode: Training
 def test_returns_improve(mode: TrainingMode, algorithm: RLAlgorithm) -> None:
     """Each step stands alone here, so gamma = 0; the deterministic policy has to halve its distance to the best."""
     settings = LEARNING[algorithm]
-    with make(mode, Targets(2, 6), algorithm, iters=12, episodes_per_iteration=40, hyperparameters=settings) as trainer:
+    with make_trainer(
+        mode, Targets(2, 6), algorithm, iters=12, episodes_per_iteration=40, hyperparameters=settings
+    ) as trainer:
         untrained = trainer.evaluate(50)
         result = trainer.train()
         trained = trainer.evaluate(50)
@@ -272,76 +261,9 @@ def test_returns_improve(mode: TrainingMode, algorithm: RLAlgorithm) -> None:
     assert result.iterations[-1].return_mean > result.iterations[0].return_mean
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"mode": "ctdd"}, "training: got 'ctdd'; allowed: ctce, ctde, dtde; did you mean"),
-        ({"iters": 0}, "iters: got 0; allowed: a whole number >= 1"),
-        ({"episodes_per_iteration": 0}, "episodes_per_iteration: got 0"),
-        (
-            {"episodes_per_iteration": 3, "num_env_runners": 2},
-            "episodes_per_iteration: got 3; allowed: a multiple of num_env",
-        ),
-        (
-            {"episodes_per_iteration": 3, "num_learners": 2},
-            "episodes_per_iteration: got 3; allowed: a multiple of num_lea",
-        ),
-        ({"cpus": 0}, "cpus: got 0"),
-        ({"gpus": -1}, "gpus: got -1"),
-        ({"gpus": 2}, "gpus: got 2; allowed: 0 or 1"),
-        ({"seed": -1}, "seed: got -1"),
-        ({"num_env_runners": -1}, "num_env_runners: got -1"),
-        ({"num_learners": 1.5}, "num_learners: got 1.5"),
-        (
-            {"hyperparameters": PPOHyperparameters()},
-            "minibatch: got 120; allowed: 1 to 16, the env-steps that a learner",
-        ),
-        (
-            {"algorithm": RLAlgorithm.SAC, "hyperparameters": SACHyperparameters(capacity=15)},
-            "capacity: got 15; allowed: 16 or more, the env-steps that a learner",
-        ),
-        (
-            {"algorithm": RLAlgorithm.APPO, "hyperparameters": APPOHyperparameters()},
-            "minibatch: got 5; allowed: 1 to 4, the episodes that a learner",
-        ),
-        (
-            {"algorithm": RLAlgorithm.APPO, "num_env_runners": 1, "num_learners": 2},
-            "num_env_runners: got 1; allowed: a multiple of num_learners = 2",
-        ),
-        ({"hyperparameters": {"lr": 1}}, "hyperparameters: got {'lr': 1}; allowed: PPOHyperparameters or None"),
-    ],
-)
-def test_bad_input_is_named(wrong: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make(**wrong)
-    assert not ray.is_initialized()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_gpu_that_is_not_there_is_named() -> None:
-    with pytest.raises(ValueError, match="gpus: got 1; allowed: 0, since torch finds no CUDA device"):
-        make(gpus=1)
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "message"),
-    [
-        ("ppoo", "algorithm: got 'ppoo'; allowed: ppo, appo, sac; did you mean 'ppo'"),
-    ],
-)
-def test_unknown_algorithms_are_named(algorithm: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        TargetTrainer(TASK, algorithm, "ctde", 1)
-
-
-def test_wrong_scenario_is_named() -> None:
-    with pytest.raises(ValueError, match="env_config: got list; allowed: a Scenario or a dictionary"):
-        RLTrainer([], "ppo", "ctde", 1)  # type: ignore[arg-type]
-
-
 def test_closing_twice_is_harmless_and_leaves_no_process() -> None:
     before = children()
-    trainer = make()
+    trainer = make_trainer()
     trainer.train_iteration()
     trainer.close()
     trainer.close()
