@@ -12,8 +12,10 @@ from typing import Any, Literal
 Value = int | float | str
 Params = Mapping[str, Value]
 Values = tuple[Value, ...]
-Grid = Mapping[str, Values | tuple[int, ...] | tuple[str, ...] | Callable[[], tuple[str, ...]]]
-"""Values by axis; a function gives them when they are asked for."""
+Axis = Values | tuple[int, ...] | tuple[str, ...] | Callable[[], tuple[str, ...]]
+"""Values; a function gives them when they are asked for."""
+Grid = Mapping[str, Axis]
+"""Values by axis."""
 
 PROFILES = ("quick", "study", "full")
 
@@ -126,7 +128,7 @@ class Point:
         return key_of(self.case.name, self.case.version, self.params, self.rounds, self.seed)
 
 
-def _values(values: Values | tuple[int, ...] | tuple[str, ...] | Callable[[], tuple[str, ...]]) -> Values:
+def _values(values: Axis) -> Values:
     return values() if callable(values) else values
 
 

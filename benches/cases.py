@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benches import bare, classic, feeders, inputs, learning, reference, training
-from benches.case import PROFILES, Case, Grid, Params, table
+from benches.case import PROFILES, Axis, Case, Grid, Params, table
 from benches.inputs import INPUTS, SEED, number
 from benches.training import EPISODES, PROFILES_AXIS, STEPS
 
@@ -39,9 +39,7 @@ def _grids(quick: Grid, study: Grid | None = None, full: Grid | None = None) -> 
     return dict(zip(PROFILES, (quick, study, full or study), strict=True))
 
 
-def _agents(
-    quick: tuple[int, ...], study: tuple[int, ...], full: tuple[int, ...], **axes: tuple[int, ...]
-) -> dict[str, Grid]:
+def _agents(quick: tuple[int, ...], study: tuple[int, ...], full: tuple[int, ...], **axes: Axis) -> dict[str, Grid]:
     return {name: {**axes, "agents": values} for name, values in zip(PROFILES, (quick, study, full), strict=True)}
 
 
@@ -176,10 +174,7 @@ CASES = table(
         name="reference/policy",
         size="agents",
         options=(PROFILES_AXIS,),
-        grids={
-            profile: {"seed": (SEED,), "policy": reference.policies, "agents": agents}
-            for profile, agents in zip(PROFILES, ((1, 10), POPULATIONS, MORE), strict=True)
-        },
+        grids=_agents((1, 10), POPULATIONS, MORE, seed=(SEED,), policy=reference.policies),
         setup=reference.episodes,
         call=reference.play,
         work=lambda params: _training(params, EPISODES),
@@ -190,10 +185,7 @@ CASES = table(
         name="reference/optimum",
         size="agents",
         options=(PROFILES_AXIS,),
-        grids={
-            profile: {"seed": (SEED,), "agents": agents}
-            for profile, agents in zip(PROFILES, ((1, 10), POPULATIONS, MORE), strict=True)
-        },
+        grids=_agents((1, 10), POPULATIONS, MORE, seed=(SEED,)),
         setup=reference.episodes,
         call=reference.solve,
         warmup=lambda _: None,  # nothing is compiled, and a programme of 1000 agents takes half a minute

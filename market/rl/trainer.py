@@ -88,13 +88,11 @@ class RLTrainer:
     def _make_scenario(env_config: Any) -> Any:
         from market.scenario import Scenario
 
-        if isinstance(env_config, Scenario):
-            return env_config
-        if isinstance(env_config, Mapping):
-            return Scenario.from_dict(env_config)
-        raise ValueError(
-            f"env_config: got {type(env_config).__name__}; allowed: a Scenario or a dictionary of its fields"
-        )
+        if not isinstance(env_config, Scenario | Mapping):
+            raise ValueError(
+                f"env_config: got {type(env_config).__name__}; allowed: a Scenario or a dictionary of its fields"
+            )
+        return Scenario.of(env_config)
 
     @staticmethod
     def _make_env(scenario: Any, num_envs: int) -> PopulationEnv:
