@@ -30,7 +30,10 @@ def test_isolated_cells_outlive_a_crash_and_say_so(project):
     processes = [each["process"] for each in lines(project) if each["status"] == "ok"]
     assert len(set(processes)) == len(processes)
     errors = {each["case"]: each["error"] for each in lines(project) if each["status"] == "failed"}
-    assert errors["toy/crash"] == "the cell's process ended without an answer: killed by SIGKILL"
+    assert (
+        errors["toy/crash"]
+        == "the cell's process ended without an answer: killed by SIGKILL, which as a rule means out of memory"
+    )
     assert errors["toy/broken"].startswith("RuntimeError: boom over two lines (toy_cases.py:")
     assert "each in a process of its own" in output
     first = lines(project)[0]
