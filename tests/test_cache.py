@@ -13,9 +13,10 @@ import market.cache
 from market import grid, matching, powerflow, rng, stages
 
 
-@pytest.mark.skipif(
-    os.environ.get("NUMBA_DISABLE_JIT") == "1" or "NUMBA_CACHE_DIR" in os.environ, reason="numba was told otherwise"
-)
+TOLD_OTHERWISE = os.environ.get("NUMBA_DISABLE_JIT") == "1" or "NUMBA_CACHE_DIR" in os.environ
+
+
+@pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")
 def test_every_kernel_is_kept_in_the_folder_of_this_state():
     for module in (rng, matching, stages, powerflow):
         kernels = [thing for thing in vars(module).values() if hasattr(thing, "py_func")]
@@ -40,6 +41,7 @@ def test_an_edit_to_any_kernel_makes_another_state(tmp_path: Path):
     assert market.cache.digest(tmp_path) != before
 
 
+@pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")
 def test_the_place_that_the_user_names_is_kept(tmp_path: Path):
     code = "import market.rng; print(market.rng._uniform._cache.cache_path)"
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numba
 import pytest
 
 from benches.goals import GOALS, Figure, main, python_calls
 
 
+COMPILED = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="without the JIT, kernels are Python and loop")
+
+
+@COMPILED
 def test_a_goal_that_holds_exits_with_zero(capsys):
     assert main(["calls"]) == 0
     assert "met" in capsys.readouterr().out
@@ -32,5 +37,6 @@ def test_unknown_goal(capsys):
     assert "did you mean 'clearing'" in capsys.readouterr().err
 
 
+@COMPILED
 def test_python_calls_are_counted():
     assert 50 < python_calls(2) < 2000
