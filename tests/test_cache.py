@@ -12,7 +12,6 @@ import pytest
 import market.cache
 from market import grid, matching, powerflow, rng, stages
 
-
 TOLD_OTHERWISE = os.environ.get("NUMBA_DISABLE_JIT") == "1" or "NUMBA_CACHE_DIR" in os.environ
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from benches.goals import GOALS, Figure, main, python_calls
 
-
 COMPILED = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="without the JIT, kernels are Python and loop")
 
 
