@@ -111,6 +111,6 @@ lock: ## take the newest releases that pyproject.toml allows, and pin them
 	@mv $(PINS).new $(PINS)
 	@touch $(READY)
 
-clean: ## remove both .venvs, caches and builds; results/ stays
-	@rm -rf $(VENV) $(PYMARKET) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
+clean: ## remove both .venvs, caches and builds; results/ and .asv/ stay
+	@rm -rf $(VENV) $(PYMARKET) build dist .coverage .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
 	@find market benches tests -name __pycache__ -type d -prune -exec rm -rf {} +

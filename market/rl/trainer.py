@@ -32,7 +32,7 @@ CHECKPOINT_FORMAT = 2
 class RLTrainer:
     """Trains one population with one algorithm in one mode. Use it as a context manager, or call `close`.
 
-    env_config: a Scenario, or the dictionary that `Scenario.from_dict` reads. algorithm, training: members or names.
+    env_config: a Scenario, or a dictionary that `Scenario.of` reads. algorithm, training: members or names.
     iters: iterations of a call of `train`. episodes_per_iteration: whole episodes sampled for each of them.
     cpus: torch threads of a learner. gpus: GPUs per learner, 0 or 1. seed: of weights, exploration, episodes and
     minibatches. num_env_runners, num_learners: Ray actors for sampling and learning; 0 keeps that part in this process,
