@@ -52,6 +52,7 @@ ASV = {
     "repo": ".",
     "branches": ["main"],
     "benchmark_dir": "benchmarks",
+    "results_dir": "results",
     "environment_type": "virtualenv",
     "build_command": [],
     "install_command": ["in-dir={env_dir} python {build_dir}/install.py {build_dir}"],
@@ -111,7 +112,7 @@ def asv_continuous(scratch: Path) -> list[Row]:
         _run(scratch, *git, "commit", "-q", "-m", side)
     _run(scratch, sys.executable, "-m", "asv", "machine", "--yes")
     output = _run(scratch, sys.executable, "-m", "asv", "continuous", "-f", "1.1", "main~1", "main", allowed=(0, 1))
-    results = [json.loads(file.read_text()) for file in (scratch / ".asv" / "results").rglob("*-*.json")]
+    results = [json.loads(file.read_text()) for file in (scratch / "results").rglob("*-*.json")]
     seen = [value for one in results for value in one["results"]["probe.Probe.time_probe"][0] if value]
     if len(results) != 2 or len(seen) != 2 * len(probes(slow=False, equal=2)):
         raise NothingCompared(output[-2000:])

@@ -1,0 +1,16 @@
+"""The usual ways to find a slowdown, as `gate_quality` runs them: each compares every probe, or says that it did not."""
+
+from __future__ import annotations
+
+import pytest
+
+from benches import gate_rivals
+from benches.gate_probe import probes
+
+
+@pytest.mark.slow  # about a minute: whole sessions of the other tools
+@pytest.mark.parametrize("tool", [gate_rivals.pytest_benchmark, gate_rivals.asv_continuous])
+def test_a_rival_judges_every_probe(tool, tmp_path):
+    rows = tool(tmp_path)
+    assert [row["name"] for row in rows] == list(probes(slow=False, equal=2))
+    assert {type(row["flagged"]) for row in rows} == {bool}
