@@ -60,13 +60,17 @@ class Nodes:
 
         What was measured is in `records`; `seen` stays empty.
         """
-        while point.key not in self.records:
-            self._start()
-            if not self._running:
-                raise isolated.Failed("the cluster has no node left that is alive")
-            done, _ = self._ray.wait(list(self._running), num_returns=1)
-            for reference in done:
-                self._end(reference, *self._running.pop(reference))
+        try:
+            while point.key not in self.records:
+                self._start()
+                if not self._running:
+                    raise isolated.Failed("the cluster has no node left that is alive")
+                done, _ = self._ray.wait(list(self._running), num_returns=1)
+                for reference in done:
+                    self._end(reference, *self._running.pop(reference))
+        except BaseException:  # a time-out: its node is for the next cell
+            self._drop(point)
+            raise
         record = self.records[point.key]
         if record.status == "unsupported":
             raise Unsupported(record.error)
@@ -100,8 +104,16 @@ class Nodes:
         record = results.record_of(
             point, Measurement(**told["seen"]), status=told["status"], error=told["error"], profile=self._profile
         )
-        self.records[point.key] = dataclasses.replace(record, **told["node"])
-        self._keep(self.records[point.key])
+        record = dataclasses.replace(record, **told["node"])
+        self._keep(record)
+        self.records[point.key] = record
+
+    def _drop(self, point: Point) -> None:
+        """Give up a cell, wherever it is."""
+        self._waiting = [other for other in self._waiting if other.key != point.key]
+        for reference in [known for known, (other, _) in self._running.items() if other.key == point.key]:
+            self._ray.cancel(reference, force=True)
+            del self._running[reference]
 
     def close(self) -> None:
         """Leave the cluster, which goes on without us."""

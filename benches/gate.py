@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benches import gate_report, machine, show
+from benches import gate_instructions, gate_report, machine, show
 from benches.arguments import positive
 from benches.gate_instructions import NoCallgrind
 from benches.gate_pair import SIDES, Failed
@@ -37,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (options.output / ".probe").unlink()
     except OSError as error:
         return _give_up(progress, f"--output: cannot write to {options.output} ({error.strerror}); name another folder")
+    if options.instructions:
+        try:
+            gate_instructions.check()
+        except NoCallgrind as error:
+            return _give_up(progress, f"--instructions: {error}")
     with tempfile.TemporaryDirectory(prefix="gate-") as scratch:
         try:
             names = dict(zip(SIDES, (options.base, options.head), strict=True))

@@ -38,24 +38,35 @@ def counted(
 ) -> dict[str, list[int | None]]:
     """Instructions of a call of each cell (case, parameters), by side; None where the cell fails.
 
-    folders: the checkouts. limit: seconds for both sides, which run side by side. Raises NoCallgrind.
+    folders: the checkouts. limit: seconds for everything; both sides run side by side. Raises NoCallgrind.
     """
-    if shutil.which("valgrind") is None:
-        raise NoCallgrind("valgrind is not installed; allowed: apt-get install valgrind, or no --instructions")
+    end = time.monotonic() + limit
     with tempfile.TemporaryDirectory(prefix="gate-") as scratch:
         places = {side: Path(scratch, side) for side in folders}
         for place in places.values():
             place.mkdir()
-        _run(folders, places, cells, limit, under_callgrind=False)  # compiles the kernels
-        _run(folders, places, cells, limit, under_callgrind=True)
-        return {side: _read(place) for side, place in places.items()}
+        _run(folders, places, cells, end, under_callgrind=False)  # compiles the kernels
+        _run(folders, places, cells, end, under_callgrind=True)
+        found = {side: _read(place) for side, place in places.items()}
+    for side, counts in found.items():
+        if cells and not any(counts):
+            raise NoCallgrind(
+                f"{side}: callgrind saw no call of {SWITCH}; this C library or processor is not supported"
+            )
+    return found
+
+
+def check() -> None:
+    """Raises NoCallgrind without valgrind."""
+    if shutil.which("valgrind") is None:
+        raise NoCallgrind("valgrind is not installed; allowed: apt-get install valgrind, or no --instructions")
 
 
 def _run(
     folders: Mapping[str, Path],
     places: Mapping[str, Path],
     cells: Sequence[tuple[str, dict[str, Any]]],
-    limit: float,
+    end: float,
     *,
     under_callgrind: bool,
 ) -> None:
@@ -64,7 +75,8 @@ def _run(
         started = {}
         for side, place in places.items():
             options = f"--tool=callgrind --toggle-collect={SWITCH} --dump-after={SWITCH}".split()
-            under = ["valgrind", *options, f"--callgrind-out-file={place / 'out'}"] if under_callgrind else []
+            options += [f"--callgrind-out-file={place / 'out'}", f"--log-file={place / 'valgrind'}"]
+            under = ["valgrind", *options] if under_callgrind else []
             request = json.dumps({"cells": list(cells), "place": str(place)})
             started[side] = subprocess.Popen(
                 [*under, sys.executable, "-P", str(FAR_SIDE), request],
@@ -74,12 +86,11 @@ def _run(
                 stderr=stack.enter_context((place / "errors").open("wb")),
             )
             stack.callback(_end, started[side])
-        end = time.monotonic() + limit
         for side, process in started.items():
             try:
                 status = process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
-                raise NoCallgrind(f"not counted within {limit:.0f} s; allowed: fewer cells, or more --budget") from None
+                raise NoCallgrind("not counted in time; allowed: fewer cells (--case), or a larger --budget") from None
             if status:
                 raise NoCallgrind(f"{side}: {machine.ending(status)} ({_last_line(places[side] / 'errors')})")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,9 @@ class Options:
     def save(self, folder: Path) -> None:
         """Keep the options beside the records, so that a resumed run needs none."""
         text = json.dumps(dataclasses.asdict(self) | {"ray_address": None}, indent=2)
-        (folder / SAVED).write_text(text + "\n")
+        fresh = folder / f".{SAVED}-{os.getpid()}"
+        fresh.write_text(text + "\n")
+        fresh.replace(folder / SAVED)
 
     @classmethod
     def saved(cls, folder: Path) -> Options:

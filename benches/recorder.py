@@ -76,19 +76,18 @@ class Recorder:
             return
         known = self._earlier_durations()
         try:
+            run = self.run or results.Run.create(self.results)
+            session.config.add_cleanup(run.claim().close)
             if self.run is None:
-                self.run = results.Run.create(self.results)
-                self.options.save(self.run.folder)
-            else:
-                self.run.point_latest()
-            session.config.add_cleanup(self.run.claim().close)
-        except BlockingIOError:
-            raise pytest.UsageError(
-                f"--resume: {self.run.folder if self.run else ''} is being written by another process; "
-                "allowed: when that one has ended, or a run of its own, without --resume"
-            ) from None
+                self.options.save(run.folder)
+            run.point_latest()
+        except BlockingIOError as error:
+            self.run = None  # nothing is to be written there
+            raise pytest.UsageError(f"--resume: {error}") from None
         except OSError as error:
+            self.run = None
             raise pytest.UsageError(f"--results: cannot write to {self.results} ({error})") from None
+        self.run = run
         records, problems = self.run.read()
         for problem in problems:
             self.say(f"warning: {problem}")
@@ -101,13 +100,25 @@ class Recorder:
         address = self.options.ray_address
         if address is not None and self.points:
             try:
-                self.nodes = cluster.Nodes(address, list(self.points.values()), self.options.profile, self.run.append)
+                self.nodes = cluster.Nodes(address, list(self.points.values()), self.options.profile, self._keep)
             except (ConnectionError, ValueError) as error:
                 raise pytest.UsageError(
                     f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
                 ) from None
             session.config.add_cleanup(self.nodes.close)
         self.say(f"{len(self.points)} cells to measure, {how}; records: {self.run.file}")
+
+    def _keep(self, record: results.Record) -> None:
+        """Put a record on disk, or end the run."""
+        assert self.run is not None
+        try:
+            self.run.append(record)
+        except OSError as problem:
+            pytest.exit(
+                f"cannot write to {self.run.file} ({problem.strerror}); all that finished before is there: "
+                "free some space and go on with: pytest --benchmark-only --resume",
+                returncode=pytest.ExitCode.INTERRUPTED,
+            )
 
     def _earlier_durations(self) -> dict[str, float]:
         try:
@@ -147,14 +158,7 @@ class Recorder:
             elif not report.passed:
                 status, error = "failed", _error(call)
             record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
-            try:
-                self.run.append(record)
-            except OSError as problem:
-                pytest.exit(
-                    f"cannot write to {self.run.file} ({problem.strerror}); all that finished before is there: "
-                    "free some space and go on with: pytest --benchmark-only --resume",
-                    returncode=pytest.ExitCode.INTERRUPTED,
-                )
+            self._keep(record)
         tidy_memory()
         if self.progress is not None:
             line = self.progress.finish(point, record.status, record.median, record.elapsed)

@@ -78,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for line in text:
             print(line)
+    except BrokenPipeError:  # whoever read the text has enough; the files are another matter
+        raise
     except OSError as error:
         print(f"--out: cannot write to {folder} ({error}); free some space or name another folder", file=sys.stderr)
         return 2

@@ -230,14 +230,20 @@ class Run:
     def claim(self) -> IO[bytes]:
         """Keep other processes from writing to this run until the file that is returned is closed, or this one ends.
 
-        Raises BlockingIOError when another process has claimed it.
+        Raises BlockingIOError when another process has claimed it. Some network file systems know no claims: there it
+        is up to the user.
         """
         file = self.file.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.close()
-            raise
+            raise BlockingIOError(
+                f"{self.folder} is being written by another process; allowed: when that one has ended, or a run of its "
+                "own, without --resume"
+            ) from None
+        except OSError:
+            pass  # the file system knows no claims
         return file
 
     def _ends_line(self, length: int) -> bool:

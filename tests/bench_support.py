@@ -33,10 +33,19 @@ def test_nothing_to_do_with_benchmarks():
 """
 
 
+SETTINGS = """
+[pytest]
+strict = true
+filterwarnings = error
+timeout_func_only = true
+addopts = --report=no
+"""
+
+
 def make_project(folder):
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_suite.py").write_text(SUITE)
-    (folder / "pytest.ini").write_text("[pytest]\nstrict = true\nfilterwarnings = error\naddopts = --report=no\n")
+    (folder / "pytest.ini").write_text(SETTINGS)
     return folder
 
 

@@ -116,7 +116,7 @@ def test_instructions_need_valgrind(compare, monkeypatch):
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind on this machine")
 def test_instructions_repeat_and_tell_a_slowdown_to_the_per_cent(compare):
     table = "toy('toy/adds', lambda p, r: sum(range({}))), toy('toy/same', lambda p, r: sum(range(9000)))"
-    status, output, found = compare(table.format(10_000), table.format(11_000), "--instructions")
+    status, output, found = compare(table.format(10_000), table.format(11_000), "--instructions", "--budget", "300")
     assert status == 1, output
     assert "more work: toy/adds n=1: instructions" in output
     counts = {

@@ -1,4 +1,4 @@
-"""The usual ways to find a slowdown, as `gate_quality` runs them: each compares every probe, or says that it did not."""
+"""The usual ways to find a slowdown, as `gate_quality` runs them: each compares every probe."""
 
 from __future__ import annotations
 
