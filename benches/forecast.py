@@ -18,7 +18,7 @@ LARGEST = 1e9
 GIB = 2**30
 
 
-def time_at(fit: Scaling, size: float) -> Interval:
+def seconds_at(fit: Scaling, size: float) -> Interval:
     """Seconds at `size` by the fit, with the interval of its bootstrap and jackknife, formed in logarithms."""
     if math.isnan(fit.exponent):
         return Interval(math.nan)

@@ -52,7 +52,7 @@ def first_dominated(study: Study, combination: Combination) -> dict[str, int]:
 def affordable(study: Study, combination: Combination, budgets: Budgets) -> tuple[Interval, Interval]:
     """The populations that the budgets of time and of memory afford, by the fits."""
     law, memory = study.laws[combination], _memory(study.of(*combination))
-    by_time = forecast.affordable(lambda size: forecast.time_at(law, size), budgets.seconds)
+    by_time = forecast.affordable(lambda size: forecast.seconds_at(law, size), budgets.seconds)
     by_memory = Interval(math.nan) if memory is None else forecast.affordable(memory.at, budgets.gib * GIB)
     return by_time, by_memory
 
@@ -85,7 +85,7 @@ def checks(study: Study) -> list[Check]:
         law = study.law_up_to(SMALL, combination) if large else None
         for cell in large:
             assert law is not None
-            predicted = forecast.time_at(law, cell.agents)
+            predicted = forecast.seconds_at(law, cell.agents)
             if not math.isnan(predicted.mid):
                 found.append(Check(combination, cell.agents, predicted, cell.time.mid))
     return found

@@ -119,7 +119,7 @@ def test_a_budget_affords_the_population_where_the_law_reaches_it(whole):
     assert math.isnan(report_limits.affordable(shared, ("dtde", "ppo"), budgets)[1].mid), "their peaks tell no law"
     none, all_ = (forecast.affordable(lambda n: intervals.Interval(n, n, n), b).mid for b in (0.5, 1e12))
     assert (none, all_) == (0.0, math.inf)
-    undetermined = forecast.time_at(scaling.Scaling((), ()), 10)
+    undetermined = forecast.seconds_at(scaling.Scaling((), ()), 10)
     assert math.isnan(undetermined.mid)
 
 
