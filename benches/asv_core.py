@@ -1,4 +1,4 @@
-"""asv's view of the market's cases: clearing, stepping, scenarios, the ledger; made from the table, row by row."""
+"""asv's view of the market's cases (clearing, power flow, steps, scenario, ledger), made from the table, row by row."""
 
 from __future__ import annotations
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import inspect
 import io
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from pathlib import Path
 import asv
 import pytest
 
+import benches
 from benches import asv_core, asv_site, asv_training, asv_view
 from benches.asv_site import Package
 from benches.cases import CASES
@@ -41,8 +44,16 @@ def test_every_case_that_asv_measures_is_there_with_its_version_and_every_kind_o
         assert {f"track_{figure}" for figure in case.figures} <= set(vars(view))
 
 
-def test_asv_finds_its_classes_and_nothing_else(tmp_path):
+def test_nothing_else_in_the_folder_looks_like_a_benchmark():
     """asv imports every module of the folder and takes whatever is called `time_...` for a benchmark."""
+    found = [importlib.import_module(module.name) for module in pkgutil.iter_modules(benches.__path__, "benches.")]
+    assert {asv_core, asv_training, asv_view} <= set(found)
+    for module in found:
+        loose = [name for name in vars(module) if re.match(r"(time|track|peakmem|mem|timeraw)_", name)]
+        assert not loose, module
+
+
+def test_asv_finds_no_fault_with_what_it_takes_for_benchmarks(tmp_path):
     command = [sys.executable, "-m", "asv", "check", "-E", f"existing:{sys.executable}"]
     environment = {**os.environ, "HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
