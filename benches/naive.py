@@ -82,11 +82,14 @@ def textbook_flow(feeder: Feeder, injections: Floats) -> tuple[list[list[float]]
 
 def sort_keys(orders: Orders) -> Keys:
     """The packed keys of a book without reputations, in order of arrival, unsorted [n]."""
-    from market.matching import _read
+    from market.matching import _pack
+    from market.orders import energy_ticks, price_ticks
 
-    keys, ticks = np.empty(len(orders), np.uint64), np.empty(len(orders), np.int64)
-    _read(orders.price, orders.quantity, orders.is_buy, 0.0, np.inf, 0.0, np.inf, keys, ticks)
-    return keys
+    shape = (1, len(orders))
+    keys, arrivals, reputation = np.empty(shape, np.uint64), np.empty((1, 0), np.int64), np.zeros(shape, np.int64)
+    active = energy_ticks(orders.quantity) > 0
+    _pack(price_ticks(orders.price)[None], orders.is_buy[None], active[None], reputation, arrivals, keys)
+    return keys[0]
 
 
 def bare_sort(keys: Sequence[Keys], turn: int) -> None:

@@ -42,16 +42,11 @@ class Book:
             active &= self.partner != DSO
         keys = np.empty(self.price.shape, np.uint64)
 
-        def rank(part: slice) -> None:
+        def pack(part: slice) -> None:
             columns = (self.price, self.is_buy, active, self.reputation, self.by_arrival, keys)
             _pack(*(column[part] for column in columns))
-            if not alone:
-                keys[part].sort(axis=1)
 
-        alone = len(keys) == 1 and self.partner is None
-        in_parts(rank, len(keys), threads)
-        if alone:
-            keys = ranked(keys, self.by_arrival, self.quantity, config)
+        in_parts(pack, len(keys), threads)
         return Packed(keys, self.quantity, self.by_arrival, self.agent, self.node, self.partner)
 
 
@@ -59,8 +54,9 @@ class Book:
 class Packed:
     """E books of N orders as sort keys: what `clear_packed` takes.
 
-    keys: ascending [E, M], M <= N; EMPTY for orders of nothing and those that go to the DSO at once. Orders that
-    cannot trade may be left out. by_arrival: as in `Book`, or [E, 0] when they arrive as they stand. The rest as there.
+    keys: in order of arrival; EMPTY for orders of nothing and those that go to the DSO at once. Clearing sorts them.
+    by_arrival: as in `Book`, or [E, 0] when they arrive as they stand. node: as there, or [E, 0] when each stands at
+    its position modulo the number of nodes. The rest as there.
     """
 
     keys: Keys
@@ -76,12 +72,12 @@ def price_limits(config: MarketConfig) -> tuple[int, int]:
     return round(config.min_price * PER_PRICE), round(config.max_price * PER_PRICE)
 
 
-def ranked(keys: Keys, by_arrival: Ints, quantity: Energies, config: MarketConfig) -> Keys:
-    """The keys of one market without partners, ascending [1, M]; made in place from those by arrival [1, N].
+def ranked(keys: Keys, by_arrival: Ints, left: Energies, config: MarketConfig) -> Keys:
+    """The keys of E markets, ascending [E, M]; made in place from those by arrival [E, N]. left: ticks [E, N].
 
-    Orders that cannot trade are left out, unless the rule looks at them, too.
+    Orders of a market by itself that cannot trade are left out, unless the rule looks at them, too.
     """
-    if not RULES[config.price_mechanism].reduces_trade:
-        keys = keys[:, : _screen(keys[0], by_arrival[0], quantity[0], price_limits(config))]
+    if len(keys) == 1 and not RULES[config.price_mechanism].reduces_trade:
+        keys = keys[:, : _screen(keys[0], by_arrival[0], left[0], price_limits(config))]
     keys.sort(axis=1)
     return keys

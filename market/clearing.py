@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 from numba import njit
 
-from market.books import Book, Nodes, Packed, ranked
+from market.books import Book, Nodes, Packed
 from market.config import DSO, NO_PARTNER, PER_KWH, MarketConfig, check_range
 from market.grid import Grid, GridNetwork
-from market.matching import EMPTY, _read
+from market.matching import _read
 from market.orders import (
     PRICE_SLACK,
     QUANTITY_SLACK,
@@ -70,22 +70,26 @@ def all_trades(
     left, base = cleared.left[market], market * cleared.left.shape[1]
     count = last - first
     size = count + np.count_nonzero(left)
-    buyer, seller = np.empty((2, size), np.int64)
-    price, quantity = np.empty((2, size))
-    stage = np.empty(size, np.int8)
+    buyer, seller = np.empty((2, size + 1), np.int64)  # one more than there are: see `_supply`
+    price, quantity = np.empty((2, size + 1))
+    stage = np.empty(size + 1, np.int8)
     mine = slice(first, last)
-    matched = (cleared.bid_order[mine], cleared.ask_order[mine], cleared.ticks[mine], cleared.price[mine])
+    bid, ask = cleared.bid_order[mine] - base, cleared.ask_order[mine] - base
+    buyer[:count], seller[:count] = (bid, ask) if agent is None else (agent[bid], agent[ask])
+    price[:count], quantity[:count], stage[:count] = cleared.price[mine], cleared.energy[mine], cleared.stage[mine]
     ids = np.empty(0, np.int64) if agent is None else agent
-    out = (buyer, seller, price, quantity, stage)
-    _assemble(base, matched, cleared.stage[mine], left, is_buy, ids, tariffs, out)
+    _supply(left, is_buy, ids, tariffs, count, (buyer, seller, price, quantity, stage))
+    buyer, seller, price, quantity, stage = (column[:size] for column in (buyer, seller, price, quantity, stage))
     seller_price = price
     if cleared.seller_price is not cleared.price:
         seller_price = price.copy()
         seller_price[:count] = cleared.seller_price[mine]
-    distance, loss, fee = (np.zeros(size) for _ in range(3))
-    if cleared.network is not None:
-        network = cleared.network
-        distance[:count], loss[:count], fee[:count] = network.distance[mine], network.loss[mine], network.fee[mine]
+    if cleared.network is None:
+        distance, loss, fee = (np.zeros(size) for _ in range(3))
+    else:
+        network, none = cleared.network, np.zeros(size - count)
+        terms = (network.distance[mine], network.loss[mine], network.fee[mine])
+        distance, loss, fee = (np.concatenate((term, none)) for term in terms)
     return Trades(buyer, seller, price, seller_price, quantity, stage, distance, loss, fee)
 
 
@@ -144,9 +148,7 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
     agent = positions if orders.agent is None else orders.agent[None]
     partner = None if orders.partner is None else orders.partner[None]
     node = None if grid is None else _nodes(orders, grid)
-    if partner is not None and orders.agent is None:
-        partner = np.where(partner < size, partner, NO_PARTNER)
-    elif partner is not None:  # ids are renumbered from 0, to be looked up
+    if partner is not None and orders.agent is not None:  # ids are renumbered from 0, to be looked up
         known = np.unique(agent)
         place = np.minimum(np.searchsorted(known, partner), max(len(known) - 1, 0))
         partner = np.where(partner < 0, partner, np.where(np.isin(partner, known), place, NO_PARTNER))
@@ -155,16 +157,13 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
         keys, quantity = np.empty((1, size), np.uint64), np.empty((1, size), np.int32)
         low, high = config.min_price - PRICE_SLACK, config.max_price + PRICE_SLACK
         least, most = config.min_quantity - QUANTITY_SLACK, config.max_quantity + QUANTITY_SLACK
+        named = positions[0] if partner is None else partner[0]
+        limits = (low, high, least, most)
         fine, wanted, offered = _read(
-            orders.price, orders.quantity, orders.is_buy, low, high, least, most, keys[0], quantity[0]
+            orders.price, orders.quantity, orders.is_buy, named, *limits, keys[0], quantity[0]
         )
         if not fine:
             orders.check_bounds(config)
-        if partner is None:
-            keys = ranked(keys, positions, quantity, config)
-        else:
-            keys[partner == DSO] = EMPTY
-            keys.sort(axis=1)
         return Packed(keys, quantity, positions, agent, node, partner), wanted, offered
     orders.check_bounds(config)
     arrival = np.arange(size) if orders.arrival is None else np.argsort(orders.arrival, kind="stable")
@@ -185,9 +184,9 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
 
 
 def _nodes(orders: Orders, grid: Grid) -> Nodes:
-    """Grid node of each order [1, n]: its own, or the agent's id modulo the number of nodes."""
+    """Grid node of each order [1, n]: its own, or the agent's id modulo the number of nodes; [1, 0] see `Packed`."""
     if orders.node is None and orders.agent is None:
-        return np.resize(np.arange(grid.num_nodes, dtype=np.int32), (1, len(orders)))  # in turn, without divisions
+        return np.empty((1, 0), np.int32)
     if orders.node is None:
         return (orders.agents % grid.num_nodes).astype(np.int32)[None]
     if len(orders) and orders.node.max() >= grid.num_nodes:
@@ -196,23 +195,15 @@ def _nodes(orders: Orders, grid: Grid) -> Nodes:
 
 
 @njit(cache=True, nogil=True)
-def _assemble(base, matched, matched_stage, left, is_buy, agent, tariffs, out):  # type: ignore[no-untyped-def]
-    """Writes the columns of all trades: first those matched [K], then stage 3: what is left [n] is the DSO's.
+def _supply(left, is_buy, agent, tariffs, row, out):  # type: ignore[no-untyped-def]
+    """Stage 3: writes the DSO's trades, what is left [N] of the orders, to the columns `out` from `row` on.
 
-    base: flat position of the market's first order. agent: [n], or [0] when each position is an agent of its own.
+    Each order is written, and the next one takes its row if nothing is left of it: a jump would be a coin toss. The
+    columns have a row to spare for the last. agent: [N], or [0] when each position is an agent of its own.
     """
-    named = len(agent) > 0
-    bid_order, ask_order, ticks, matched_price = matched
     buyer, seller, price, quantity, stage = out
-    row = len(ticks)
-    for k in range(row):
-        bid, ask = bid_order[k] - base, ask_order[k] - base
-        buyer[k], seller[k] = agent[bid] if named else bid, agent[ask] if named else ask
-        price[k], quantity[k], stage[k] = matched_price[k], ticks[k] / PER_KWH, matched_stage[k]
     for i in range(len(left)):
-        if left[i] == 0:
-            continue
-        buys, owner = is_buy[i], agent[i] if named else i
+        buys, owner = is_buy[i], agent[i] if len(agent) else i
         buyer[row], seller[row] = owner if buys else DSO, DSO if buys else owner
         price[row], quantity[row], stage[row] = tariffs[1] if buys else tariffs[0], left[i] / PER_KWH, 3
-        row += 1
+        row += left[i] != 0

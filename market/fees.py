@@ -11,14 +11,15 @@ from numba import njit
 from market.books import Packed
 from market.config import MarketConfig
 from market.grid import Grid
-from market.orders import Floats, Ints
+from market.orders import Floats, Ints, Positions
 from market.routing import Routing, route
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """What the grid makes of K trades: distance km, loss kWh, fee $, [K]; and the congestion of E markets."""
+    """What the grid makes of K trades: energy kWh, distance km, loss kWh, fee $, [K]; the congestion of E markets."""
 
+    energy: Floats
     distance: Floats
     loss: Floats
     fee: Floats
@@ -35,7 +36,7 @@ def network_terms(
     book: Packed,
     config: MarketConfig,
     grid: Grid,
-    sent: tuple[Ints, Floats, Floats, Ints],
+    sent: tuple[Positions, Floats, Floats, Ints],
     utility_price: Floats,
     step_hours: float,
 ) -> Network:
@@ -48,7 +49,9 @@ def network_terms(
     """
     orders, energy, price, offsets = sent
     assert book.node is not None
-    buyer_node, seller_node = np.take(book.node, orders)
+    nodes = np.empty(orders.shape, np.int32)
+    _look_up(book.node, book.quantity.shape[1], grid.num_nodes, orders, offsets, nodes)
+    buyer_node, seller_node = nodes
     routing = route(grid, seller_node, buyer_node, energy, offsets, step_hours)
     distance, loss, fee = np.empty((3, len(energy)))
     terms = (
@@ -60,7 +63,19 @@ def network_terms(
     trades = (seller_node, buyer_node, energy, price, routing.utilisation)
     tables = (grid.distance, loss_shares(grid, config.loss_rate), grid.zone)
     _charge(tables, trades, offsets, utility_price, terms, (distance, loss, fee))
-    return Network(distance, loss, fee, routing)
+    return Network(energy, distance, loss, fee, routing)
+
+
+@njit(cache=True, nogil=True)
+def _look_up(node, size, num_nodes, orders, offsets, nodes):  # type: ignore[no-untyped-def]
+    """nodes [2, K]: those of the flat orders [2, K] of E markets of `size` positions. node: [E, N] or [E, 0]."""
+    for side in range(2):
+        mine, found = orders[side], nodes[side]
+        for e in range(len(offsets) - 1):
+            stands, base = node[e], e * size
+            for k in range(offsets[e], offsets[e + 1]):
+                position = mine[k] - base
+                found[k] = stands[position] if len(stands) else np.uint32(position) % np.uint32(num_nodes)
 
 
 @njit(cache=True, nogil=True)
@@ -80,6 +95,5 @@ def _charge(tables, trades, offsets, utility_price, terms, out):  # type: ignore
             distance[k], loss[k] = distances[a, b], lost[a, b] * energy[k]
             value = energy[k] * price[k] / 1000
             share = congestion_fee * min(utilisation[k], 1.0) + fee_per_km * distances[a, b]
-            if zone[a] == zone[b]:
-                share -= zone_discount
+            share -= zone_discount * (zone[a] == zone[b])  # no jump: it would be a coin toss
             fee[k] = min(max(loss[k] * utility_price[e] / 1000 + value * share, 0.0), max_fee * value)

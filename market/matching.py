@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, uint64
 
-from market.config import ENERGY_TICK, PER_PRICE, PRICE_TICK
+from market.config import DSO, ENERGY_TICK, PER_PRICE, PRICE_TICK
 
 ARRIVAL_BITS, REPUTATION_BITS, PRICE_BITS = 24, 16, 23
 PRICE_SHIFT = ARRIVAL_BITS + REPUTATION_BITS
@@ -58,11 +58,12 @@ def _pack(price, is_buy, active, reputation, by_arrival, keys):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def _read(price, quantity, is_buy, low, high, least, most, keys, ticks):  # type: ignore[no-untyped-def]
+def _read(price, quantity, is_buy, partner, low, high, least, most, keys, ticks):  # type: ignore[no-untyped-def]
     """Orders as floats [n] to keys and energy ticks [n], in order of arrival and all of one reputation, in one pass.
 
-    low, high: limits of the price; least, most: of a quantity that is not 0. Returns whether all orders keep to them,
-    and the ticks of all bids and of all asks.
+    partner: [n], or [0] when nobody names anybody; the keys of orders that name the DSO are EMPTY. low, high: limits of
+    the price; least, most: of a quantity that is not 0. Returns whether all orders keep to them, and the ticks of all
+    bids and of all asks.
     """
     fine = True
     wanted = offered = np.int64(0)
@@ -71,7 +72,8 @@ def _read(price, quantity, is_buy, low, high, least, most, keys, ticks):  # type
         fine &= (quantity[i] >= least) | (quantity[i] == 0.0)
         energy = np.int64(np.rint(quantity[i] / ENERGY_TICK))
         key = _key(np.int64(np.rint(price[i] / PRICE_TICK)), is_buy[i], 0, i)
-        keys[i] = key if energy else EMPTY
+        away = energy == 0 or (len(partner) > 0 and partner[i] == DSO)
+        keys[i] = EMPTY if away else key
         ticks[i] = energy
         wanted += energy * is_buy[i]
         offered += energy
@@ -94,7 +96,8 @@ def _screen(keys, by_arrival, quantity, bounds):  # type: ignore[no-untyped-def]
     for rank in range(len(keys)):
         key = keys[rank]
         bucket = min(max((_price(key) - bounds[0]) >> shift, 0), BUCKETS - 1)
-        total[np.int64(key >> uint64(63)), bucket] += quantity[by_arrival[rank] if len(by_arrival) else rank]
+        energy = quantity[by_arrival[rank] if len(by_arrival) else rank]
+        total[np.int64(key >> uint64(63)), bucket] += energy if key != EMPTY else 0
     wanted, offered = total
     least, better = BUCKETS - 1, np.int64(0)  # class of the lowest bids that may trade; energy of the bids above it
     below = offered.sum()

@@ -21,10 +21,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Energies = NDArray[np.int32]
 """Ticks of single orders: half the memory of `Ints`, and looked up in random order."""
+Positions = NDArray[np.int32]
+"""Order positions of a batch, counted through its markets."""
 Bools = NDArray[np.bool_]
 
 MAX_ORDERS = 2**24
 """Orders that one book may hold: the packed sort key keeps 24 bits for the arrival rank."""
+MAX_POSITIONS = 2**31 - 1
+"""Order positions that a batch may hold, E x N."""
 REPUTATION_STEPS = 2**16 - 1
 """Reputations of a book are whole multiples of 1 / REPUTATION_STEPS."""
 

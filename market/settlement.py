@@ -34,7 +34,8 @@ class Exchange:
 def exchange(cleared: Cleared, is_buy: Bools) -> Exchange:
     """Sums the trades by agent, for books of one order per agent in the agents' order. is_buy: [E, N]."""
     shape, size = is_buy.shape, is_buy.size
-    buyers, sellers, energy = cleared.bid_order, cleared.ask_order, cleared.energy
+    buyers, sellers = cleared.bid_order.astype(np.int64), cleared.ask_order.astype(np.int64)
+    energy = cleared.energy
 
     def by_order(order: Ints, amount: Floats) -> Floats:
         return sum_by(order, amount, size).reshape(shape)

@@ -12,14 +12,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from market.books import Book, Packed, price_limits
+from market.books import Book, Packed, price_limits, ranked
 from market.config import PER_KWH, PER_PRICE, MarketConfig, check_positive_int
 from market.fees import Network, network_terms
 from market.grid import Grid
 from market.matching import _gather, _interval, _merge, _sides
 from market.memory import keep_freed_memory
-from market.orders import Energies, Floats, Ints, capacity_ticks, energy_of, price_of
-from market.partners import _serve_partners, partner_matches
+from market.orders import MAX_POSITIONS, Energies, Floats, Ints, Positions, capacity_ticks, energy_of, price_of
+from market.partners import serve_partners
 from market.parts import in_parts
 from market.pricing import RULES, Pairs
 from market.reduction import _reduce
@@ -40,9 +40,9 @@ class Cleared:
     network: losses, fees and congestion; None without a grid. quantity: of the orders, Wh [E, N].
     """
 
-    bid_order: Ints
-    ask_order: Ints
-    ticks: Ints
+    bid_order: Positions
+    ask_order: Positions
+    ticks: Energies
     stage: NDArray[np.int8]
     market: Ints
     price: Floats
@@ -59,7 +59,7 @@ class Cleared:
     @cached_property
     def energy(self) -> Floats:
         """Energy of each trade, [K] kWh."""
-        return energy_of(self.ticks)
+        return energy_of(self.ticks) if self.network is None else self.network.energy
 
     @cached_property
     def left(self) -> Energies:
@@ -98,42 +98,47 @@ def _sums(offsets, ticks, price, seller_price, reduces, out):  # type: ignore[no
 
 @njit(cache=True, nogil=True)
 def _match(  # type: ignore[no-untyped-def]
-    first, last, keys, by_arrival, agent, left, capacity, bounds, reduction, partners, trades, totals
+    first, keys, by_arrival, agent, left, room, bounds, reduction, partners, trades, totals
 ):
-    """Stages 1 and 2 of markets first:last of E. keys (sorted): [E, M]; left: [E, N]; by_arrival, agent: also [E, 0].
+    """Stage 2 of the markets from `first` on, and their trades of stage 1. keys (sorted): [e, M].
 
-    capacity: ticks per market. bounds: lowest and highest price in ticks. partners: matches of stage 1 [3, P] and their
-    prices [2, P] in serving order, and where each market's begin [E + 1]. Writes trades: orders [3, E N] (flat bid,
-    flat ask, ticks), prices [2, E N], stage [E N], from first x N on, and spans [E, 2], where each market's begin and
-    end; and totals [E, 3]: gains from trade in price x energy ticks, and the interval of clearing prices in ticks, nan
-    where stage 2 is empty. `left` is reduced by stage 1 alone.
+    Of all E markets: left [E, N]; by_arrival and agent, also [E, 0]; room [E]: ticks, what stage 1 leaves of the
+    capacity. bounds: lowest and highest price in ticks. partners: trades of stage 1 [3, P] and their prices [2, P], and
+    where each market's begin [E + 1]. Writes trades: orders [3, E N] (flat bid, flat ask, ticks), prices [2, E N],
+    stage [E N], from first x N on, and spans [E, 2], where each market's begin and end; and totals [E, 3]: gains from
+    trade in price x energy ticks, and the interval of clearing prices in ticks, nan where stage 2 is empty.
     """
     (matches, match_prices, starts), (orders, prices, stage, spans) = partners, trades
     size = left.shape[1]
     energy = np.empty(keys.shape[1] + 2, np.int64)
     count = first * size
-    for e in range(first, last):
-        begin, base = count, e * size
-        count, room, gains = _serve_partners(
-            matches, match_prices, starts[e], starts[e + 1], capacity, base, left[e], count, orders, prices
-        )
-        stage[begin:count] = 1
+    for market in range(len(keys)):
+        e = first + market
+        base, gains = e * size, 0.0
+        spans[e, 0] = count
+        for m in range(starts[e], starts[e + 1]):
+            if matches[2, m] == 0:
+                break
+            orders[0, count], orders[1, count], orders[2, count] = matches[0, m], matches[1, m], matches[2, m]
+            prices[0, count], prices[1, count], stage[count] = match_prices[0, m], match_prices[1, m], 1
+            gains += matches[2, m] * (match_prices[0, m] - match_prices[1, m]) * PER_PRICE
+            count += 1
         in_book = count
-        asks, end = _sides(keys[e])
-        _gather(keys[e], end, by_arrival[e], left[e], energy)
+        asks, end = _sides(keys[market])
+        _gather(keys[market], end, by_arrival[e], left[e], energy)
         lower = upper = np.nan
         if reduction:
             count, more, lower, upper = _reduce(
-                keys[e], energy, asks, end, room, by_arrival[e], agent[e], bounds, base, count, orders, prices
+                keys[market], energy, asks, end, room[e], by_arrival[e], agent[e], bounds, base, count, orders, prices
             )
         else:
             count, bid, ask, last_bid, last_ask, more = _merge(
-                keys[e], energy, asks, end, room, by_arrival[e], base, count, orders, prices
+                keys[market], energy, asks, end, room[e], by_arrival[e], base, count, orders, prices
             )
             if last_bid >= 0:
-                lower, upper = _interval(keys[e], energy, asks, end, bid, ask, last_bid, last_ask)
+                lower, upper = _interval(keys[market], energy, asks, end, bid, ask, last_bid, last_ask)
         stage[in_book:count] = 2
-        spans[e, 0], spans[e, 1] = begin, count
+        spans[e, 1] = count
         totals[e, 0], totals[e, 1], totals[e, 2] = gains + more, lower, upper
 
 
@@ -185,18 +190,21 @@ def clear_packed(
 ) -> Cleared:
     """`clear_batch` of books that are packed already. tariffs: feed-in tariff, utility price, last price, [E] $/MWh."""
     feed_in_tariff, utility_price, last_price = tariffs
-    markets = len(book.quantity)
-    partners = partner_matches(book)
+    markets, size = book.quantity.shape
+    if markets * size > MAX_POSITIONS:
+        raise ValueError(f"book: got {markets} markets of {size} orders; allowed: at most {MAX_POSITIONS:,} in all")
     left = book.quantity if book.partner is None else book.quantity.copy()
+    room = np.full(markets, UNLIMITED if grid is None else capacity_ticks(grid.capacity, step_hours))
+    partners = serve_partners(book, left, room)
     rule = RULES[config.price_mechanism]
-    orders, prices, stage = np.empty((3, left.size), np.int64), np.empty((2, left.size)), np.empty(left.size, np.int8)
+    orders, prices, stage = np.empty((3, left.size), np.int32), np.empty((2, left.size)), np.empty(left.size, np.int8)
     spans, offsets, totals = np.empty((markets, 2), np.int64), np.empty(markets + 1, np.int64), np.empty((markets, 3))
-    capacity = UNLIMITED if grid is None else capacity_ticks(grid.capacity, step_hours)
-    books, trades = (book.keys, book.by_arrival, book.agent, left), (orders, prices, stage, spans)
-    terms = (capacity, price_limits(config), rule.reduces_trade, partners)
+    terms = (price_limits(config), rule.reduces_trade, partners)
+    trades = (orders, prices, stage, spans)
 
     def match(part: slice) -> None:
-        _match(part.start, part.stop, *books, *terms, trades, totals)
+        keys = ranked(book.keys[part], book.by_arrival[part], left[part], config)
+        _match(part.start, keys, book.by_arrival, book.agent, left, room, *terms, trades, totals)
 
     in_parts(match, markets, threads)
     _close_up(spans, orders, prices, stage, offsets)

@@ -43,23 +43,27 @@ def test_unit_books_clear_as_mcafee_does(data):
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_large_random_books_clear_as_the_twin_does(rule, seed):
+    """From seed 3 on each order is an agent of its own; in the last, orders come as they stand, of one reputation."""
     rng = np.random.default_rng(seed)
-    size, agents = 300, [300, 60, 60][seed]
+    size, agents = 300, [300, 60, 60, 300, 300][seed]
     side = rng.random(agents) < 0.5
     agent = rng.permutation(agents) if agents == size else rng.integers(0, agents, size)
+    agent = np.arange(size) if seed >= 3 else agent
     partner = np.where(rng.random(size) < 0.4, agent ^ 1, NO_PARTNER)
     book = {
         "price": (rng.integers(0, 400, size) / 4).tolist(),
         "quantity": np.where(rng.random(size) < 0.1, 0, rng.integers(1, 5000, size) / 1000).tolist(),
         "is_buy": side[agent].tolist(),
-        "agent": agent.tolist(),
         "partner": np.where(rng.random(size) < 0.05, DSO, partner).tolist(),
-        "arrival": rng.random(size).round(1).tolist(),
-        "reputation": rng.random(size).round(1).tolist(),
     }
-    grid = [None, grid_of(GridTopology.IEEE34, 34, 60.0), grid_of(GridTopology.RING, 9, 1e5)][seed]
+    if seed < 4:
+        book |= {"arrival": rng.random(size).round(1).tolist(), "reputation": rng.random(size).round(1).tolist()}
+    if seed < 3:
+        book["agent"] = agent.tolist()
+    ring, feeder = grid_of(GridTopology.RING, 9, 1e5), grid_of(GridTopology.IEEE34, 34, 60.0)
+    grid = [None, feeder, ring, feeder, ring][seed]
     config = MarketConfig(0, 100, 0.001, 5, price_mechanism=rule, loss_rate=0.01)
     terms = {"feed_in_tariff": 20.0, "utility_price": 70.0, "grid": grid}
     twin = clear_book(book, config, **terms)
@@ -85,6 +89,16 @@ def test_the_best_trade_first_and_the_rest_goes_to_the_dso():
 def test_partners_come_first_and_the_dso_when_named():
     book = BIDS_AND_ASKS | {"partner": [NO_PARTNER, DSO, 4, NO_PARTNER, 2, 1]}
     assert rows(book) == [(2, 4, 25, 1, 1), (0, 3, 30, 1, 2), (1, DSO, 60, 1, 3), (DSO, 5, 5, 1, 3)]
+
+
+def test_a_bid_that_had_no_hope_trades_when_partners_have_taken_the_better_one_away():
+    """Had 0 and 2 not named each other, the bid of 100 would lie beyond all that could trade."""
+    book = {"price": [200, 100, 199, 50], "quantity": [10] * 4, "is_buy": [True, True, False, False]}
+    config, tariffs = MarketConfig(0, 200), {"feed_in_tariff": 5, "utility_price": 300}
+    alone = clear(Orders(**book), config, **tariffs).trades
+    assert list(zip(alone.buyer, alone.seller, alone.stage, strict=True))[0] == (0, 3, 2)
+    paired = clear(Orders(**book, partner=[2, NO_PARTNER, 0, NO_PARTNER]), config, **tariffs).trades
+    assert list(zip(paired.buyer, paired.seller, paired.stage, strict=True)) == [(0, 2, 1), (1, 3, 2)]
 
 
 def test_a_partner_who_does_not_answer_is_no_partner():

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from market import DSO, NO_PARTNER, GridTopology
-from market.books import Book
+from market.books import Book, Packed
 from market.parts import in_parts
-from market.stages import Cleared, clear_batch
+from market.stages import Cleared, clear_batch, clear_packed
 from market_support import rules_of
 from strategies import RULES, grid_of
 
@@ -129,3 +129,11 @@ def test_parts_are_consecutive_and_alike(markets, threads):
 def test_threads_are_a_whole_number(threads):
     with pytest.raises(ValueError, match=rf"^threads: got {threads!r}; allowed: a whole number >= 1$"):
         cleared(random_batch(0), "average", None, threads=threads)
+
+
+def test_a_batch_of_more_orders_than_their_positions_can_count_is_refused():
+    shape, prices = (2**16, 2**15), np.empty(2**16)
+    alone = np.empty((2**16, 0), np.int64)
+    book = Packed(np.broadcast_to(np.uint64(0), shape), np.broadcast_to(np.int32(0), shape), alone, alone)
+    with pytest.raises(ValueError, match=r"^book: got 65536 markets of 32768 orders; allowed: at most 2,147,483,647 in"):
+        clear_packed(book, rules_of("average"), (prices, prices, prices), None, 1.0)
