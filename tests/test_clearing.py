@@ -96,7 +96,7 @@ def test_a_bid_that_had_no_hope_trades_when_partners_have_taken_the_better_one_a
     book = {"price": [200, 100, 199, 50], "quantity": [10] * 4, "is_buy": [True, True, False, False]}
     config, tariffs = MarketConfig(0, 200), {"feed_in_tariff": 5, "utility_price": 300}
     alone = clear(Orders(**book), config, **tariffs).trades
-    assert list(zip(alone.buyer, alone.seller, alone.stage, strict=True))[0] == (0, 3, 2)
+    assert next(zip(alone.buyer, alone.seller, alone.stage, strict=True)) == (0, 3, 2)
     paired = clear(Orders(**book, partner=[2, NO_PARTNER, 0, NO_PARTNER]), config, **tariffs).trades
     assert list(zip(paired.buyer, paired.seller, paired.stage, strict=True)) == [(0, 2, 1), (1, 3, 2)]
 
