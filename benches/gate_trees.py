@@ -49,7 +49,7 @@ def check_out(name: str, place: Path, repository: Path) -> Tree:
     if packed is None:
         raise NoTree(f"{name}: git archive {hash_[:9]} failed in {repository}")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)  # not before Python 3.11.4
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)  # new in Python 3.11.4
         archive.extractall(place)
     if not (place / TABLE).is_file():
         raise NoTree(f"{name}: commit {hash_[:9]} has no {TABLE}; allowed: commits that have a table of cases")
