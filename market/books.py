@@ -16,6 +16,9 @@ from market.pricing import RULES
 Nodes = NDArray[np.int32]
 Keys = NDArray[np.uint64]
 
+SCREENED = 1024
+"""Orders of a market by itself beyond which those that cannot trade are left out; fewer are sorted sooner."""
+
 
 @dataclass(frozen=True, eq=False)
 class Book:
@@ -75,9 +78,9 @@ def price_limits(config: MarketConfig) -> tuple[int, int]:
 def ranked(keys: Keys, by_arrival: Ints, left: Energies, config: MarketConfig) -> Keys:
     """The keys of E markets, ascending [E, M]; made in place from those by arrival [E, N]. left: ticks [E, N].
 
-    Orders of a market by itself that cannot trade are left out, unless the rule looks at them, too.
+    Orders of a large market by itself that cannot trade are left out, unless the rule looks at them, too.
     """
-    if len(keys) == 1 and not RULES[config.price_mechanism].reduces_trade:
+    if len(keys) == 1 and keys.size > SCREENED and not RULES[config.price_mechanism].reduces_trade:
         keys = keys[:, : _screen(keys[0], by_arrival[0], left[0], price_limits(config))]
     keys.sort(axis=1)
     return keys

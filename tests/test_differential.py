@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from market import DSO, NO_PARTNER, GridTopology, Orders, clear
+from market import DSO, NO_PARTNER, GridTopology, Orders, books, clear
 from market_support import assert_same, rules_of
 from oracle import clear_book
 from strategies import RULES, grid_of
@@ -21,6 +21,8 @@ def random_case(seed: int):
     size = int(rng.integers(0, 60))
     agents = size if rng.random() < 0.5 else max(1, size // 3)
     agent = rng.permutation(size) if agents == size else rng.integers(0, agents, size)
+    plain = agents == size and rng.random() < 0.5  # the orders' positions are their agents
+    agent = np.arange(size) if plain else agent
     side = rng.random(max(agents, 1)) < rng.choice([0.3, 0.5, 0.7])
     is_buy = side[agent]
     step = rng.choice([1, 25, 1000])  # ticks between prices: few or many ties
@@ -34,11 +36,15 @@ def random_case(seed: int):
         "price": (price / 100).tolist(),
         "quantity": (np.where(rng.random(size) < rng.choice([0.0, 0.1]), 0, quantity) / 1000).tolist(),
         "is_buy": is_buy.tolist(),
-        "agent": agent.tolist(),
-        "arrival": rng.random(size).round(int(rng.integers(1, 4))).tolist(),
-        "reputation": rng.random(size).round(1).tolist(),
         "node": rng.integers(0, 5, size).tolist(),
     }
+    if not plain:
+        book["agent"] = agent.tolist()
+    if not plain or rng.random() < 0.5:
+        book["arrival"] = rng.random(size).round(int(rng.integers(1, 4))).tolist()
+        book["reputation"] = rng.random(size).round(1).tolist()
+    if rng.random() < 0.25:
+        del book["node"]
     if rng.random() < 0.5:
         mate = np.where(rng.random(size) < 0.4, agent ^ 1, NO_PARTNER)
         book["partner"] = np.where(rng.random(size) < 0.1, DSO, mate).tolist()
@@ -54,16 +60,20 @@ def random_case(seed: int):
 
 
 def compare(seeds) -> Counter:
-    """Clears the books of `seeds` both ways; counts what happened in them."""
+    """Clears the books of `seeds`, sorted whole and screened, and as the twin does; counts what happened in them."""
     seen = Counter()
     for seed in seeds:
         book, config, terms = random_case(seed)
         grid, hours = terms.get("grid"), terms["step_hours"]
-        result, twin = clear(Orders(**book), config, **terms), clear_book(book, config, **terms)
-        try:
-            assert_same(result, twin, grid, hours)
-        except AssertionError as error:
-            raise AssertionError(f"random_case({seed}) under {config.price_mechanism}: {error}") from error
+        twin = clear_book(book, config, **terms)
+        for screened in (books.SCREENED, 0):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(books, "SCREENED", screened)
+                result = clear(Orders(**book), config, **terms)
+            try:
+                assert_same(result, twin, grid, hours)
+            except AssertionError as error:
+                raise AssertionError(f"random_case({seed}) under {config.price_mechanism}: {error}") from error
         stages = {t.stage for t in twin.trades}
         seen.update(f"stage {stage}" for stage in stages)
         seen[config.price_mechanism] += 2 in stages
