@@ -70,24 +70,24 @@ def all_trades(
     left, base = cleared.left[market], market * cleared.left.shape[1]
     count = last - first
     size = count + np.count_nonzero(left)
-    buyer, seller = np.empty((2, size + 1), np.int64)  # one more than there are: see `_supply`
-    price, quantity = np.empty((2, size + 1))
-    stage = np.empty(size + 1, np.int8)
+    buyer, seller = np.empty((2, size), np.int64)
+    price, quantity = np.empty((2, size))
+    stage = np.empty(size, np.int8)
     mine = slice(first, last)
     bid, ask = cleared.bid_order[mine] - base, cleared.ask_order[mine] - base
     buyer[:count], seller[:count] = (bid, ask) if agent is None else (agent[bid], agent[ask])
     price[:count], quantity[:count], stage[:count] = cleared.price[mine], cleared.energy[mine], cleared.stage[mine]
     ids = np.empty(0, np.int64) if agent is None else agent
     _supply(left, is_buy, ids, tariffs, count, (buyer, seller, price, quantity, stage))
-    buyer, seller, price, quantity, stage = (column[:size] for column in (buyer, seller, price, quantity, stage))
     seller_price = price
     if cleared.seller_price is not cleared.price:
         seller_price = price.copy()
         seller_price[:count] = cleared.seller_price[mine]
-    if cleared.network is None:
-        distance, loss, fee = (np.zeros(size) for _ in range(3))
+    network = cleared.network
+    if network is None:
+        distance, loss, fee = np.zeros(size), np.zeros(size), np.zeros(size)
     else:
-        network, none = cleared.network, np.zeros(size - count)
+        none = np.zeros(size - count)
         terms = (network.distance[mine], network.loss[mine], network.fee[mine])
         distance, loss, fee = (np.concatenate((term, none)) for term in terms)
     return Trades(buyer, seller, price, seller_price, quantity, stage, distance, loss, fee)
@@ -198,11 +198,13 @@ def _nodes(orders: Orders, grid: Grid) -> Nodes:
 def _supply(left, is_buy, agent, tariffs, row, out):  # type: ignore[no-untyped-def]
     """Stage 3: writes the DSO's trades, what is left [N] of the orders, to the columns `out` from `row` on.
 
-    Each order is written, and the next one takes its row if nothing is left of it: a jump would be a coin toss. The
-    columns have a row to spare for the last. agent: [N], or [0] when each position is an agent of its own.
+    Each order is written, and the next one takes its row if nothing is left of it: a jump would be a coin toss.
+    agent: [N], or [0] when each position is an agent of its own.
     """
     buyer, seller, price, quantity, stage = out
     for i in range(len(left)):
+        if row == len(stage):  # all that is left has been written
+            break
         buys, owner = is_buy[i], agent[i] if len(agent) else i
         buyer[row], seller[row] = owner if buys else DSO, DSO if buys else owner
         price[row], quantity[row], stage[row] = tariffs[1] if buys else tariffs[0], left[i] / PER_KWH, 3
