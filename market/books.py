@@ -57,7 +57,7 @@ class Book:
 class Packed:
     """E books of N orders as sort keys: what `clear_packed` takes.
 
-    keys: in order of arrival; EMPTY for orders of nothing and those that go to the DSO at once. Clearing sorts them.
+    keys: in order of arrival; EMPTY for orders of nothing and those that go to the DSO at once. Clearing uses them up.
     by_arrival: as in `Book`, or [E, 0] when they arrive as they stand. node: as there, or [E, 0] when each stands at
     its position modulo the number of nodes. The rest as there.
     """

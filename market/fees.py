@@ -68,7 +68,10 @@ def network_terms(
 
 @njit(cache=True, nogil=True)
 def _look_up(node, size, num_nodes, orders, offsets, nodes):  # type: ignore[no-untyped-def]
-    """nodes [2, K]: those of the flat orders [2, K] of E markets of `size` positions. node: [E, N] or [E, 0]."""
+    """nodes [2, K]: those of the flat orders [2, K] of E markets of `size` positions. node: [E, N] or [E, 0].
+
+    32 bits without a sign divide in half the time.
+    """
     for side in range(2):
         mine, found = orders[side], nodes[side]
         for e in range(len(offsets) - 1):

@@ -114,8 +114,9 @@ def _screen(keys, by_arrival, quantity, bounds):  # type: ignore[no-untyped-def]
     bids_end, asks_end = ASK_BIT, EMPTY
     if least > 0:
         bids_end = _key(bounds[0] + (least << shift) - 1, True, REPUTATION_MASK, 0)
-    if most < BUCKETS - 1:
-        asks_end = _key(bounds[0] + ((most + 1) << shift), False, REPUTATION_MASK, 0)
+    beyond = bounds[0] + ((most + 1) << shift)  # no key holds a price above the bounds
+    if beyond <= bounds[1]:
+        asks_end = _key(beyond, False, REPUTATION_MASK, 0)
     kept = 0
     for rank in range(len(keys)):
         key = keys[rank]

@@ -20,7 +20,7 @@ PRICE_SLACK, QUANTITY_SLACK = PRICE_TICK / 2, ENERGY_TICK / 2
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Energies = NDArray[np.int32]
-"""Ticks of single orders: half the memory of `Ints`, and looked up in random order."""
+"""Ticks of single orders and trades: half the memory of `Ints`, and looked up in random order."""
 Positions = NDArray[np.int32]
 """Order positions of a batch, counted through its markets."""
 Bools = NDArray[np.bool_]

@@ -44,18 +44,18 @@ def _mutual(keys, by_arrival, quantity, partner, matches, prices, bid_keys):  # 
     [.., M] have a row to spare for the last.
     """
     count, size = 0, partner.shape[1]
-    rank, candidates = np.empty(by_arrival.shape[1], np.int64), np.empty(size, np.int64)
+    rank_of, candidates = np.empty(by_arrival.shape[1], np.int64), np.empty(size, np.int64)
     for e in range(len(keys)):
         key, energy, named = keys[e], quantity[e], partner[e]
-        for place in range(len(rank)):
-            rank[by_arrival[e, place]] = place
+        for rank in range(len(rank_of)):
+            rank_of[by_arrival[e, rank]] = rank
         naming = 0
         for mine in range(size):
             candidates[naming] = mine
             naming += (named[mine] > mine) & (named[mine] < size)
         for mine in candidates[:naming]:
             theirs = named[mine]
-            one, other = (key[rank[mine]], key[rank[theirs]]) if len(rank) else (key[mine], key[theirs])
+            one, other = (key[rank_of[mine]], key[rank_of[theirs]]) if len(rank_of) else (key[mine], key[theirs])
             bid_key, ask_key = min(one, other), max(one, other)
             bid, ask = (mine, theirs) if one < other else (theirs, mine)
             matches[0, count], matches[1, count] = e * size + bid, e * size + ask

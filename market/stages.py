@@ -100,7 +100,7 @@ def _sums(offsets, ticks, price, seller_price, reduces, out):  # type: ignore[no
 def _match(  # type: ignore[no-untyped-def]
     first, keys, by_arrival, agent, left, room, bounds, reduction, partners, trades, totals
 ):
-    """Stage 2 of the markets from `first` on, and their trades of stage 1. keys (sorted): [e, M].
+    """Stage 2 of the markets from `first` on, as many as there are keys (sorted) [.., M], and their trades of stage 1.
 
     Of all E markets: left [E, N]; by_arrival and agent, also [E, 0]; room [E]: ticks, what stage 1 leaves of the
     capacity. bounds: lowest and highest price in ticks. partners: trades of stage 1 [3, P] and their prices [2, P], and
@@ -188,13 +188,17 @@ def clear_packed(
     step_hours: float,
     threads: int = 1,
 ) -> Cleared:
-    """`clear_batch` of books that are packed already. tariffs: feed-in tariff, utility price, last price, [E] $/MWh."""
+    """`clear_batch` of books that are packed already; their keys are used up, so a book can be cleared once.
+
+    tariffs: feed-in tariff, utility price, last price, [E] $/MWh.
+    """
     feed_in_tariff, utility_price, last_price = tariffs
     markets, size = book.quantity.shape
     if markets * size > MAX_POSITIONS:
         raise ValueError(f"book: got {markets} markets of {size} orders; allowed: at most {MAX_POSITIONS:,} in all")
     left = book.quantity if book.partner is None else book.quantity.copy()
-    room = np.full(markets, UNLIMITED if grid is None else capacity_ticks(grid.capacity, step_hours))
+    capacity = UNLIMITED if grid is None else min(capacity_ticks(grid.capacity, step_hours), UNLIMITED)
+    room = np.full(markets, capacity, np.int64)
     partners = serve_partners(book, left, room)
     rule = RULES[config.price_mechanism]
     orders, prices, stage = np.empty((3, left.size), np.int32), np.empty((2, left.size)), np.empty(left.size, np.int8)

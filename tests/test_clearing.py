@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from market import DSO, NO_PARTNER, GridNetwork, GridTopology, MarketConfig, Orders, clear
 from market import books as books_in_ticks
+from market.config import MAX_PRICE
 from market_support import assert_same
 from oracle import clear_book
 from strategies import RULES, books, configs, grid_of, grids, tariffs
@@ -108,6 +109,23 @@ def test_a_bid_that_had_no_hope_trades_when_partners_have_taken_the_better_one_a
     assert next(zip(alone.buyer, alone.seller, alone.stage, strict=True)) == (0, 3, 2)
     paired = clear(Orders(**book, partner=[2, NO_PARTNER, 0, NO_PARTNER]), config, **tariffs).trades
     assert list(zip(paired.buyer, paired.seller, paired.stage, strict=True)) == [(0, 2, 1), (1, 3, 2)]
+
+
+@pytest.mark.parametrize("partner", [None, [NO_PARTNER] * 4])
+def test_books_at_the_highest_price_that_a_key_can_hold(partner):
+    book = Orders(price=[MAX_PRICE] * 4, quantity=[1] * 4, is_buy=[True, False] * 2, partner=partner)
+    for low in (0.0, 30_000.0, MAX_PRICE - 81, MAX_PRICE):
+        result = clear(book, MarketConfig(low, MAX_PRICE), feed_in_tariff=20, utility_price=200)
+        assert result.p2p_volume == 2
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_no_capacity_is_too_large(rule):
+    config, tariffs = MarketConfig(0, 100, price_mechanism=rule), {"feed_in_tariff": 5, "utility_price": 60}
+    volume = clear(Orders(**BIDS_AND_ASKS), config, **tariffs).p2p_volume
+    for capacity in (9.3e15, 1e20, 1e300):
+        grid = GridNetwork(GridTopology.RING, 6, capacity)
+        assert clear(Orders(**BIDS_AND_ASKS), config, grid=grid, **tariffs).p2p_volume == volume
 
 
 def test_a_partner_who_does_not_answer_is_no_partner():
