@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(error, file=sys.stderr)
         return 2
+    if len({run.folder.resolve() for run in runs}) < len(runs):
+        print(f"runs: got one of {', '.join(chosen.runs)} twice; allowed: each run once", file=sys.stderr)
+        return 2
     compares = len(runs) == COMPARED and not chosen.pool
     usual = runs[1].folder / f"against-{runs[0].folder.name}" if compares else runs[0].folder
     folder: Path = chosen.out or usual

@@ -32,8 +32,8 @@ def _growth(study: Study) -> Iterator[str]:
         least, most = min(factors, key=lambda c: factors[c]), max(factors, key=lambda c: factors[c])
         ends_of = [f"{number(factors[c], 2).text}-fold ({name_of(c)})" for c in (least, most)]
         yield (
-            f"From {smallest} to {largest:,} agents, {largest / smallest:,.0f} times as many, the time of one "
-            f"{study.unit} grows {' to '.join(dict.fromkeys(ends_of))}."
+            f"From {smallest} to {largest:,} agents, {number(largest / smallest, 2).text} times as many, "
+            f"the time of one {study.unit} grows {' to '.join(dict.fromkeys(ends_of))}."
         )
     verdicts: dict[str, list[Combination]] = {}
     for combination, law in study.laws.items():

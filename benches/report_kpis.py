@@ -23,8 +23,8 @@ MIN_POPULATIONS = 4
 """Populations that a trend is taken from."""
 SIGNIFICANT = 0.05
 
-Episodes = dict[tuple[int, int], list[float]]
-"""Values of the evaluation episodes by repetition (run, seed), NaN where undefined."""
+Episodes = dict[int, list[float]]
+"""Values of the evaluation episodes by seed, NaN where undefined; runs of one seed learn the same, so one counts."""
 
 
 class Meaning(NamedTuple):
@@ -54,13 +54,13 @@ class Kpis:
     values: dict[str, dict[str, dict[int, Episodes]]] = field(default_factory=dict)
     learned: dict[str, dict[int, list[Convergence]]] = field(default_factory=dict)
 
-    def add(self, kpi: str, player: str, agents: int, repetition: tuple[int, int], episodes: Sequence[float]) -> None:
+    def add(self, kpi: str, player: str, agents: int, seed: int, episodes: Sequence[float]) -> None:
         """Keep the values of one evaluation."""
         places = self.values.setdefault(kpi, {}).setdefault(player, {}).setdefault(agents, {})
-        places[repetition] = list(episodes)
+        places[seed] = list(episodes)
 
     def at(self, kpi: str, player: str, agents: int) -> Interval:
-        """Mean over repetitions with an interval; over the episodes where there are fewer than three repetitions."""
+        """Mean over seeds with an interval; over the episodes where there are fewer than three seeds."""
         episodes = self.values.get(kpi, {}).get(player, {}).get(agents, {})
         means = [of_mean(each).mid for each in episodes.values()]
         over = of_mean(means)
@@ -120,28 +120,28 @@ def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
         CONVERGENCE: Meaning("iterations", "first with 95 % of the improvement of the return", "benches.convergence"),
     }
     found = Kpis(meanings)
-    gaps: dict[tuple[int, int, int], list[float]] = {}
+    gaps: dict[tuple[int, int], list[float]] = {}
     ordered = sorted(runs_of(runs), key=lambda each: each[1].case != "reference/optimum")
-    for number_, record in ordered:
-        agents, repetition = int(record.size), (number_, record.seed)
+    for _, record in ordered:
+        agents, seed = int(record.size), record.seed
         player = _player(record)
         facts = {name: _numbers(values) for name, values in record.facts["evaluation_kpis"].items()}
         if "alone_cost" in record.facts:
             ends = zip(record.facts["alone_cost"], record.facts["optimal_cost"], strict=True)
-            gaps[(agents, *repetition)] = [alone - best for alone, best in ends]
-        gap, saved = gaps.get((agents, *repetition)), facts.get("cost_saving", [])
+            gaps[(agents, seed)] = [alone - best for alone, best in ends]
+        gap, saved = gaps.get((agents, seed)), facts.get("cost_saving", [])
         if gap is not None:
             shares = [save / each if each > 1e-9 else math.nan for save, each in zip(saved, gap, strict=False)]
-            found.add(EFFICIENCY, player, agents, repetition, shares)
+            found.add(EFFICIENCY, player, agents, seed, shares)
         for name, values in facts.items():
             if name in KPIS:
                 share = agents if KPIS[name].unit == "$" else 1
-                found.add(name, player, agents, repetition, [value / share for value in values])
+                found.add(name, player, agents, seed, [value / share for value in values])
         if record.case == "train/whole":
             ended = convergence(record.facts["iteration_returns"], record.facts["iteration_seconds"])
             found.learned.setdefault(player, {}).setdefault(agents, []).append(ended)
             if not math.isnan(ended.iteration):
-                found.add(CONVERGENCE, player, agents, repetition, [ended.iteration])
+                found.add(CONVERGENCE, player, agents, seed, [ended.iteration])
     return found
 
 
@@ -175,8 +175,8 @@ def _numbers(values: Any) -> list[float]:
 
 def section(kpis: Kpis) -> Section:
     """KPIs by population."""
-    repetitions = max((len(e) for k in kpis.values.values() for p in k.values() for e in p.values()), default=0)
-    basis = "repetitions" if repetitions >= ENOUGH else "evaluation episodes of one training, not over seeds"
+    seeds = max((len(e) for k in kpis.values.values() for p in k.values() for e in p.values()), default=0)
+    basis = "seeds" if seeds >= ENOUGH else "evaluation episodes of one training, not over seeds"
     sentences = [
         f"With one seed all play the same evaluation episodes. Intervals are 95 %, over {basis}.",
         "A trend is the change per doubling of the population; its p is corrected for the number of trends.",

@@ -43,7 +43,7 @@ NO_BATTERY = Battery(0.0)
 def check_profile(field: str, value: ArrayLike) -> Floats:
     """A profile [T] of finite kWh >= 0 as float64, else a one-line ValueError."""
     try:
-        profile = np.asarray(value, np.float64)
+        profile = np.array(value, np.float64)  # a copy: what is checked does not change
     except (TypeError, ValueError):
         raise ValueError(f"{field}: got {value!r:.60}; allowed: an array [steps] of kWh per step") from None
     if profile.ndim != 1 or not len(profile):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
+import numpy as np
+
 PRICE_TICK = 0.01
 """Smallest price step of an order book, $/MWh."""
 ENERGY_TICK = 0.001
@@ -74,8 +76,9 @@ Entry = TypeVar("Entry")
 
 def nearest(word: str, words: list[str]) -> str:
     """The closest of `words` as a "did you mean" to append to a message, or nothing when none is close."""
-    close = difflib.get_close_matches(word.lower(), [w.lower() for w in words], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    spelled = {w.lower(): w for w in words}
+    close = difflib.get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.5)
+    return f"; did you mean {spelled[close[0]]!r}?" if close else ""
 
 
 def choose(kind: type[Kind], value: object, field: str) -> Kind:
@@ -99,13 +102,19 @@ def find(registry: Mapping[str, Entry], name: object, field: str) -> Entry:
 def check_range(field: str, value: object, low: float = 0.0, high: float = math.inf, unit: str = "") -> float:
     """`value` as a float when it is a number within [low, high], else a one-line ValueError."""
     number = math.nan
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | str | bytes):
         with contextlib.suppress(TypeError, ValueError):
             number = float(value)  # type: ignore[arg-type]
     if not (low <= number <= high) or (math.isinf(number) and math.isfinite(high)) or number == math.inf:
         bounds = f"a finite number >= {low:.12g}" if math.isinf(high) else f"{low:.12g} to {high:.12g}"
         raise ValueError(f"{field}: got {value!r}; allowed: {bounds}{' ' + unit if unit else ''}")
     return number
+
+
+def check_bool(field: str, value: object) -> None:
+    """A one-line ValueError unless `value` is True or False: any word would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{field}: got {value!r}; allowed: True or False")
 
 
 def check_positive_int(field: str, value: object, low: int = 1) -> int:
@@ -163,6 +172,8 @@ class MarketConfig:
         check_range("loss_rate", self.loss_rate, 0.0, 1e3, "1/km")
         if check_positive_int("blockchain_difficulty", self.blockchain_difficulty, low=0) > 6:
             raise ValueError(f"blockchain_difficulty: got {self.blockchain_difficulty!r}; allowed: 0 to 6 hex digits")
+        check_bool("enable_partner_preference", self.enable_partner_preference)
+        check_bool("visualize_blockchain", self.visualize_blockchain)
         if self.visualize_blockchain:
             raise ValueError(
                 "visualize_blockchain: got True; allowed: False (the ledger has no picture; use Ledger.verify)"

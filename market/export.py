@@ -121,8 +121,10 @@ def replay(folder: str | Path, heads: dict[int, tuple[str, int]] | None = None) 
     folder = Path(folder)
     summary = _summary(folder)
     difficulty = int(summary["difficulty"])
-    given = heads or {int(number): (head, length) for number, (head, length) in summary["heads"].items()}
-    community = load_community(folder, hours=summary["step_hours"], step_hours=summary["step_hours"])
+    given = heads
+    if given is None:
+        given = {int(number): (head, length) for number, (head, length) in summary["heads"].items()}
+    community = load_community(folder, summary["step_hours"], dso_profile_handler=None)
     names = [agent.id for agent in community.agents]
     table = read_table(folder, "communities").sort_values(["step", "episode"])
     episodes = np.unique(table["episode"].to_numpy())

@@ -51,6 +51,8 @@ class Place:
         check_range("latitude", self.latitude, -90.0, 90.0, "degrees")
         check_range("longitude", self.longitude, -180.0, 180.0, "degrees")
         check_range("tilt", self.tilt, 0.0, 90.0, "degrees")
+        if not isinstance(self.start, str):
+            raise ValueError(f"start: got {self.start!r}; allowed: a date as '2025-05-12'")
         names = ["H25", "G25", "L25", "P25", "S25"]
         for field in ("home", "business"):
             if getattr(self, field) not in names:

@@ -14,7 +14,7 @@ import numpy as np
 from market.orders import Floats, Ints
 from market.record import History
 from market.rng import POLICY_STREAM, uniform
-from market.simulation import ACTION_SIZE, Params, State, initial, step
+from market.simulation import ACTION_SIZE, Params, State, check_actions, initial, step
 
 Policy = Callable[[Params, State], Floats]
 """Actions [E, N, 4] in [-1, 1] for the state; equal for equal (seed, episode, step) and state."""
@@ -49,7 +49,7 @@ def play(params: Params, episode: Ints, policy: Policy) -> tuple[State, History]
     start = state = initial(params, episode)
     records = []
     for _ in range(params.max_steps):
-        state, _, record = step(params, state, policy(params, state))
+        state, _, record = step(params, state, check_actions(params, state, policy(params, state)))
         records.append(record)
     return start, History.of(records)
 

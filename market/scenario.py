@@ -11,7 +11,7 @@ import numpy as np
 
 from market.assets import KINDS, Battery, DERAgent, Fleet
 from market.books import Nodes
-from market.config import GridTopology, MarketConfig, check_positive_int, check_range, find, nearest
+from market.config import GridTopology, MarketConfig, check_bool, check_positive_int, check_range, find, nearest
 from market.grid import GridNetwork
 from market.measured import measured_profiles
 from market.orders import Ints
@@ -60,6 +60,8 @@ class Scenario:
         check_range("max_error", self.max_error, 0.0, 0.999)
         check_range("step_hours", self.step_hours, 1e-3, 24.0, "h")
         check_range("cooperation_weight", self.cooperation_weight, 0.0, 1.0)
+        check_bool("enable_reset_dso_profiles", self.enable_reset_dso_profiles)
+        check_bool("enable_asynchronous_order", self.enable_asynchronous_order)
         for name, kind in (
             ("market_config", MarketConfig),
             ("grid_network", GridNetwork | None),
@@ -115,6 +117,8 @@ class Scenario:
             raise ValueError(
                 f"scenario: got {type(description).__name__}; allowed: a Scenario or a dictionary of its fields"
             )
+        if "num_agents" in description and "agents" in description:
+            raise ValueError("num_agents: got agents, too; allowed: a number of agents to make, or agents of your own")
         return cls.study(**description) if "num_agents" in description else cls.from_dict(description)
 
     @classmethod

@@ -22,6 +22,8 @@ def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> 
     series has to reach as far as the steps. Prices do not add up: resample(price * hours, ...) / step_hours.
     """
     given = np.asarray(energy, np.float64)
+    if not given.ndim or not (np.isfinite(given) & (given >= 0)).all():
+        raise ValueError(f"energy: got {energy!r:.60}; allowed: finite numbers >= 0, [..., steps]")
     check_range("hours", hours, 1e-6, 8784.0, "h")
     check_range("step_hours", step_hours, 1e-6, 8784.0, "h")
     needed, reach = check_positive_int("steps", steps) * step_hours, given.shape[-1] * hours

@@ -4,6 +4,7 @@ agents: a row per agent with id, capacity (kW) and, as far as known, node and th
 in kWh, min_soc, max_soc, initial_soc, charge_efficiency, discharge_efficiency); no nominal_capacity is no battery.
 generation, demand: a column per agent id and a row per step, kWh; an agent without a column has none.
 tariffs: feed_in_tariff and utility_price, $/MWh, a row per step; without the table they are drawn.
+steps: the length of a step, hours; without the table it is 1 h.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ COLUMNS = ("id", "capacity", "node", *BATTERY)
 FORMATS = {"csv": ".csv", "parquet": ".parquet"}
 
 
-def load_community(folder: str | Path, hours: float = 1.0, **scenario: Any) -> Scenario:
-    """The community in `folder`. hours: length of the tables' steps, h. scenario: more fields of Scenario.
+def load_community(folder: str | Path, hours: float | None = None, **scenario: Any) -> Scenario:
+    """The community in `folder`. hours: length of the tables' steps, h; None: as the table `steps` says, or 1 h.
+
+    scenario: more fields of Scenario.
 
     max_steps and step_hours are by default those of the tables; others are resampled, energy by even power. ValueError
     names the table and column that cannot be read.
@@ -45,6 +48,7 @@ def load_community(folder: str | Path, hours: float = 1.0, **scenario: Any) -> S
                 raise ValueError(
                     f"{name}: got the column {column!r}; allowed: ids of agents{nearest(str(column), ids)}"
                 )
+    hours = _hours(folder) if hours is None else check_range("hours", hours, 1e-3, 24.0, "h")
     step_hours = check_range("step_hours", scenario.get("step_hours", hours), 1e-3, 24.0, "h")
     steps = scenario.get("max_steps", round(len(used) * hours / step_hours))
     agents = []
@@ -69,7 +73,10 @@ def load_community(folder: str | Path, hours: float = 1.0, **scenario: Any) -> S
 
 
 def save_community(scenario: Scenario, folder: str | Path, kind: str = "csv") -> None:
-    """Write the agents and profiles of `scenario` for `load_community`. kind: csv or parquet."""
+    """Write the agents, profiles, steps and measured prices of `scenario` for `load_community`. kind: csv or parquet.
+
+    They replace all tables of a community in `folder`. The rules of the market and the grid are not among them.
+    """
     import pandas as pd
 
     agents = pd.DataFrame(
@@ -83,6 +90,15 @@ def save_community(scenario: Scenario, folder: str | Path, kind: str = "csv") ->
     tables = {"agents": agents.dropna(axis=1, how="all")}
     for name in ("generation", "demand"):
         tables[name] = pd.DataFrame({agent.id: getattr(agent, f"{name}_profile") for agent in scenario.agents})
+    tables["steps"] = pd.DataFrame({"hours": [scenario.step_hours]})
+    prices = scenario.dso_profile_handler
+    if prices is not None and prices.feed_in_tariff is not None:
+        tariff, price = prices.get_price_profiles(scenario.max_steps)
+        tables["tariffs"] = pd.DataFrame({"feed_in_tariff": tariff[0], "utility_price": price[0]})
+    find(FORMATS, kind, "kind")
+    for name in (*tables, "tariffs"):
+        for ending in FORMATS.values():  # a table of a community saved before would be read instead
+            (Path(folder) / f"{name}{ending}").unlink(missing_ok=True)
     for name, table in tables.items():
         write_table(table, Path(folder), name, kind)
 
@@ -113,6 +129,16 @@ def read_table(folder: Path, name: str, *, needed: bool = True) -> Any:
     return None
 
 
+def _hours(folder: Path) -> float:
+    """Hours of a step, as the table `steps` says; 1 without it."""
+    table = read_table(folder, "steps", needed=False)
+    if table is None:
+        return 1.0
+    if list(table.columns) != ["hours"] or len(table) != 1:
+        raise ValueError(f"steps: got {len(table)} rows of {list(table.columns)}; allowed: a column hours of one row")
+    return check_range("hours", table["hours"].iloc[0], 1e-3, 24.0, "h")
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
@@ -134,7 +160,10 @@ def _agents(table: pd.DataFrame) -> list[dict[str, Any]]:
     for row in table.to_dict("records"):
         known = {str(name): value for name, value in row.items() if not _missing(value)}
         if "node" in known:
-            known["node"] = int(known["node"])
+            node = known["node"]
+            if isinstance(node, str) or node != int(node):
+                raise ValueError(f"node: got {node!r} for agent {row['id']!r}; allowed: whole numbers >= 0")
+            known["node"] = int(node)
         rows.append(known)
     return rows
 

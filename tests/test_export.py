@@ -58,6 +58,8 @@ def test_heads_kept_apart_are_what_counts(played, exported, copy):
     other[int(played.start.episode[1])] = ("0" * 64, STEPS)
     with pytest.raises(ValueError, match=r"ledger of episode .*unchanged"):
         replay(exported, other)
+    with pytest.raises(ValueError, match=r"ledger of episode .*unchanged"):
+        replay(exported, {})
     with pytest.raises(ValueError, match="episodes: got"):
         replay(exported, heads | {7: heads[int(played.start.episode[0])]})
 

@@ -117,8 +117,9 @@ def test_study_on_measured_profiles_is_as_large_as_on_synthetic_ones():
 
 BAD = {
     "source": (lambda: Scenario.study(2, profiles="mesured"), "profiles: got 'mesured'.*did you mean 'measured'"),
-    "load": (lambda: Place(home="H26"), "home: got 'H26'; allowed: H25.*did you mean 'h25'"),
+    "load": (lambda: Place(home="H26"), "home: got 'H26'; allowed: H25.*did you mean 'H25'"),
     "latitude": (lambda: Place(latitude=91), "latitude: got 91; allowed: -90 to 90 degrees"),
+    "day": (lambda: Place(start=20250512), "start: got 20250512; allowed: a date"),
     "date": (lambda: measured_profiles([1.0], 2, place=Place(start="someday")), "place: got start 'someday'.*a date"),
     "zone": (lambda: measured_profiles([1.0], 2, place=Place(timezone="Europe/Berln")), "place: .*'Europe/Berln'"),
     "capacity": (lambda: measured_profiles([[1.0]], 2), "capacity: got an array of shape"),

@@ -25,6 +25,19 @@ def states(params, policy, episodes=EPISODES):
         state, _, _ = step(params, state, action)
 
 
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        (np.full((3, 2, 4), np.nan), r"got nan at \[0, 0, 0\]; allowed: finite"),
+        (np.zeros((3, 2, 7)), r"got shape \(3, 2, 7\); allowed: \(3, 2, 4\)"),
+        ([[1.0], [1.0, 2.0]], r"got \[\[1.0\].*; allowed: \(3, 2, 4\)"),
+    ],
+)
+def test_actions_that_are_none_are_refused(actions, message):
+    with pytest.raises(ValueError, match=rf"\Aactions: {message}[^\n]*\Z"):
+        play(Scenario.study(2).params, EPISODES, lambda _params, _state: actions)
+
+
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("num_agents", [1, 7])
 def test_actions_are_legal_and_an_episode_does_not_depend_on_its_batch(name, num_agents):

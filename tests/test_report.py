@@ -152,6 +152,8 @@ def test_options_reach_what_is_written(tmp_path, capsys, monkeypatch):
     assert len(records) == 2
     assert len(curve.records[1.0]) == 2, "pooled runs are repetitions of the same cells"
     assert budgets == report_limits.Budgets(seconds=60.0, gib=0.5)
+    assert report.main(["--pool", folders[0], folders[0]]) == 2
+    assert "twice; allowed: each run once" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         report.main([folders[0], "--budget-seconds=-1"])
     assert "got '-1'; allowed: a number > 0" in capsys.readouterr().err

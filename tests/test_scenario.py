@@ -150,6 +150,15 @@ BAD = {
     "override": (lambda: Scenario.study(2, max_stesp=3), "overrides", "max_stesp", "max_steps"),
     "key": (lambda: Scenario.from_dict(env_config(max_stpes=24)), "env_config", "max_stpes", "max_steps"),
     "no agents key": (lambda: Scenario.from_dict({"max_steps": 24}), "env_config", "'agents'", "at least 1"),
+    "number and agents": (
+        lambda: Scenario.of({"agents": [agent()], "num_agents": 7}),
+        "num_agents",
+        "agents, too",
+        "agents of your own",
+    ),
+    "truth": (lambda: MarketConfig(enable_partner_preference="False"), "enable_partner", "'False'", "True or False"),
+    "drawn": (lambda: Scenario.study(2, enable_reset_dso_profiles="no"), "enable_reset", "'no'", "True or False"),
+    "text": (lambda: MarketConfig(min_price="40"), "min_price", "'40'", "0 to"),
     "config kind": (lambda: Scenario.study(2, grid_network="mesh"), "grid_network", "'mesh'", "GridNetwork"),
 }
 
@@ -162,6 +171,13 @@ def test_bad_input_is_one_line_with_field_value_and_what_is_allowed(name):
     message = str(caught.value)
     for part in (*parts, "allowed"):
         assert part in message, message
+
+
+def test_profiles_stay_as_they_were_checked():
+    mine = np.ones(24)
+    made = agent(generation_profile=mine)
+    mine[0] = -99.0
+    assert made.generation_profile.tolist() == [1.0] * 24
 
 
 def test_measured_profiles_replace_synthetic_ones(tmp_path):

@@ -18,12 +18,24 @@ MIXED = ("prosumer", "consumer", "producer", "storage")
 def test_a_community_comes_back_to_the_last_bit(tmp_path, kind):
     scenario = Scenario.study(5, kinds=MIXED, max_steps=12, step_hours=0.5)
     save_community(scenario, tmp_path, kind)
-    loaded = load_community(tmp_path, hours=0.5)
+    loaded = load_community(tmp_path)
     assert [agent.id for agent in loaded.agents] == [agent.id for agent in scenario.agents]
     assert [agent.battery for agent in loaded.agents] == [agent.battery for agent in scenario.agents]
     for name in ("capacity", "generation", "demand"):
         np.testing.assert_array_equal(getattr(loaded.params, name), getattr(scenario.params, name), err_msg=name)
     assert (loaded.max_steps, loaded.step_hours) == (12, 0.5)
+
+
+def test_a_saved_community_keeps_its_prices_and_replaces_the_one_before(tmp_path):
+    prices = DSOProfileHandler(40, 240, [50.0] * 24, np.linspace(100, 200, 24))
+    save_community(Scenario.study(2, dso_profile_handler=prices), tmp_path, "parquet")
+    loaded = load_community(tmp_path).dso_profile_handler
+    np.testing.assert_array_equal(loaded.utility_price, prices.utility_price)
+    np.testing.assert_array_equal(loaded.feed_in_tariff, prices.feed_in_tariff)
+    save_community(Scenario.study(5), tmp_path)
+    again = load_community(tmp_path)
+    assert len(again.agents) == 5
+    assert again.dso_profile_handler is None or again.dso_profile_handler.feed_in_tariff is None
 
 
 def write(folder, **tables):
@@ -71,6 +83,12 @@ def test_drawn_and_given_tariffs(tmp_path):
 
 
 BAD = {
+    "half a node": (
+        {"agents": "id,capacity,node\n007,10,1.5\nshop,50,\n"},
+        "node: got 1.5 for agent '007'; allowed: whole numbers",
+    ),
+    "word": ({"agents": "id,capacity,node\n007,10,x\nshop,50,\n"}, "node: got 'x' for agent '007'; allowed: whole"),
+    "steps": ({"steps": "hours\n1\n2\n"}, r"steps: got 2 rows of \['hours'\]; allowed: a column hours of one row"),
     "no table": ({"demand": None}, r"demand: got no demand\.parquet or demand\.csv in "),
     "empty": ({"agents": ""}, r"agents: got '.*agents\.csv'; allowed: a table that can be read"),
     "column": ({"agents": "id,capacty\na,1\n"}, r"agents: got the column 'capacty'.*did you mean 'capacity'"),
@@ -122,3 +140,9 @@ def test_resampling_keeps_the_energy():
 def test_series_that_are_too_short(steps, step_hours):
     with pytest.raises(ValueError, match="energy: got 4 values, 4 h; allowed: at least"):
         resample(np.ones(4), 1.0, steps, step_hours)
+
+
+@pytest.mark.parametrize("energy", [[1.0, -1.0], [np.nan, 1.0], 3.0])
+def test_what_is_resampled_is_energy(energy):
+    with pytest.raises(ValueError, match=r"energy: got .*; allowed: finite numbers >= 0"):
+        resample(energy, 1.0, 2, 1.0)

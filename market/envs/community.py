@@ -24,7 +24,8 @@ Observations = dict[str, NDArray[np.float32]]
 class Community:
     """Episodes of one community, everything by agent id, in the order of the scenario's agents.
 
-    reset(seed=s) starts episode s; reset() the one after the last. All agents take part in every step of an episode.
+    reset(seed=s) starts episode 0 of the seed; reset() the one after the last. All agents take part in every
+    step of an episode.
     """
 
     def __init__(self, scenario: Scenario | Mapping[str, Any] | None = None, **study: Any) -> None:

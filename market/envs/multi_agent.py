@@ -19,7 +19,8 @@ class MarketMultiAgentEnv(MultiAgentEnv):
 
     config: a Scenario, or the dictionary that `Scenario.of` reads, as in
     `PPOConfig().environment(MarketMultiAgentEnv, env_config={"num_agents": 5})`.
-    Episodes last max_steps, `terminated` for all agents at once. reset(seed=s) starts episode s; reset() the next.
+    Episodes last max_steps, `terminated` for all agents at once. reset(seed=s) starts episode 0 of the seed;
+    reset() the next.
     """
 
     def __init__(self, config: Scenario | Mapping[str, Any]) -> None:

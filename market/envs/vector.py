@@ -20,7 +20,7 @@ from market.observation import LIMIT, observation_size
 from market.orders import Floats
 from market.record import History, StepRecord, ledger_of
 from market.scenario import Scenario
-from market.simulation import ACTION_SIZE, State, initial, observe, step
+from market.simulation import ACTION_SIZE, State, check_actions, initial, observe, step
 
 AGENT_REWARDS = "agent_rewards"
 """Key of the step's info that holds the reward of each agent, [E, N]."""
@@ -87,9 +87,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         if self._state.step == self.params.max_steps:
             observation, _ = self.reset()
             return observation, np.zeros(self.num_envs), running, running, {AGENT_REWARDS: np.zeros(shape[:2])}
-        action = np.asarray(actions, np.float64)
-        if action.shape != shape or not np.isfinite(action).all():
-            raise ValueError(f"actions: got shape {action.shape}; allowed: {shape}, finite numbers in [-1, 1]")
+        action = check_actions(self.params, self._state, actions)
         self._state, reward, record = step(self.params, self._state, action)
         self._records.append(record)
         over = ended if self._state.step == self.params.max_steps else running
@@ -121,9 +119,12 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         """The trades of one of the present episodes, a block per step; made when asked for: training pays nothing."""
         return ledger_of(self._records, episode, self.params.config.blockchain_difficulty)
 
-    def export(self, folder: str | Path) -> None:
-        """Write every trade and state of the present episodes so far as Parquet; `market.export.replay` verifies it."""
-        export(folder, self.scenario, self.start.episode, self._records)
+    def export(self, folder: str | Path) -> dict[int, tuple[str, int]]:
+        """Write every trade and state of the present episodes so far as Parquet; `market.export.replay` verifies it.
+
+        Returns the head and the length of each episode's chain, to be kept apart from the folder.
+        """
+        return export(folder, self.scenario, self.start.episode, self._records)
 
     def kpis(self) -> dict[str, Floats]:
         """Every KPI of the present episodes so far, name -> [E]."""
