@@ -28,6 +28,16 @@ def test_every_mode_trains_on_the_market(mode: str, algorithm: RLAlgorithm, agen
         assert np.isnan(record.kpis["clearing_price"]) or agents > 1
 
 
+def test_evaluation_on_another_day() -> None:
+    settings = SMALL[RLAlgorithm.PPO]
+    with RLTrainer(Scenario.study(2), "ppo", "ctde", 1, episodes_per_iteration=2, hyperparameters=settings) as trainer:
+        same, other = trainer.evaluate(2, Scenario.study(2)), trainer.evaluate(2, {"num_agents": 2, "seed": 7})
+        assert np.array_equal(same.returns, trainer.evaluate(2).returns)
+        assert not np.array_equal(same.returns, other.returns)
+        with pytest.raises(ValueError, match=r"^scenario: got observations and actions of shapes .*as in training$"):
+            trainer.evaluate(2, Scenario.study(3))
+
+
 def test_dictionary_is_the_same_scenario() -> None:
     scenario = Scenario.study(2, max_steps=8)
     described = {field.name: getattr(scenario, field.name) for field in fields(scenario)}

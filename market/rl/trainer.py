@@ -183,9 +183,21 @@ class RLTrainer:
             iterations=records,
         )
 
-    def evaluate(self, episodes: int = 10) -> EvaluationResult:
-        """Play the deterministic policy, on episodes that depend on the seed alone, so that evaluations compare."""
+    def evaluate(self, episodes: int = 10, scenario: Any = None) -> EvaluationResult:
+        """Play the deterministic policy, on episodes that depend on the seed alone, so that evaluations compare.
+
+        scenario: another one to play, as `env_config`, with agents that see and do as much; None for that of training.
+        """
         env = self._make_env(self.scenario, check_positive_int("episodes", episodes))
+        if scenario is not None:
+            trained_on, env = env, self._make_env(self._make_scenario(scenario), episodes)
+            got, allowed = (
+                (each.single_observation_space.shape, each.single_action_space.shape) for each in (env, trained_on)
+            )
+            if got != allowed:
+                raise ValueError(
+                    f"scenario: got observations and actions of shapes {got}; allowed: {allowed}, as in training"
+                )
         with torch_threads(self._run.cpus):
             played = rollout(env, self.module, seed=derive(self._run.seed, Stream.EVALUATE), explore=False)
         kpis = {name: values.copy() for name, values in env.kpis().items()}
