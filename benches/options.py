@@ -94,9 +94,15 @@ class Options:
         """The options that a run was started with; the defaults when it kept none."""
         if not (folder / SAVED).is_file():
             return cls()
-        raw = json.loads((folder / SAVED).read_text())
-        selection = {axis: tuple(values) for axis, values in raw["selection"].items()}
-        return cls(raw["profile"], selection, tuple(raw["cases"]), raw.get("isolate", False))
+        try:
+            raw = json.loads((folder / SAVED).read_text())
+            selection = {axis: tuple(values) for axis, values in raw["selection"].items()}
+            return cls(raw["profile"], selection, tuple(raw["cases"]), raw.get("isolate", False))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"got a damaged {folder / SAVED} ({type(error).__name__}: {error}); mend it, or remove it and give the "
+                "options of the run again"
+            ) from None
 
 
 def is_timed(config: pytest.Config) -> bool:

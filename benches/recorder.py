@@ -46,6 +46,12 @@ class Recorder:
         assert isinstance(found, pytest.TerminalReporter)
         return found
 
+    @property
+    def _onward(self) -> str:
+        """The command that goes on with this run."""
+        assert self.run is not None
+        return f"pytest --benchmark-only --resume={self.run.folder}"
+
     def say(self, text: str) -> None:
         """One line on the terminal, below whatever pytest was writing."""
         self.terminal.ensure_newline()
@@ -116,7 +122,7 @@ class Recorder:
         except OSError as problem:
             pytest.exit(
                 f"cannot write to {self.run.file} ({problem.strerror}); all that finished before is there: "
-                "free some space and go on with: pytest --benchmark-only --resume",
+                f"free some space and go on with: {self._onward}",
                 returncode=pytest.ExitCode.INTERRUPTED,
             )
 
@@ -190,9 +196,7 @@ class Recorder:
             self.failed_to_report = True
         missing = {point.key for point in self.points.values()} - {record.key for record in self.run.read()[0]}
         if missing:
-            terminalreporter.write_line(
-                f"{len(missing)} cells are missing; go on with: pytest --benchmark-only --resume"
-            )
+            terminalreporter.write_line(f"{len(missing)} cells are missing; go on with: {self._onward}")
 
 
 def point_of(item: pytest.Item) -> Point | None:

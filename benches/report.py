@@ -45,8 +45,15 @@ def lines(runs: Sequence[Run], folder: Path | None, *, color: bool, budgets: Bud
 
 def comparison(runs: Sequence[Run], folder: Path) -> Iterator[str]:
     """Two runs compared, as text; writes the summary and the page into `folder`."""
-    records = [run.read()[0] for run in runs]
-    yield from report_compare.findings(report_compare.compared(*records))
+    read = [run.read() for run in runs]
+    records = [each for each, _ in read]
+    for _, problems in read:
+        yield from (f"warning: {problem}" for problem in problems)
+    pairs = report_compare.compared(*records)
+    if not pairs:
+        yield f"{runs[0].folder} and {runs[1].folder} have no finished cell in common: nothing to compare"
+        return
+    yield from report_compare.findings(pairs)
     for path in report_write.write_comparison(folder, runs, records):
         yield f"wrote {path}"
 

@@ -17,10 +17,11 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, Any, Literal, get_args, get_type_hints
 
 from benches import machine, threads
 from benches.case import Params, Point
+from benches.json_types import fits
 from benches.machine import Facts
 from benches.measure import Measurement
 
@@ -271,16 +272,23 @@ class Run:
         return {record.key for record in self.read()[0] if record.status == "ok"}
 
 
-_FIELDS = {field.name for field in dataclasses.fields(Record)}
+_HINTS = get_type_hints(Record)
 
 
 def _parse(line: bytes) -> Record:
     raw = json.loads(line)
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
         raise ValueError(f"schema: got {raw.get('schema') if isinstance(raw, dict) else raw!r}; allowed: {SCHEMA}")
-    record = Record(**{name: value for name, value in raw.items() if name in _FIELDS})
-    if record.status not in get_args(Status):
-        raise ValueError(f"status: got {record.status!r}; allowed: {', '.join(get_args(Status))}")
+    known = {name: value for name, value in raw.items() if name in _HINTS}
+    for name, value in known.items():
+        if not fits(value, _HINTS[name]):
+            allowed = ", ".join(get_args(Status)) if name == "status" else str(Record.__annotations__[name])
+            raise ValueError(f"{name}: got {value!r:.60}; allowed: {allowed}")
+    record = Record(**known)
+    if record.status == "ok" and record.median is None:
+        raise ValueError("median: got none of a finished cell; allowed: seconds")
+    if min([*record.seconds, *record.cpu_seconds], default=0.0) < 0:
+        raise ValueError("seconds: got a number below 0; allowed: how long each round took")
     return record
 
 

@@ -110,6 +110,12 @@ def clear(
     last_price: the last clearing price for PROPORTIONAL_SURPLUS, $/MWh; at first the DSO mid price.
     step_hours: length of the step, h. Raises ValueError naming the field, the value and what is allowed.
     """
+    if not isinstance(orders, Orders):
+        raise ValueError(f"orders: got {type(orders).__name__}; allowed: Orders(price=[...], quantity=[...], ...)")
+    if not isinstance(config, MarketConfig):
+        raise ValueError(f"config: got {config!r:.60}; allowed: a MarketConfig")
+    if grid is not None and not isinstance(grid, Grid | GridNetwork):
+        raise ValueError(f"grid: got {grid!r:.60}; allowed: a GridNetwork, a Grid or None")
     check_range("utility_price", utility_price, 0.0, unit="$/MWh")
     check_range("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
     check_range("step_hours", step_hours, 1e-6, 24.0, "h")

@@ -125,6 +125,12 @@ def check_positive_int(field: str, value: object, low: int = 1) -> int:
     return int(value)  # type: ignore[call-overload]
 
 
+def check_seed(seed: object) -> None:
+    """A one-line ValueError unless `seed` is a whole number that 63 bits hold."""
+    if check_positive_int("seed", seed, low=0) >= 2**63:
+        raise ValueError(f"seed: got {seed!r}; allowed: 0 to {2**63 - 1}")
+
+
 @dataclass(frozen=True)
 class MarketConfig:
     """Rules of the market. Prices in $/MWh, quantities in kWh, shares as fractions of a trade's value.

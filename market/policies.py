@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from market.orders import Floats, Ints
 from market.record import History
 from market.rng import POLICY_STREAM, uniform
-from market.simulation import ACTION_SIZE, Params, State, check_actions, initial, step
+from market.simulation import ACTION_SIZE, Params, State, initial, step
 
 Policy = Callable[[Params, State], Floats]
 """Actions [E, N, 4] in [-1, 1] for the state; equal for equal (seed, episode, step) and state."""
@@ -42,6 +43,21 @@ def truthful(params: Params, state: State) -> Floats:
 
 
 POLICIES: dict[str, Policy] = {"random": random, "zero_intelligence": zero_intelligence, "truthful": truthful}
+
+
+def check_actions(params: Params, state: State, actions: ArrayLike) -> Floats:
+    """The actions [E, N, 4], in [-1, 1], as float64, or a one-line ValueError; `step` itself takes them as they are."""
+    shape = (*state.energy.shape, ACTION_SIZE)
+    try:
+        action = np.asarray(actions, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"actions: got {actions!r:.60}; allowed: {shape}, finite numbers in [-1, 1]") from None
+    if action.shape != shape:
+        raise ValueError(f"actions: got shape {action.shape}; allowed: {shape}, finite numbers in [-1, 1]")
+    if not np.isfinite(action).all():
+        where = np.argwhere(~np.isfinite(action))[0].tolist()
+        raise ValueError(f"actions: got {action[tuple(where)]} at {where}; allowed: finite numbers in [-1, 1]")
+    return action
 
 
 def play(params: Params, episode: Ints, policy: Policy) -> tuple[State, History]:

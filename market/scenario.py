@@ -11,7 +11,16 @@ import numpy as np
 
 from market.assets import KINDS, Battery, DERAgent, Fleet
 from market.books import Nodes
-from market.config import GridTopology, MarketConfig, check_bool, check_positive_int, check_range, find, nearest
+from market.config import (
+    GridTopology,
+    MarketConfig,
+    check_bool,
+    check_positive_int,
+    check_range,
+    check_seed,
+    find,
+    nearest,
+)
 from market.grid import GridNetwork
 from market.measured import measured_profiles
 from market.orders import Ints
@@ -56,7 +65,7 @@ class Scenario:
     def __post_init__(self) -> None:
         check_positive_int("max_steps", self.max_steps)
         check_positive_int("num_anchor", self.num_anchor, low=0)
-        check_positive_int("seed", self.seed, low=0)
+        check_seed(self.seed)
         check_range("max_error", self.max_error, 0.0, 0.999)
         check_range("step_hours", self.step_hours, 1e-3, 24.0, "h")
         check_range("cooperation_weight", self.cooperation_weight, 0.0, 1.0)
@@ -151,9 +160,12 @@ class Scenario:
         """
         cls._check_names("overrides", overrides)
         check_positive_int("num_agents", num_agents)
+        check_seed(seed)
         steps = check_positive_int("max_steps", overrides.get("max_steps", 24))
         hours = check_range("step_hours", overrides.get("step_hours", 1.0), 1e-3, 24.0, "h")
         config = overrides.get("market_config", MarketConfig())
+        if not isinstance(config, MarketConfig):
+            raise ValueError(f"market_config: got {config!r:.60}; allowed: a MarketConfig")
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
@@ -162,7 +174,7 @@ class Scenario:
             made = as_profile(generation, steps, num_agents, "generation")
         if demand is not None:
             used = as_profile(demand, steps, num_agents, "demand")
-        if isinstance(kinds, str) or not kinds:
+        if isinstance(kinds, str) or not isinstance(kinds, Sequence) or not kinds:
             raise ValueError(f"kinds: got {kinds!r}; allowed: a list of {', '.join(KINDS)}")
         turns = [find(KINDS, kind, "kinds") for kind in kinds]
         agents = tuple(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from market.assets import Fleet, charge_discharge
 from market.books import Book, Nodes
@@ -184,28 +183,12 @@ def _partner(params: Params, action: Floats) -> Ints:
     return np.asarray(options[np.arange(agents), choice])
 
 
-def check_actions(params: Params, state: State, actions: ArrayLike) -> Floats:
-    """The actions [E, N, 4], in [-1, 1], as float64, or a one-line ValueError; `step` itself takes them as they are."""
-    shape = (*state.energy.shape, ACTION_SIZE)
-    try:
-        action = np.asarray(actions, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"actions: got {actions!r:.60}; allowed: {shape}, finite numbers in [-1, 1]") from None
-    if action.shape != shape:
-        raise ValueError(f"actions: got shape {action.shape}; allowed: {shape}, finite numbers in [-1, 1]")
-    if not np.isfinite(action).all():
-        where = np.argwhere(~np.isfinite(action))[0].tolist()
-        raise ValueError(f"actions: got {action[tuple(where)]} at {where}; allowed: finite numbers in [-1, 1]")
-    return action
-
-
 def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, StepRecord]:
     """One step of E episodes: place orders, clear, settle, reward.
 
-    action: [E, N, 4], taken as it is: see `check_actions`. Returns the next state, the reward of each agent [E, N], and
-    the record of the step.
-    The reward is the agent's saving against the DSO alone, in units of `reward_scale` and within +-REWARD_LIMIT, plus
-    cooperation_weight x the community's score in [-1, 1].
+    action: [E, N, 4], not checked: `market.policies.check_actions` does. Returns the next state, the reward of each
+    agent [E, N], and the record. The reward is the agent's saving against the DSO alone, in units of `reward_scale` and
+    within +-REWARD_LIMIT, plus cooperation_weight x the community's score in [-1, 1].
     """
     t = state.step
     if t >= params.max_steps:

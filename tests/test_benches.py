@@ -123,6 +123,15 @@ def test_bad_options_are_one_line_errors(project, arguments, message):
     assert message in line
 
 
+def test_damaged_options_of_a_run_are_named(project):
+    run(project, "--benchmark-only", "--case=toy/add", "--results=mine")
+    (saved,) = (project / "mine").glob("2*/run.json")
+    saved.write_text("{}")
+    status, output = run(project, "--benchmark-only", "--results=mine", "--resume")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert f"--resume: got a damaged {saved.resolve()} (KeyError: 'selection'); mend it" in output
+
+
 @pytest.mark.parametrize("option", ["--profile=full", "--iterations=2", "--resume"])
 def test_options_of_timed_runs_need_timing(project, option):
     status, output = run(project, option)

@@ -128,6 +128,14 @@ def test_no_capacity_is_too_large(rule):
         assert clear(Orders(**BIDS_AND_ASKS), config, grid=grid, **tariffs).p2p_volume == volume
 
 
+@pytest.mark.parametrize("given", [{"orders": BIDS_AND_ASKS}, {"config": {}}, {"grid": "mesh"}], ids=str)
+def test_what_is_cleared_is_of_its_type(given):
+    usual = {"orders": Orders(**BIDS_AND_ASKS), "config": MarketConfig(0, 100)}
+    (field,) = given
+    with pytest.raises(ValueError, match=rf"\A{field}: got [^\n]*; allowed: [^\n]*\Z"):
+        clear(**usual | given, feed_in_tariff=5, utility_price=60)
+
+
 def test_a_partner_who_does_not_answer_is_no_partner():
     assert rows(BIDS_AND_ASKS | {"partner": [4, 5, 99, 2, NO_PARTNER, NO_PARTNER]}) == rows(BIDS_AND_ASKS)
 

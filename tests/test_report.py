@@ -141,6 +141,16 @@ def test_two_runs_are_compared_and_more_are_pooled(tmp_path, capsys):
     assert not NETWORK.findall((folder / "report.html").read_text())
 
 
+def test_runs_with_nothing_in_common_are_not_compared(tmp_path, capsys):
+    runs = [run_of(tmp_path, [record("toy/add", {"agents": agents})]) for agents in (1, 2)]
+    with runs[1].file.open("a") as file:
+        file.write("[]\n")
+    assert report.main([str(run.folder) for run in runs]) == 0
+    output = capsys.readouterr().out
+    assert "have no finished cell in common: nothing to compare" in output
+    assert "warning: " in output
+
+
 def test_options_reach_what_is_written(tmp_path, capsys, monkeypatch):
     runs = [run_of(tmp_path, [record("toy/add", {"agents": 1})]) for _ in range(2)]
     got = []

@@ -119,6 +119,31 @@ def test_a_line_cut_short_is_reported_and_costs_nothing_else(tmp_path):
     assert len(problems) == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params": None},
+        {"size": "x"},
+        {"size": True},
+        {"median": None},
+        {"seconds": [0.1, -0.2]},
+        {"seconds": [0.1, "0.2"]},
+        {"references": {"sort": 0.1}},
+        {"status": "fine"},
+    ],
+    ids=str,
+)
+def test_a_line_whose_values_are_of_another_type_is_reported_and_skipped(tmp_path, change):
+    run = Run.create(tmp_path)
+    run.append(record(1))
+    run.append(record(2))
+    first, second = run.file.read_text().splitlines()
+    run.file.write_text(f"{json.dumps(json.loads(first) | change)}\n{second}\n")
+    (kept,), (problem,) = run.read()
+    assert kept.size == 2
+    assert f"line 1 is damaged or cut short and was skipped ({next(iter(change))}: got" in problem
+
+
 @pytest.mark.parametrize("junk", [b"\xff\xfe\x00", b"[]", b'{"schema":99}', b'{"schema":1,"key":"x"}', b"null"])
 def test_a_foreign_line_is_reported_and_skipped(tmp_path, junk):
     run = Run.create(tmp_path)

@@ -196,12 +196,18 @@ def test_restored_training_goes_on_identically(mode: TrainingMode, algorithm: RL
     assert [file.name for file in path.parent.iterdir()] == ["population.ckpt"]
 
 
-@pytest.mark.parametrize("content", [pickle.dumps({"weights": 1}), b"no pickle"])
+@pytest.mark.parametrize("content", [pickle.dumps({"weights": 1}), b"no pickle", b"", b"\x80\x05X\x01\0\0\0\xff."])
 def test_restore_refuses_other_files(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.pkl"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"path: got .*other.pkl.*; allowed: a file that RLTrainer.save wrote"):
         RLTrainer.restore(path)
+
+
+def test_what_cannot_be_saved_leaves_nothing(tmp_path: Path) -> None:
+    with make_trainer() as trainer, pytest.raises(OSError, match="directory"):
+        trainer.save(tmp_path)
+    assert list(tmp_path.parent.glob("*.partial")) == []
 
 
 def test_evaluation_is_deterministic_and_paired() -> None:

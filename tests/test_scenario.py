@@ -150,6 +150,10 @@ BAD = {
     "override": (lambda: Scenario.study(2, max_stesp=3), "overrides", "max_stesp", "max_steps"),
     "key": (lambda: Scenario.from_dict(env_config(max_stpes=24)), "env_config", "max_stpes", "max_steps"),
     "no agents key": (lambda: Scenario.from_dict({"max_steps": 24}), "env_config", "'agents'", "at least 1"),
+    "seed": (lambda: Scenario.study(2, seed="a"), "seed", "'a'", "whole number"),
+    "seed beyond 63 bits": (lambda: Scenario.study(2, seed=2**63), "seed", str(2**63), "0 to"),
+    "settings": (lambda: Scenario.study(2, market_config={}), "market_config", "{}", "MarketConfig"),
+    "kinds": (lambda: Scenario.study(2, kinds=5), "kinds", "5", "prosumer"),
     "number and agents": (
         lambda: Scenario.of({"agents": [agent()], "num_agents": 7}),
         "num_agents",

@@ -18,9 +18,10 @@ from market.kpis import evaluate
 from market.ledger import Ledger
 from market.observation import LIMIT, observation_size
 from market.orders import Floats
+from market.policies import check_actions
 from market.record import History, StepRecord, ledger_of
 from market.scenario import Scenario
-from market.simulation import ACTION_SIZE, State, check_actions, initial, observe, step
+from market.simulation import ACTION_SIZE, State, initial, observe, step
 
 AGENT_REWARDS = "agent_rewards"
 """Key of the step's info that holds the reward of each agent, [E, N]."""

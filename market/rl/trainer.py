@@ -241,15 +241,19 @@ class RLTrainer:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_bytes(pickle.dumps(checkpoint, protocol=5))
-        partial.replace(path)
+        try:
+            partial.write_bytes(pickle.dumps(checkpoint, protocol=5))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @classmethod
     def restore(cls, path: str | Path) -> Self:
         """A trainer as it was saved. The file is a pickle: restore only what you trust."""
+        written = Path(path).read_bytes()
         try:
-            checkpoint = pickle.loads(Path(path).read_bytes())
-        except pickle.UnpicklingError:
+            checkpoint = pickle.loads(written)
+        except Exception:  # noqa: BLE001 - a damaged pickle raises whatever it likes
             checkpoint = None
         if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
             raise ValueError(
