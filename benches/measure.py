@@ -90,6 +90,9 @@ class Stopwatch:
                 reference(prepared, number)
                 taken.append(time.perf_counter() - wall)
         self._rounds += 1
+        if not isinstance(outcome, Outcome | None):
+            got, case = type(outcome).__name__, self.point.case.name
+            raise TypeError(f"{case}: got a call that returns {got}; allowed: None, or an Outcome of phases and facts")
         if outcome is not None:
             for phase, share in outcome.phases.items():
                 self.seen.phases.setdefault(phase, []).append(share)

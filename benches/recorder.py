@@ -78,8 +78,15 @@ class Recorder:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the run's folder once it is known that something will run."""
-        if self.config.option.collectonly or not (self.points or self.run):
+        if self.config.option.collectonly:
             return
+        if not self.points and self.options.cases and self.config.getoption("benchmark_only"):
+            cases = ", ".join(self.options.cases)
+            self.say(f"profile {self.options.profile} has no cells of {cases} that are left to run")
+        if not (self.points or self.run):
+            return
+        if self.options.ray_address is not None and self.points:
+            self._check_cluster(self.options.ray_address)
         known = self._earlier_durations()
         try:
             run = self.run or results.Run.create(self.results)
@@ -113,6 +120,16 @@ class Recorder:
                 ) from None
             session.config.add_cleanup(self.nodes.close)
         self.say(f"{len(self.points)} cells to measure, {how}; records: {self.run.file}")
+
+    @staticmethod
+    def _check_cluster(address: str) -> None:
+        """Refuse an address that nobody listens at before there is a folder of the run."""
+        from market.rl.session import check_address
+
+        try:
+            check_address(address)
+        except (ConnectionError, ValueError) as error:
+            raise pytest.UsageError(f"--ray-address: {error}") from None
 
     def _keep(self, record: results.Record) -> None:
         """Put a record on disk, or end the run."""

@@ -111,6 +111,8 @@ def test_repeat_gives_each_training_several_seeds_and_a_record_for_each(project)
         (["--case=tyo"], "--case: got 'tyo'; allowed: toy/add, toy/broken"),
         (["--resume"], "--resume: run: got 'latest'; allowed: a folder with cases.jsonl; here: none"),
         (["--resume=nope"], "--resume: run: got 'nope'"),
+        (["--ray-address=foo"], "ray_address: got 'foo'; allowed: auto, host:port or ray://host:port"),
+        (["--ray-address=127.0.0.1:1"], "ray_address: got '127.0.0.1:1'; allowed: that of a running cluster"),
         (["--results=pytest.ini"], "--results: cannot write to"),
         (["--results=/proc/results"], "--results: cannot write to /proc/results"),  # read-only for root, too
     ],

@@ -67,6 +67,14 @@ def test_a_stopwatch_keeps_setup_warmup_and_rounds_apart():
     assert watch.seen.elapsed > 0
 
 
+def test_a_call_that_returns_something_else_is_named():
+    point = toy(call=lambda _prepared, _turn: 7).points("quick")[0]
+    with Stopwatch(point) as watch:
+        watch.warm_up()
+        with pytest.raises(TypeError, match="toy/add: got a call that returns int; allowed: None, or an Outcome"):
+            watch.round()
+
+
 def test_what_was_prepared_is_released_when_a_call_fails():
     closed = []
 

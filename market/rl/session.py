@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,10 +26,25 @@ QUIET = {
 }
 """A small, private, offline Ray."""
 
+PATIENCE = 10.0
+"""Seconds until an address counts as unreachable: Ray itself would go on trying for minutes."""
 _OBJECT_STORE_BYTES = 512 * 2**20
 
 _users = 0
 _ours = False
+
+
+def check_address(address: str) -> None:
+    """ConnectionError or ValueError in one line unless something listens at `address`; "auto" is for Ray to find."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"ray_address: got {address!r}; allowed: auto, host:port or ray://host:port")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"ray_address: got {address!r}; allowed: that of a running cluster ({error})") from None
 
 
 @contextmanager
@@ -45,6 +61,7 @@ def ray_session(address: str | None = None, cpus: int = 1, packages: Sequence[Pa
         os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address is not None:
+            check_address(address)
             travelling = {"runtime_env": {"py_modules": [str(path) for path in packages]}} if packages else {}
             ray.init(address=address, **travelling, **quiet)
         else:  # "local": never attach to a cluster that happens to run on this machine
