@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from market import DSO, NO_PARTNER, GridTopology, Orders, books, clear
+from market import DSO, NO_PARTNER, GridTopology, MarketConfig, Orders, books, clear
 from market_support import assert_same, rules_of
 from oracle import clear_book
 from strategies import RULES, grid_of
@@ -87,6 +87,30 @@ def compare(seeds) -> Counter:
 def test_random_books_clear_as_the_twin_does():
     seen = compare(range(QUICK))
     assert min(seen[rule] for rule in RULES) >= QUICK / 16
+
+
+def large_book(size: int, most: float, seed: int = 0) -> dict:
+    """Columns of a book of bids and asks up to `most` kWh, each order an agent of its own, some with partners."""
+    rng, agent = np.random.default_rng(seed), np.arange(size)
+    mate = np.where(np.repeat(rng.random(size // 2) < 0.1, 2), agent ^ 1, NO_PARTNER)
+    return {
+        "price": (rng.integers(0, 24_000, size) / 100).tolist(),
+        "quantity": np.round(rng.uniform(0.1, most, size), 3).tolist(),
+        "is_buy": (rng.random(size) < 0.5).tolist(),
+        "partner": np.where(rng.random(size) < 0.05, DSO, mate).tolist(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "most"), [(3_000, 2e6), pytest.param(20_000, 200.0, marks=pytest.mark.slow)], ids=["GWh", "many"]
+)
+@pytest.mark.parametrize("rule", ["average", "uniform", "mcafee"])
+def test_large_books_clear_as_the_twin_does(rule, size, most):
+    """More orders than bits of a rank would hold in 11, sums beyond 32 bits, energies beyond single precision."""
+    book, grid = large_book(size, most), grid_of(GridTopology.IEEE34, 34, size * most)
+    config = MarketConfig(0, 240, 0.1, most, price_mechanism=rule)
+    terms = {"feed_in_tariff": 60.0, "utility_price": 220.0, "grid": grid}
+    assert_same(clear(Orders(**book), config, **terms), clear_book(book, config, **terms), grid)
 
 
 @pytest.mark.slow

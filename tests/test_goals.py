@@ -7,6 +7,8 @@ import math
 import numba
 import pytest
 
+from benches import goal, goals
+from benches.goal import measured_ratio, measured_record
 from benches.goals import GOALS, Figure, main, python_calls
 
 COMPILED = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="without the JIT, kernels are Python and loop")
@@ -28,6 +30,31 @@ def test_a_goal_that_is_missed_exits_with_one(capsys, monkeypatch):
 def test_not_a_number_is_never_met(value, met):
     assert Figure("", value, 1.0, "", "").met is met
     assert Figure("", -value, -1.0, "", "", at_least=True).met is met
+
+
+def test_a_ratio_rests_on_every_round():
+    record = measured_record("clear/trades", orders=10)
+    figure = measured_ratio(record, "sort", 2.0)
+    assert len(record.seconds) == len(record.references["sort"]) == len(record.references["naive"]) == 64
+    assert "64 rounds" in figure.detail
+    assert figure.limit == 2.0
+
+
+@COMPILED
+def test_the_goals_of_clearing(monkeypatch):
+    """Their limits are those of the issue; here on small books, whose figures mean nothing."""
+    sizes = {"orders": lambda orders: orders // 1000, "markets": lambda markets: markets // 64}
+
+    def small(case, **params):
+        return measured_record(case, **{axis: sizes.get(axis, int)(value) for axis, value in params.items()})
+
+    monkeypatch.setattr(goals, "_record", small)
+    monkeypatch.setattr(goal, "measured_record", small)
+    monkeypatch.setattr(goals, "_extra_memory", lambda size: 1.0)
+    limits = [(figure.limit, figure.unit, figure.at_least) for figure in goals.clearing()]
+    ratios = [(limit, "times", False) for limit in (0.5, 0.5, 2.0)]
+    others = [(1.1, "exponent", False), (6.0, "times", False), (8.0, "us", False), (1.0, "times", True)]
+    assert limits == [(20.0, "ms", False), *ratios, *others, (200.0, "bytes an order", False)]
 
 
 def test_unknown_goal(capsys):

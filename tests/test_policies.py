@@ -25,6 +25,21 @@ def states(params, policy, episodes=EPISODES):
         state, _, _ = step(params, state, action)
 
 
+def test_the_last_clearing_price_is_at_first_the_middle_of_the_tariffs_and_stays_without_trades():
+    params = Scenario.study(6).params
+    state = initial(params, EPISODES)
+    np.testing.assert_array_equal(state.last_price, (state.feed_in_tariff[:, 0] + state.utility_price[:, 0]) / 2)
+    seen = set()
+    for t in range(params.max_steps):
+        action = random(params, state) if t % 2 else np.full((len(EPISODES), 6, 4), -1.0)  # all sell: no trades
+        following, _, record = step(params, state, action)
+        for before, price, after in zip(state.last_price, record.clearing_price, following.last_price, strict=True):
+            assert after == (before if np.isnan(price) else price)
+            seen.add(bool(np.isnan(price)))
+        state = following
+    assert seen == {False, True}
+
+
 @pytest.mark.parametrize(
     ("actions", "message"),
     [

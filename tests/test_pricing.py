@@ -55,6 +55,10 @@ def test_rules_price_as_the_twin_does_and_within_bid_and_ask(rule, limits, tarif
     assert (price <= bid).all()
 
 
+def test_the_spread_is_split_in_half_by_default():
+    assert MarketConfig().spread_share == 0.5
+
+
 def test_auctions_use_one_price_for_the_book_and_midpoints_for_partners():
     pairs = Pairs(
         bid=np.array([50.0, 50.0]),
