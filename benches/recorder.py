@@ -85,8 +85,16 @@ class Recorder:
             self.say(f"profile {self.options.profile} has no cells of {cases} that are left to run")
         if not (self.points or self.run):
             return
-        if self.options.ray_address is not None and self.points:
-            self._check_cluster(self.options.ray_address)
+        # the cluster first: where there is none, there is no folder of a run either
+        address = self.options.ray_address
+        if address is not None and self.points:
+            try:
+                self.nodes = cluster.Nodes(address, list(self.points.values()), self.options.profile, self._keep)
+            except (ConnectionError, ValueError) as error:
+                raise pytest.UsageError(
+                    f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
+                ) from None
+            session.config.add_cleanup(self.nodes.close)
         known = self._earlier_durations()
         try:
             run = self.run or results.Run.create(self.results)
@@ -110,26 +118,7 @@ class Recorder:
         self.terminal.showfspath = False
         tidy_memory()
         how = f"profile {self.options.profile}{', each in a process of its own' if self.options.isolate else ''}"
-        address = self.options.ray_address
-        if address is not None and self.points:
-            try:
-                self.nodes = cluster.Nodes(address, list(self.points.values()), self.options.profile, self._keep)
-            except (ConnectionError, ValueError) as error:
-                raise pytest.UsageError(
-                    f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
-                ) from None
-            session.config.add_cleanup(self.nodes.close)
         self.say(f"{len(self.points)} cells to measure, {how}; records: {self.run.file}")
-
-    @staticmethod
-    def _check_cluster(address: str) -> None:
-        """Refuse an address that nobody listens at before there is a folder of the run."""
-        from market.rl.session import check_address
-
-        try:
-            check_address(address)
-        except (ConnectionError, ValueError) as error:
-            raise pytest.UsageError(f"--ray-address: {error}") from None
 
     def _keep(self, record: results.Record) -> None:
         """Put a record on disk, or end the run."""

@@ -16,7 +16,7 @@ from benches import report_compare, report_text, report_write, show
 from benches.arguments import positive
 from benches.report_limits import Budgets
 from benches.report_series import series_of
-from benches.results import Run, failures
+from benches.results import Record, Run, failures
 
 COMPARED = 2
 """So many runs are compared, unless they are to be pooled."""
@@ -31,8 +31,7 @@ def lines(runs: Sequence[Run], folder: Path | None, *, color: bool, budgets: Bud
         yield from show.rendered(report_text.table(curves), color=color).splitlines()
         yield ""
         yield from report_text.notes(curves)
-    for _, problems in read:
-        yield from (f"warning: {problem}" for problem in problems)
+    yield from _warnings(read)
     for each in records:
         yield from (f"{record.status}: {record.where}: {record.error}" for record in each if record.status != "ok")
     if not any(records):
@@ -43,12 +42,17 @@ def lines(runs: Sequence[Run], folder: Path | None, *, color: bool, budgets: Bud
             yield f"wrote {path}"
 
 
+def _warnings(read: Sequence[tuple[list[Record], list[str]]]) -> Iterator[str]:
+    """What was wrong with the lines of the runs, as `Run.read` tells it."""
+    for _, problems in read:
+        yield from (f"warning: {problem}" for problem in problems)
+
+
 def comparison(runs: Sequence[Run], folder: Path) -> Iterator[str]:
     """Two runs compared, as text; writes the summary and the page into `folder`."""
     read = [run.read() for run in runs]
     records = [each for each, _ in read]
-    for _, problems in read:
-        yield from (f"warning: {problem}" for problem in problems)
+    yield from _warnings(read)
     pairs = report_compare.compared(*records)
     if not pairs:
         yield f"{runs[0].folder} and {runs[1].folder} have no finished cell in common: nothing to compare"

@@ -38,7 +38,7 @@ class Book:
     node: Nodes | None = None
     partner: Ints | None = None
 
-    def packed(self, config: MarketConfig, threads: int = 1) -> Packed:
+    def packed(self, threads: int = 1) -> Packed:
         """The same books as sort keys."""
         active = self.quantity > 0
         if self.partner is not None:

@@ -186,7 +186,7 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
         node=node,
         partner=partner,
     )
-    return book.packed(config), wanted, offered
+    return book.packed(), wanted, offered
 
 
 def _nodes(orders: Orders, grid: Grid) -> Nodes:

@@ -45,7 +45,7 @@ def truthful(params: Params, state: State) -> Floats:
 POLICIES: dict[str, Policy] = {"random": random, "zero_intelligence": zero_intelligence, "truthful": truthful}
 
 
-def check_actions(params: Params, state: State, actions: ArrayLike) -> Floats:
+def check_actions(state: State, actions: ArrayLike) -> Floats:
     """The actions [E, N, 4], in [-1, 1], as float64, or a one-line ValueError; `step` itself takes them as they are."""
     shape = (*state.energy.shape, ACTION_SIZE)
     try:
@@ -65,7 +65,7 @@ def play(params: Params, episode: Ints, policy: Policy) -> tuple[State, History]
     start = state = initial(params, episode)
     records = []
     for _ in range(params.max_steps):
-        state, _, record = step(params, state, check_actions(params, state, policy(params, state)))
+        state, _, record = step(params, state, check_actions(state, policy(params, state)))
         records.append(record)
     return start, History.of(records)
 

@@ -176,7 +176,7 @@ def clear_batch(
 
     threads: share out the markets, with the same result to the last bit.
     """
-    packed = book.packed(config, check_positive_int("threads", threads))
+    packed = book.packed(check_positive_int("threads", threads))
     return clear_packed(packed, config, (feed_in_tariff, utility_price, last_price), grid, step_hours, threads)
 
 

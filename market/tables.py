@@ -48,7 +48,7 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
                 raise ValueError(
                     f"{name}: got the column {column!r}; allowed: ids of agents{nearest(str(column), ids)}"
                 )
-    hours = _hours(folder) if hours is None else check_range("hours", hours, 1e-3, 24.0, "h")
+    hours = check_range("hours", _hours(folder) if hours is None else hours, 1e-3, 24.0, "h")
     step_hours = check_range("step_hours", scenario.get("step_hours", hours), 1e-3, 24.0, "h")
     steps = scenario.get("max_steps", round(len(used) * hours / step_hours))
     agents = []
@@ -129,14 +129,14 @@ def read_table(folder: Path, name: str, *, needed: bool = True) -> Any:
     return None
 
 
-def _hours(folder: Path) -> float:
-    """Hours of a step, as the table `steps` says; 1 without it."""
+def _hours(folder: Path) -> object:
+    """Hours of a step, as the table `steps` says, not checked; 1 without it."""
     table = read_table(folder, "steps", needed=False)
     if table is None:
         return 1.0
     if list(table.columns) != ["hours"] or len(table) != 1:
         raise ValueError(f"steps: got {len(table)} rows of {list(table.columns)}; allowed: a column hours of one row")
-    return check_range("hours", table["hours"].iloc[0], 1e-3, 24.0, "h")
+    return table["hours"].iloc[0]
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -10,21 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market import DSO, NO_PARTNER, GridNetwork, GridTopology, MarketConfig, Orders, clear
-from market import books as books_in_ticks
 from market.config import MAX_PRICE
 from market_support import assert_same
 from oracle import clear_book
 from strategies import RULES, books, configs, grid_of, grids, tariffs
 
+pytestmark = pytest.mark.usefixtures("screening")
+
 LAST_PRICES = st.one_of(st.none(), st.integers(0, 10_000).map(lambda ticks: ticks / 100))
-
-
-@pytest.fixture(params=[books_in_ticks.SCREENED, 0], ids=["sorted", "screened"], scope="module", autouse=True)
-def screening(request):
-    """Only large books are screened before they are sorted; here all are, the second time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(books_in_ticks, "SCREENED", request.param)
-        yield
 
 
 @given(st.data())

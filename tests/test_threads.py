@@ -10,22 +10,16 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from market import DSO, NO_PARTNER, GridTopology, books
+from market import DSO, NO_PARTNER, GridTopology
 from market.books import Book, Packed
 from market.parts import in_parts
 from market.stages import Cleared, clear_batch, clear_packed
 from market_support import rules_of
 from strategies import RULES, grid_of
 
+pytestmark = pytest.mark.usefixtures("screening")
+
 MARKETS, SIZE, GRID = 7, 60, grid_of(GridTopology.RING, 5, 100.0)
-
-
-@pytest.fixture(params=[books.SCREENED, 0], ids=["sorted", "screened"], scope="module", autouse=True)
-def screening(request):
-    """Only large markets by themselves are screened before they are sorted; here all are, the second time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(books, "SCREENED", request.param)
-        yield
 
 
 def random_batch(seed: int, *, partners: bool = True, unit: bool = False) -> Book:

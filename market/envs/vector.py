@@ -88,7 +88,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         if self._state.step == self.params.max_steps:
             observation, _ = self.reset()
             return observation, np.zeros(self.num_envs), running, running, {AGENT_REWARDS: np.zeros(shape[:2])}
-        action = check_actions(self.params, self._state, actions)
+        action = check_actions(self._state, actions)
         self._state, reward, record = step(self.params, self._state, action)
         self._records.append(record)
         over = ended if self._state.step == self.params.max_steps else running

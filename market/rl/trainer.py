@@ -188,16 +188,15 @@ class RLTrainer:
 
         scenario: another one to play, as `env_config`, with agents that see and do as much; None for that of training.
         """
-        env = self._make_env(self.scenario, check_positive_int("episodes", episodes))
-        if scenario is not None:
-            trained_on, env = env, self._make_env(self._make_scenario(scenario), episodes)
-            got, allowed = (
-                (each.single_observation_space.shape, each.single_action_space.shape) for each in (env, trained_on)
+        played_on = self.scenario if scenario is None else self._make_scenario(scenario)
+        env = self._make_env(played_on, check_positive_int("episodes", episodes))
+        got = (env.single_observation_space.shape, env.single_action_space.shape)
+        allowed = (self.module.observation_space.shape, self.module.action_space.shape)
+        if got != allowed:
+            env.close()
+            raise ValueError(
+                f"scenario: got observations and actions of shapes {got}; allowed: {allowed}, as in training"
             )
-            if got != allowed:
-                raise ValueError(
-                    f"scenario: got observations and actions of shapes {got}; allowed: {allowed}, as in training"
-                )
         with torch_threads(self._run.cpus):
             played = rollout(env, self.module, seed=derive(self._run.seed, Stream.EVALUATE), explore=False)
         kpis = {name: values.copy() for name, values in env.kpis().items()}
