@@ -20,9 +20,9 @@ def told(error: object) -> str:
 
 
 def one_line(text: str, limit: int = LIMIT) -> str:
-    """The text on one line that every terminal and encoding of Unicode takes, cut at `limit` characters.
+    r"""The text on one line that every terminal and encoding of Unicode takes, cut at `limit` characters.
 
-    White space becomes single spaces; control codes and lone surrogates become escapes such as `\\x1b`.
+    White space becomes single spaces; control codes and lone surrogates become escapes such as `\x1b`.
     """
     room = 20 * limit  # more cannot matter, and 10 MB of it would take seconds
     kept = " ".join(text[:room].split())
