@@ -18,6 +18,8 @@ Grid = Mapping[str, Axis]
 """Values by axis."""
 
 PROFILES = ("quick", "study", "full")
+METHOD = 2
+"""How a cell is measured, counted up when its rounds mean something else: they are blocks of calls since 2."""
 
 
 class Unsupported(Exception):
@@ -26,10 +28,14 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a timed call may tell besides its time: seconds by phase, and figures worth keeping with the record."""
+    """What a timed call may tell besides its time: seconds by phase, and figures worth keeping with the record.
+
+    later: gives further facts, and is called when the clock has stopped.
+    """
 
     phases: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    later: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,16 @@ class Case:
 
     name: `group/what`. size: the parameter on the size axis, named by what it counts.
     grids: parameter values by profile; a profile that is not named leaves the case out.
-    setup(params): prepares once, untimed. call(prepared, r): the timed call of round r, which must rotate its inputs.
+    setup(params): prepares once, untimed. call(prepared, i): the timed call number i, which must rotate its inputs.
     warmup(prepared): the first, cold execution, timed apart; by default call(prepared, 0). close(prepared): releases.
-    rounds(params): how many rounds are timed. work(params): what one call does, by name ("orders", "env_steps", ...);
-    divided by the median it gives the rates, the first one is shown.
+    rounds(params): how many rounds are timed, each a block of calls where one is short.
+    work(params): what one call does, by name ("orders", "env_steps", ...); divided by the median it gives the rates, of
+    which the first one is shown.
     budget: largest exponent k of t(N) = floor + c N^k that is acceptable.
     clock: "cpu" (single-threaded, decided on CPU seconds) or "wall". version: change it when the timed work changes.
     seed: of every random input. options: axes that only a selection adds.
-    references: what the call is compared with, by name; timed after it, round by round on the same input.
-    figures(prepared, r): what a call yields rather than costs, by name ("trades"): the same on every machine.
+    references: what the call is compared with, by name; timed after it, round by round on the same inputs.
+    figures(prepared, i): what a call yields rather than costs, by name ("trades"): the same on every machine.
     """
 
     name: str
@@ -134,7 +141,7 @@ def _values(values: Axis) -> Values:
 
 def key_of(name: str, version: str, params: Params, rounds: int, seed: int) -> str:
     """Short digest of everything that makes two measurements the same measurement."""
-    text = json.dumps([name, version, sorted(params.items()), rounds, seed], separators=(",", ":"))
+    text = json.dumps([METHOD, name, version, sorted(params.items()), rounds, seed], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

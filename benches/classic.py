@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from market import RLTrainer
 
 
+WRAPPER = "rllib-multi-agent-env-v0"
+"""RLlib registers its environments under this name whenever it makes some; gymnasium warns of a name taken before."""
+
+
 class Beside:
     """Our trainer and stock PPO on the same population and budget: env-steps, epochs, minibatch, networks, Adam."""
 
@@ -22,6 +26,7 @@ class Beside:
 
 def _stock(agents: int, settings: Any) -> Any:
     """Stock PPO, built."""
+    import gymnasium
     from ray.rllib.algorithms.ppo import PPO, PPOConfig
 
     from market import Scenario
@@ -58,6 +63,7 @@ def _stock(agents: int, settings: Any) -> Any:
     )
     config.reporting(min_time_s_per_iteration=0)
     config.debugging(log_level="ERROR", log_sys_usage=False)
+    gymnasium.registry.pop(WRAPPER, None)
     with quiet_rllib():
         return config.build_algo(use_copy=False)
 

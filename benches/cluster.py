@@ -5,6 +5,7 @@ A record is on disk as soon as its cell is over, whichever it is; it tells the n
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,11 +26,13 @@ def _measure(table: str, case: str, params: Params) -> dict[str, Any]:
     isolated.TABLE = table
     seen, status, error = Measurement(), "ok", None
     try:
-        isolated.measure(isolated.point_of(table, case, params), seen)
+        with contextlib.closing(isolated.Processes()) as processes:
+            processes.measure(isolated.point_of(table, case, params), seen)
     except Unsupported as reason:
         status, error = "unsupported", str(reason)
     except isolated.Failed as failure:
         status, error = "failed", str(failure)
+    seen.shared = False  # no other cell will have its process
     place = machine.machine() | {"ray_node": ray.get_runtime_context().get_node_id()}
     node = {"machine": place, "versions": machine.versions(), "threads": threads.observed()}
     return {"seen": dataclasses.asdict(seen), "status": status, "error": error, "node": node}
@@ -48,6 +51,7 @@ class Nodes:
         from market.rl.session import ray_session
 
         self.records: dict[str, results.Record] = {}
+        self._seen: dict[str, dict[str, Any]] = {}
         self._ray, self._profile, self._keep, self._affinity = ray, profile, keep, NodeAffinitySchedulingStrategy
         self._waiting = list(points)
         self._running: dict[Any, tuple[Point, str]] = {}
@@ -56,9 +60,9 @@ class Nodes:
         self._task: Any = ray.remote(_measure)
 
     def measure(self, point: Point, seen: Measurement) -> None:
-        """Wait until this cell is over; others start and end meanwhile. Raises as `isolated.measure` does.
+        """Wait until this cell is over; others start and end meanwhile. What was measured is in `seen` and `records`.
 
-        What was measured is in `records`; `seen` stays empty.
+        Raises Unsupported, or Failed with what happened on the node.
         """
         try:
             while point.key not in self.records:
@@ -72,6 +76,7 @@ class Nodes:
             self._drop(point)
             raise
         record = self.records[point.key]
+        seen.take(self._seen[point.key])
         if record.status == "unsupported":
             raise Unsupported(record.error)
         if record.status == "failed":
@@ -106,7 +111,7 @@ class Nodes:
         )
         record = dataclasses.replace(record, **told["node"])
         self._keep(record)
-        self.records[point.key] = record
+        self.records[point.key], self._seen[point.key] = record, told["seen"]
 
     def _drop(self, point: Point) -> None:
         """Give up a cell, wherever it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -50,26 +50,27 @@ def books_on_feeder(params: Params) -> Books:
 class Injections:
     """What the nodes of a feeder feed in less what they take: several times [snapshots, n], kWh per hour."""
 
+    solve: Callable[[Feeder, Floats], object]
     feeder: Feeder
     injections: Sequence[Floats]
 
 
 def injections(params: Params) -> Injections:
     """Snapshots of injections, up to 20 kW each way at a node."""
-    from market.powerflow import Feeder
+    from market.powerflow import Feeder, power_flow
 
     grid, snapshots = ieee34(5000.0), number(params, "snapshots")
     feeder = Feeder.of(grid)
     assert feeder is not None  # IEEE 34 has no loops
     rng = np.random.default_rng([SEED, snapshots])
-    return Injections(feeder, [rng.uniform(-20.0, 20.0, (snapshots, grid.num_nodes)) for _ in range(INPUTS)])
+    return Injections(
+        power_flow, feeder, [rng.uniform(-20.0, 20.0, (snapshots, grid.num_nodes)) for _ in range(INPUTS)]
+    )
 
 
 def power_flow(prepared: Injections, turn: int) -> None:
     """Flows and voltages of the next snapshots, by LinDistFlow."""
-    from market.powerflow import power_flow
-
-    power_flow(prepared.feeder, prepared.injections[turn % len(prepared.injections)])
+    prepared.solve(prepared.feeder, prepared.injections[turn % len(prepared.injections)])
 
 
 def textbook_flow(prepared: Injections, turn: int) -> None:

@@ -1,4 +1,5 @@
-"""What the market's cases prepare and call. The market loads inside the functions: listing the table is cheap.
+"""What the market's cases prepare and call. The market loads when a cell is prepared: listing the table is cheap, and
+no timed call holds an import.
 
 Inputs rotate: a round never sees the input of the round before, for repeating one order book trains the branch
 predictor and makes clearing look faster than it is.
@@ -7,7 +8,7 @@ predictor and makes clearing look faster than it is.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +16,11 @@ from benches import naive
 from benches.case import Params
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from market import ClearingResult, MarketConfig, Orders, Trades
+    from market import ClearingResult, Ledger, MarketConfig, Orders, Trades
     from market.books import Book
     from market.grid import Grid
     from market.simulation import Params as Market
@@ -44,17 +45,20 @@ def number(params: Params, axis: str) -> int:
 
 @dataclass(frozen=True)
 class Books:
-    """Order books under one set of rules, and their sort keys."""
+    """Order books under one set of rules; their sort keys, packed and as columns; the same rules at average prices."""
 
+    clear: Callable[..., ClearingResult]
     books: Sequence[Orders]
     config: MarketConfig
     grid: Grid | None
-    keys: Sequence[NDArray[np.uint64]]
+    keys: Sequence[naive.Keys]
+    columns: Sequence[naive.Columns]
+    averages: MarketConfig
 
 
 def books_of(size: int, count: int = INPUTS, grid: Grid | None = None) -> Books:
     """`count` random books of `size` orders: prices and quantities uniform within the study's bounds, half bids."""
-    from market import MarketConfig, Orders
+    from market import MarketConfig, Orders, clear
 
     config = MarketConfig()
     rng = np.random.default_rng([SEED, size])
@@ -66,7 +70,8 @@ def books_of(size: int, count: int = INPUTS, grid: Grid | None = None) -> Books:
         )
         for _ in range(count)
     ]
-    return Books(books, config, grid, [naive.sort_keys(book) for book in books])
+    keys, columns = [naive.sort_keys(book) for book in books], [naive.sort_columns(book) for book in books]
+    return Books(clear, books, config, grid, keys, columns, config)
 
 
 def books(params: Params) -> Books:
@@ -81,33 +86,29 @@ def books_by_rule(params: Params) -> Books:
     return replace(books(params), config=MarketConfig(price_mechanism=ClearingMechanism(str(params["rule"]))))
 
 
-def _clear(prepared: Books, turn: int) -> ClearingResult:
-    from market import clear
-
+def _clear(prepared: Books, config: MarketConfig, turn: int) -> ClearingResult:
     book = prepared.books[turn % len(prepared.books)]
-    return clear(book, prepared.config, feed_in_tariff=FEED_IN_TARIFF, utility_price=UTILITY_PRICE, grid=prepared.grid)
+    return prepared.clear(book, config, feed_in_tariff=FEED_IN_TARIFF, utility_price=UTILITY_PRICE, grid=prepared.grid)
 
 
 def clear_book(prepared: Books, turn: int) -> None:
     """Clear the next book: who trades with whom, how much, at which price; volumes, welfare."""
-    _clear(prepared, turn)
+    _clear(prepared, prepared.config, turn)
 
 
 def clear_at_averages(prepared: Books, turn: int) -> None:
     """Clear the next book under AVERAGE, whatever its rule is."""
-    from market import MarketConfig
-
-    _clear(replace(prepared, config=MarketConfig()), turn)
+    _clear(prepared, prepared.averages, turn)
 
 
 def clear_to_trades(prepared: Books, turn: int) -> None:
     """Clear the next book and write out all trades, the DSO's too."""
-    _ = _clear(prepared, turn).trades
+    _ = _clear(prepared, prepared.config, turn).trades
 
 
 def count_trades(prepared: Books, turn: int) -> float:
     """Trades that the next book leads to, the DSO's too."""
-    return float(len(_clear(prepared, turn).trades))
+    return float(len(_clear(prepared, prepared.config, turn).trades))
 
 
 def textbook(prepared: Books, turn: int) -> None:
@@ -122,13 +123,14 @@ def bare_sort(prepared: Books, turn: int) -> None:
 
 def lexical_sort(prepared: Books, turn: int) -> None:
     """`np.lexsort` of the next book."""
-    naive.lexical_sort(prepared.books[turn % len(prepared.books)])
+    naive.lexical_sort(prepared.columns, turn)
 
 
 @dataclass(frozen=True)
 class Batches:
     """Batches of E books of N orders in ticks, every order with a reputation and a time of arrival."""
 
+    clear: Callable[..., object]
     batches: Sequence[Book]
     config: MarketConfig
     tariffs: tuple[Floats, Floats, Floats]
@@ -139,6 +141,7 @@ def batches(params: Params) -> Batches:
     """Random batches as the simulation makes them."""
     from market import MarketConfig
     from market.books import Book
+    from market.stages import clear_batch
 
     markets, size = number(params, "markets"), number(params, "orders")
     rng, shape = np.random.default_rng([SEED, markets, size]), (markets, size)
@@ -154,20 +157,22 @@ def batches(params: Params) -> Batches:
         )
         for _ in range(INPUTS)
     ]
-    return Batches(drawn, MarketConfig(), (tariffs[0], tariffs[1], tariffs[2]), number(params, "threads"))
+    return Batches(clear_batch, drawn, MarketConfig(), (tariffs[0], tariffs[1], tariffs[2]), number(params, "threads"))
 
 
 def clear_batch(prepared: Batches, turn: int) -> None:
     """Clear the next batch in one call."""
-    from market.stages import clear_batch
-
-    batch = prepared.batches[turn % len(prepared.batches)]
-    clear_batch(batch, prepared.config, *prepared.tariffs, None, 1.0, threads=prepared.threads)
+    _clear_batch(prepared, turn, prepared.threads)
 
 
 def clear_batch_on_one(prepared: Batches, turn: int) -> None:
     """Clear the next batch in one call, on one thread."""
-    clear_batch(replace(prepared, threads=1), turn)
+    _clear_batch(prepared, turn, 1)
+
+
+def _clear_batch(prepared: Batches, turn: int, threads: int) -> None:
+    batch = prepared.batches[turn % len(prepared.batches)]
+    prepared.clear(batch, prepared.config, *prepared.tariffs, None, 1.0, threads=threads)
 
 
 # --- simulation -----------------------------------------------------------------------------------------------------
@@ -177,6 +182,8 @@ def clear_batch_on_one(prepared: Batches, turn: int) -> None:
 class Walk:
     """E parallel markets on their way through a few episodes: where they stand, where each episode starts."""
 
+    advance: Callable[..., tuple[State, Any, Any]]
+    see: Callable[[Market, State], Floats]
     market: Market
     starts: Sequence[State]
     actions: Sequence[Floats]
@@ -186,25 +193,23 @@ class Walk:
 def walk(params: Params) -> Walk:
     """E parallel markets of the study's population, with INPUTS random actions [E, N, 4] prepared."""
     from market import Scenario
-    from market.simulation import initial
+    from market.simulation import initial, observe, step
 
     envs, agents = number(params, "episodes"), number(params, "agents")
     market = Scenario.study(agents, SEED).params
     rng = np.random.default_rng([SEED, envs, agents])
     starts = [initial(market, first * envs + np.arange(envs)) for first in range(3)]
     actions = [rng.uniform(-1.0, 1.0, (envs, agents, 4)) for _ in range(INPUTS)]
-    return Walk(market, starts, actions, starts[0])
+    return Walk(step, observe, market, starts, actions, starts[0])
 
 
 def env_step(prepared: Walk, turn: int) -> None:
     """What an environment does in a step: act, clear, settle, reward, observe as float32. No episode starts in it."""
-    from market.simulation import observe, step
-
     market = prepared.market
     if prepared.state.step == market.max_steps:
         prepared.state = prepared.starts[turn // market.max_steps % len(prepared.starts)]
-    prepared.state = step(market, prepared.state, prepared.actions[turn % len(prepared.actions)])[0]
-    observe(market, prepared.state).astype(np.float32)
+    prepared.state = prepared.advance(market, prepared.state, prepared.actions[turn % len(prepared.actions)])[0]
+    prepared.see(market, prepared.state).astype(np.float32)
 
 
 def build_scenario(params: Params, turn: int) -> None:
@@ -217,9 +222,17 @@ def build_scenario(params: Params, turn: int) -> None:
 # --- ledger ---------------------------------------------------------------------------------------------------------
 
 
-def trades(params: Params) -> Sequence[Trades]:
+@dataclass(frozen=True)
+class Blocks:
+    """The trades of several blocks, and the class that seals them."""
+
+    ledger: type[Ledger]
+    trades: Sequence[Trades]
+
+
+def trades(params: Params) -> Blocks:
     """Random trades, all of them between agents."""
-    from market import Trades
+    from market import Ledger, Trades
 
     size = number(params, "trades")
     rng = np.random.default_rng([SEED, size])
@@ -238,11 +251,9 @@ def trades(params: Params) -> Sequence[Trades]:
             fee=rng.uniform(0.0, 0.1, size),
         )
 
-    return [draw() for _ in range(INPUTS)]
+    return Blocks(Ledger, [draw() for _ in range(INPUTS)])
 
 
-def seal_block(prepared: Sequence[Trades], turn: int) -> None:
+def seal_block(prepared: Blocks, turn: int) -> None:
     """One block at the study's difficulty, on a ledger of its own so that memory does not grow with the rounds."""
-    from market import Ledger
-
-    Ledger(difficulty=1).append(prepared[turn % len(prepared)], turn)
+    prepared.ledger(difficulty=1).append(prepared.trades[turn % len(prepared.trades)], turn)

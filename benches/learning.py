@@ -117,10 +117,9 @@ def evidence(
 
 
 def learn(params: Params, _: int) -> Outcome:
-    """The evidence of one algorithm and mode, printed and kept as facts."""
+    """The evidence of one algorithm and mode, kept as facts."""
     found = evidence(
         str(params["algorithm"]), str(params["mode"]), number(params, "agents"), number(params, "iterations")
     )
-    print(f"{params['algorithm']} {params['mode']}: {found}")
     bounds = {"least_saving": found.least_saving, "least_return": found.least_return, "position": found.position}
     return Outcome(facts={**asdict(found), **bounds})

@@ -41,7 +41,9 @@ def add(parser: pytest.Parser) -> None:
     group.addoption("--case", metavar="TEXT,TEXT", help="only cases whose name contains one of these")
     group.addoption("--profiles", metavar="NAME,NAME", help="of the trained populations: synthetic, measured")
     group.addoption("--repeat", metavar="N", help="every training and reference with N seeds, from the study's on")
-    group.addoption("--isolate", action="store_true", default=None, help="a fresh process for each cell")
+    group.addoption(
+        "--isolate", action="store_true", default=None, help="measure in other processes, trainings in one each"
+    )
     group.addoption("--report", choices=("yes", "no"), default="yes", help="write tables, figures and page at the end")
     group.addoption(
         "--ray-address", metavar="HOST:PORT", help="measure on the nodes of this Ray cluster, a cell on each"
@@ -65,7 +67,7 @@ def add(parser: pytest.Parser) -> None:
 class Options:
     """What to run. `selection` replaces the values of parameter axes; `cases` are parts of case names, () is all.
 
-    isolate: a fresh process for each cell. ray_address: of a cluster whose nodes measure; not kept with a run.
+    isolate: cells in other processes. ray_address: of a cluster whose nodes measure; not kept with a run.
     """
 
     profile: str = "quick"
@@ -86,7 +88,7 @@ class Options:
         """Keep the options beside the records, so that a resumed run needs none."""
         text = json.dumps(dataclasses.asdict(self) | {"ray_address": None}, indent=2)
         fresh = folder / f".{SAVED}-{os.getpid()}"
-        fresh.write_text(text + "\n")
+        fresh.write_text(text + "\n", "utf-8")
         fresh.replace(folder / SAVED)
 
     @classmethod
@@ -95,7 +97,7 @@ class Options:
         if not (folder / SAVED).is_file():
             return cls()
         try:
-            raw = json.loads((folder / SAVED).read_text())
+            raw = json.loads((folder / SAVED).read_text("utf-8"))
             selection = {axis: tuple(values) for axis, values in raw["selection"].items()}
             return cls(raw["profile"], selection, tuple(raw["cases"]), raw.get("isolate", False))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -107,6 +109,8 @@ class Options:
 
 def is_timed(config: pytest.Config) -> bool:
     """Whether this run takes times."""
+    if config.getoption("benchmark_skip") and not config.getoption("benchmark_only"):
+        return False
     return any(config.getoption(name, None) for name in TIMED_BY)
 
 
@@ -144,12 +148,6 @@ def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | No
         cases = _case_parts(given["case"], table)
     address = config.getoption("ray_address")
     isolate = bool(config.getoption("isolate")) or options.isolate or address is not None
-    for name in TIMED_BY if isolate else ():
-        if name not in ("benchmark_only", "benchmark_enable") and config.getoption(name, None):
-            option = f"--{name.replace('_', '-')}"
-            raise pytest.UsageError(
-                f"--isolate: got {option} too; allowed: without it; pytest-benchmark sees nothing of other processes"
-            )
     return Options(profile, selection, cases, isolate, address)
 
 

@@ -10,17 +10,15 @@ from benches import threads
 
 threads.pin()  # before anything below imports numpy
 
-import contextlib  # noqa: E402
-import statistics  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 
-from benches import cases, isolated, options  # noqa: E402
+from benches import adapter, cases, options  # noqa: E402
 from benches.case import Point, Unsupported  # noqa: E402
-from benches.measure import Stopwatch  # noqa: E402
+from benches.measure import Measurement, execute  # noqa: E402
 from benches.recorder import SEEN, UNSUPPORTED, Recorder  # noqa: E402
 
 SUITE = Path(__file__).resolve().with_name("pytest_suite")
@@ -36,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and turn timing off unless it was asked for (before pytest-benchmark reads its options)."""
     config.addinivalue_line("markers", "cases(group, ...): which groups of the table of cases a benchmark shows")
+    adapter.refuse_options(config)
     config.stash[OPTIONS] = options.read(config, cases.CASES)
     if options.is_timed(config):
         recorder = Recorder(config)
@@ -69,35 +68,20 @@ def point(request: pytest.FixtureRequest) -> Point:
 
 @pytest.fixture
 def measure(point: Point, benchmark: Any, request: pytest.FixtureRequest) -> Callable[[], None]:
-    """Call it to run the cell: warmed up and timed by pytest-benchmark over its rounds, or once when timing is off."""
+    """Call it to run the cell: measured by our stopwatch, its rounds handed to pytest-benchmark; or once, untimed."""
 
     def run() -> None:
-        watch = Stopwatch(point)
-        seen = request.node.stash[SEEN] = watch.seen
-        rest = [f"{axis}={value}" for axis, value in point.params.items() if axis != point.case.size]
-        benchmark.group = " ".join([point.case.name, *rest])
+        seen = request.node.stash[SEEN] = Measurement()
+        adapter.announce(benchmark, point)
         try:
-            if benchmark.enabled and request.config.stash[OPTIONS].isolate:
-                recorder: Any = request.config.pluginmanager.get_plugin("benches-recorder")
-                measure_apart = recorder.nodes.measure if recorder.nodes else isolated.measure
-                benchmark.pedantic(lambda: measure_apart(point, seen), rounds=1)
+            if not benchmark.enabled:
+                execute(point, seen)
                 return
-            with contextlib.ExitStack() as stack:
-
-                def prepare() -> None:  # inside `pedantic`, which otherwise complains that it was not reached
-                    if seen.setup_seconds is None:
-                        stack.enter_context(watch)
-                        if benchmark.enabled:
-                            watch.warm_up()
-
-                benchmark.pedantic(watch.round, setup=prepare, rounds=point.rounds if benchmark.enabled else 1)
+            recorder: Any = request.config.pluginmanager.get_plugin("benches-recorder")
+            recorder.measure(point, seen)
         except Unsupported as reason:
             request.node.stash[UNSUPPORTED] = str(reason)
             pytest.skip(str(reason))
-        benchmark.extra_info.update(point.params, unit=point.case.size, setup=seen.setup_seconds)
-        if seen.warmup_seconds is not None:
-            median = statistics.median(seen.seconds)
-            rates = {f"{name}/s": amount / median for name, amount in point.case.work(point.params).items()}
-            benchmark.extra_info.update(rates, warmup=seen.warmup_seconds)
+        adapter.hand_over(benchmark, point, seen)
 
     return run

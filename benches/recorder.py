@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -10,12 +10,14 @@ import pytest
 
 from benches import cluster, isolated, machine, options, results, show
 from benches.case import Point
-from benches.measure import Measurement
+from benches.measure import Measurement, measure, outlived, tidy_memory
 
 SEEN = pytest.StashKey[Measurement]()
 """What a test measured."""
 UNSUPPORTED = pytest.StashKey[str]()
 """Why a test's cell cannot be measured yet."""
+LONGEST = 20_000
+"""Characters of a failure that pytest is given to print."""
 
 
 class Recorder:
@@ -30,7 +32,9 @@ class Recorder:
         self.progress: show.Progress | None = None
         self.points: dict[str, Point] = {}
         self.nodes: cluster.Nodes | None = None
-        self.failed_to_report = False
+        self.processes = isolated.Processes()
+        self.incomplete = False
+        """Whether cells or the report are missing at the end."""
         resume = config.getoption("resume")
         if resume is not None:
             try:
@@ -52,10 +56,20 @@ class Recorder:
         assert self.run is not None
         return f"pytest --benchmark-only --resume={self.run.folder}"
 
-    def say(self, text: str) -> None:
+    def say(self, line: str) -> None:
         """One line on the terminal, below whatever pytest was writing."""
         self.terminal.ensure_newline()
-        self.terminal.write_line(text)
+        self.terminal.write_line(line)
+
+    def measure(self, point: Point, seen: Measurement) -> None:
+        """Measure a cell into `seen`: here, in another process, or on a node of the cluster."""
+        if self.nodes is not None:
+            self.nodes.measure(point, seen)
+        elif self.options.isolate:
+            self.processes.measure(point, seen)
+        else:
+            with outlived():
+                measure(point, seen)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -95,13 +109,18 @@ class Recorder:
                     f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
                 ) from None
             session.config.add_cleanup(self.nodes.close)
+        session.config.add_cleanup(self.processes.close)
         known = self._earlier_durations()
         try:
             run = self.run or results.Run.create(self.results)
-            session.config.add_cleanup(run.claim().close)
+            run.claim()
+            session.config.add_cleanup(run.release)
             if self.run is None:
                 self.options.save(run.folder)
-            run.point_latest()
+            if not run.point_latest():
+                self.say(
+                    f"warning: {run.folder.parent / results.LATEST} is a folder, not a link; it is no name of this run"
+                )
         except BlockingIOError as error:
             self.run = None  # nothing is to be written there
             raise pytest.UsageError(f"--resume: {error}") from None
@@ -116,14 +135,16 @@ class Recorder:
             self.say(f"warning: this run has records of commit {other}; the code is now at {str(machine.commit())[:7]}")
         self.progress = show.Progress(list(self.points.values()), known)
         self.terminal.showfspath = False
+        self._stop_at_signals()
         tidy_memory()
-        how = f"profile {self.options.profile}{', each in a process of its own' if self.options.isolate else ''}"
+        how = f"profile {self.options.profile}{', in processes of their own' if self.options.isolate else ''}"
         self.say(f"{len(self.points)} cells to measure, {how}; records: {self.run.file}")
 
     def _keep(self, record: results.Record) -> None:
         """Put a record on disk, or end the run."""
         assert self.run is not None
         try:
+            self._restore()
             self.run.append(record)
         except OSError as problem:
             pytest.exit(
@@ -131,6 +152,31 @@ class Recorder:
                 f"free some space and go on with: {self._onward}",
                 returncode=pytest.ExitCode.INTERRUPTED,
             )
+
+    def _restore(self) -> None:
+        """Write the run's files again where someone has removed them, and say so."""
+        if self.run is not None and self.run.restore():
+            self.options.save(self.run.folder)
+            self.run.point_latest()
+            self.say(f"warning: {self.run.file} was removed; it is there again, with all that it had")
+
+    def _stop_at_signals(self) -> None:
+        """Let SIGTERM, and a terminal that is closed, stop the run as Ctrl-C does; a second one ends it at once."""
+        caught = [
+            n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL
+        ]  # as nohup has it
+
+        def let_go() -> None:
+            for number in caught:
+                signal.signal(number, signal.SIG_DFL)
+
+        def stop(_number: int, _frame: object) -> None:
+            let_go()
+            raise KeyboardInterrupt
+
+        for number in caught:
+            signal.signal(number, stop)
+        self.config.add_cleanup(let_go)
 
     def _earlier_durations(self) -> dict[str, float]:
         try:
@@ -171,6 +217,8 @@ class Recorder:
                 status, error = "failed", _error(call)
             record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
             self._keep(record)
+        if report.failed and len(report.longreprtext) > LONGEST:
+            report.longrepr = record.error
         tidy_memory()
         if self.progress is not None:
             line = self.progress.finish(point, record.status, record.median, record.elapsed)
@@ -179,9 +227,9 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the terminal's own hook, which calls the summary
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """A report that could not be written is a failure of the run."""
+        """A run that lacks cells, or its report, does not end with 0."""
         yield
-        if self.failed_to_report and session.exitstatus == pytest.ExitCode.OK:
+        if self.incomplete and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -189,20 +237,23 @@ class Recorder:
         if self.run is None or self.config.option.collectonly:
             return
         terminalreporter.section("scalability")
+        self._restore()
         from benches import report  # scipy and matplotlib load only now
 
         folder = self.run.folder if self.config.getoption("report") == "yes" else None
         try:
-            for text in report.lines([self.run], folder, color=terminalreporter.hasmarkup):
-                terminalreporter.write_line(text)
-        except OSError as error:
+            for line in report.lines([self.run], folder, color=terminalreporter.hasmarkup):
+                terminalreporter.write_line(line)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the records are there
             terminalreporter.write_line(
-                f"the report could not be written ({error}); once there is room: python -m benches.report {folder}"
+                f"the report could not be written ({isolated.one_line(error)}); the records are whole, and once this "
+                f"is mended: python -m benches.report {self.run.folder}"
             )
-            self.failed_to_report = True
+            self.incomplete = True
         missing = {point.key for point in self.points.values()} - {record.key for record in self.run.read()[0]}
         if missing:
             terminalreporter.write_line(f"{len(missing)} cells are missing; go on with: {self._onward}")
+            self.incomplete = True
 
 
 def point_of(item: pytest.Item) -> Point | None:
@@ -210,12 +261,6 @@ def point_of(item: pytest.Item) -> Point | None:
     spec = getattr(item, "callspec", None)
     found = spec.params.get("point") if spec is not None else None
     return found if isinstance(found, Point) else None
-
-
-def tidy_memory() -> None:
-    """Collect garbage, and take what lives on (modules, the table) out of the collector's sight during the timing."""
-    gc.collect()
-    gc.freeze()
 
 
 def _error(call: pytest.CallInfo[None]) -> str:

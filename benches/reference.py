@@ -54,23 +54,27 @@ def episodes(params: Params) -> Evaluation:
 
 
 def play(prepared: Evaluation, _: int) -> Outcome:
-    """All episodes under the policy."""
+    """All episodes under the policy; their KPIs are no part of it."""
     from market.kpis import evaluate
     from market.policies import play
 
     assert prepared.policy is not None
     played = play(prepared.market, prepared.episode, prepared.policy)
-    return Outcome(facts={"evaluation_kpis": evaluate(played[1])})
+    return Outcome(later=lambda: {"evaluation_kpis": evaluate(played[1])})
 
 
 def solve(prepared: Evaluation, _: int) -> Outcome:
-    """The optimum of the first episodes: KPIs, and the two costs that efficiency lies between, $ per episode."""
+    """The optimum of the first episodes; then, untimed, KPIs and the two costs that efficiency lies between, $."""
     from market.optimum import alone_cost, cooperative_optimum, optimal_kpis
     from market.simulation import initial
 
     count = solved(prepared.market.num_agents)
     start = initial(prepared.market, prepared.episode[:count])
     optima = [cooperative_optimum(prepared.market, start, market) for market in range(count)]
-    kpis: dict[str, Any] = optimal_kpis(prepared.market, start, optima)
-    alone, best = alone_cost(prepared.market, start), [optimum.cost for optimum in optima]
-    return Outcome(facts={"evaluation_kpis": kpis, "alone_cost": alone, "optimal_cost": best})
+
+    def facts() -> dict[str, Any]:
+        kpis = optimal_kpis(prepared.market, start, optima)
+        alone, best = alone_cost(prepared.market, start), [optimum.cost for optimum in optima]
+        return {"evaluation_kpis": kpis, "alone_cost": alone, "optimal_cost": best}
+
+    return Outcome(later=facts)

@@ -34,7 +34,10 @@ Status = Literal["ok", "failed", "unsupported"]
 
 @dataclass(frozen=True)
 class Record:
-    """One line of `cases.jsonl`. Lists hold one value per round; times in seconds, memory in bytes, rates a second."""
+    """One line of `cases.jsonl`. Lists hold one value per round; times in seconds a call, memory in bytes.
+
+    calls: how many calls a round had; reference_calls: the same of each reference.
+    """
 
     key: str
     case: str
@@ -49,7 +52,9 @@ class Record:
     rounds: int = 0
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
+    calls: int = 1
     references: dict[str, list[float]] = field(default_factory=dict)
+    reference_calls: dict[str, int] = field(default_factory=dict)
     min: float | None = None
     median: float | None = None
     cpu_median: float | None = None
@@ -73,7 +78,7 @@ class Record:
     profile: str = ""
     process: int = 0
     isolated: bool = False
-    """Whether the cell had a process of its own."""
+    """Whether the cell had a process to itself, so that its peak memory is its own."""
     timestamp: str = ""
     schema: int = SCHEMA
 
@@ -126,6 +131,8 @@ def record_of(point: Point, seen: Measurement, *, status: Status, error: str | N
     """The record of a cell as measured, with everything that its figures depend on."""
     case = point.case
     median = statistics.median(seen.seconds) if seen.seconds else None
+    measured = dataclasses.asdict(seen)
+    alone = not measured.pop("shared")
     return Record(
         key=point.key,
         case=case.name,
@@ -149,9 +156,9 @@ def record_of(point: Point, seen: Measurement, *, status: Status, error: str | N
         commit=machine.commit(),
         dirty=machine.dirty(),
         profile=profile,
-        isolated=seen.process != os.getpid(),
+        isolated=alone and seen.process != os.getpid(),
         timestamp=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        **dataclasses.asdict(seen),
+        **measured,
     )
 
 
@@ -174,6 +181,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / FILE
+        self._claimed: IO[bytes] | None = None
 
     @classmethod
     def create(cls, results: Path) -> Run:
@@ -200,15 +208,16 @@ class Run:
         known = sorted((path.parent.name for path in results.glob(f"*/{FILE}")), reverse=True)
         raise FileNotFoundError(f"run: got {name!r}; allowed: a folder with {FILE}; here: {', '.join(known) or 'none'}")
 
-    def point_latest(self) -> None:
-        """Let `latest` beside this folder name it; swapped in one step, so that there is always one."""
+    def point_latest(self) -> bool:
+        """Let `latest` beside this folder name it, in one step, so that there is always one; False if it is no link."""
         link = self.folder.parent / LATEST
         if link.exists() and not link.is_symlink():
-            return
+            return False
         fresh = self.folder.parent / f".{LATEST}-{os.getpid()}"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(self.folder.name)
         fresh.replace(link)
+        return True
 
     def append(self, record: Record) -> None:
         """Write one line and wait until it is on disk. A fragment left by a kill is first closed with a line end.
@@ -228,13 +237,13 @@ class Run:
                     file.truncate(length)
                 raise
 
-    def claim(self) -> IO[bytes]:
-        """Keep other processes from writing to this run until the file that is returned is closed, or this one ends.
+    def claim(self) -> None:
+        """Keep other processes from writing to this run until `release`, or until this process ends.
 
         Raises BlockingIOError when another process has claimed it. Some network file systems know no claims: there it
         is up to the user.
         """
-        file = self.file.open("ab")
+        file = self.file.open("a+b")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -245,7 +254,27 @@ class Run:
             ) from None
         except OSError:
             pass  # the file system knows no claims
-        return file
+        self._claimed = file
+
+    def release(self) -> None:
+        """Give up the claim."""
+        if self._claimed is not None:
+            self._claimed.close()
+            self._claimed = None
+
+    def restore(self) -> bool:
+        """Write a claimed file again that was removed meanwhile; whether it was. Its content lives on in the claim."""
+        before = self._claimed
+        if before is None or (self.file.exists() and os.path.samestat(os.fstat(before.fileno()), self.file.stat())):
+            return False
+        before.seek(0)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        fresh = self.folder / f".{FILE}-{os.getpid()}"
+        fresh.write_bytes(before.read())
+        fresh.replace(self.file)
+        self.release()
+        self.claim()
+        return True
 
     def _ends_line(self, length: int) -> bool:
         with self.file.open("rb") as file:

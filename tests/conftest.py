@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from market import books
+
+# Under nohup SIGINT is ignored, and so it would be in every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "market-hypothesis")
 _COMMON = {"database": None, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # two shared cores

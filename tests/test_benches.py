@@ -1,7 +1,5 @@
 """The benchmark plugin as its users meet it: toy cases in a folder of their own, run by a pytest of its own."""
 
-import json
-
 import pytest
 
 from bench_support import lines, make_project, run, statuses
@@ -106,7 +104,8 @@ def test_repeat_gives_each_training_several_seeds_and_a_record_for_each(project)
         (["--populations="], "--populations: got ''; allowed: values with commas"),
         (["--iterations=1,2"], "--iterations: got '1,2'; allowed: one whole number >= 1"),
         (["--repeat=0"], "--repeat: got '0'; allowed: whole numbers >= 1"),
-        (["--isolate", "--benchmark-json=out.json"], "--isolate: got --benchmark-json too; allowed: without it"),
+        (["--benchmark-min-rounds=9"], "--benchmark-min-rounds: got it for cells that have rounds"),
+        (["--benchmark-warmup"], "--benchmark-warmup: got it for cells that have rounds"),
         (["--iterations=-1"], "--iterations: got '-1'; allowed: whole numbers >= 1"),
         (["--case=tyo"], "--case: got 'tyo'; allowed: toy/add, toy/broken"),
         (["--resume"], "--resume: run: got 'latest'; allowed: a folder with cases.jsonl; here: none"),
@@ -157,18 +156,6 @@ def test_the_report_of_a_finished_run_is_made_from_the_records_alone(project, ca
     assert (folder / "scaling.png").read_bytes().startswith(b"\x89PNG")
     assert report.main(["results/nothing"]) == 2
     assert "got 'results/nothing'" in capsys.readouterr().err
-
-
-def test_the_usual_options_of_pytest_benchmark_still_work(project):
-    status, output = run(project, "--benchmark-only", "--case=toy/add", "--benchmark-json=out.json")
-    assert status == 0, output
-    found = json.loads((project / "out.json").read_text())["benchmarks"]
-    assert len(found) == 4
-    assert found[0]["group"] == "toy/add"
-    assert found[0]["extra_info"]["agents"] == 1
-    assert found[0]["extra_info"]["unit"] == "agents"
-    assert found[0]["extra_info"]["agent_steps/s"] > 0
-    assert found[0]["stats"]["rounds"] == 5
 
 
 def test_collecting_leaves_no_folder(project):

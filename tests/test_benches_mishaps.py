@@ -6,12 +6,13 @@ import shlex
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from bench_support import command, environment, lines, make_project, run, statuses
 from benches.results import Run
-from toy_cases import HANGING, MENDED
+from toy_cases import HANGING, MENDED, ORPHAN
 
 
 @pytest.fixture
@@ -26,23 +27,28 @@ def test_isolated_cells_outlive_a_crash_and_say_so(project):
     found = statuses(project)
     assert [found["toy/crash", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
     assert found["train/iteration", 42, "dtde", "sac", 3, 1] == "unsupported"
-    assert all(each["isolated"] for each in lines(project) if each["status"] == "ok")
-    processes = [each["process"] for each in lines(project) if each["status"] == "ok"]
-    assert len(set(processes)) == len(processes)
+    trainings = [each for each in lines(project) if each["case"] == "train/iteration" and each["status"] == "ok"]
+    assert all(each["isolated"] for each in trainings)
+    assert len({each["process"] for each in trainings}) == len(trainings), "a training has a process to itself"
+    cheap = {each["params"]["agents"]: each for each in lines(project) if each["case"] == "toy/broken"}
+    assert cheap[1]["process"] == cheap[3]["process"], "cells of microseconds share one"
+    crashed = {each["params"]["agents"]: each for each in lines(project) if each["case"] == "toy/crash"}
+    assert crashed[1]["process"] != crashed[3]["process"], "unless a cell breaks it"
+    assert not any(each["isolated"] for each in lines(project) if each["case"].startswith("toy"))
     errors = {each["case"]: each["error"] for each in lines(project) if each["status"] == "failed"}
     assert (
         errors["toy/crash"]
         == "the cell's process ended without an answer: killed by SIGKILL, which as a rule means out of memory"
     )
     assert errors["toy/broken"].startswith("RuntimeError: boom over two lines (toy_cases.py:")
-    assert "each in a process of its own" in output
+    assert "in processes of their own" in output
     first = lines(project)[0]
     assert len(first["seconds"]) == 5
     assert first["warmup_seconds"] > 0
     assert first["peak_memory"] > 0
     status, output = run(project, "--benchmark-only", "--resume", **{MENDED: "1"})
     assert status == 0, output
-    assert "4 cells to measure, profile quick, each in a process of its own" in output
+    assert "4 cells to measure, profile quick, in processes of their own" in output
 
 
 def test_a_run_killed_in_the_middle_loses_nothing_and_resumes(project):
@@ -153,16 +159,18 @@ def test_a_report_that_cannot_be_written_is_told_and_loses_nothing(project):
     (project / "results" / "latest" / "scalability_results.csv").mkdir()
     status, output = run(project, "--benchmark-only", "--resume", "--report=yes")
     assert status == pytest.ExitCode.TESTS_FAILED
-    assert "the report could not be written ([Errno 21] Is a directory" in output
-    assert "once there is room: python -m benches.report" in output
+    assert "the report could not be written (IsADirectoryError: [Errno 21] Is a directory" in output
+    assert "the records are whole, and once this is mended: python -m benches.report" in output
     assert len(lines(project)) == 4
 
 
 def test_a_run_that_another_process_writes_is_left_alone(project):
     assert run(project, "--benchmark-only", "--case=toy/add")[0] == 0
     before = (project / "results" / "latest" / "cases.jsonl").read_bytes()
-    with Run(project / "results" / "latest").claim():
-        status, output = run(project, "--benchmark-only", "--resume", "--case=broken")
+    other = Run(project / "results" / "latest")
+    other.claim()
+    status, output = run(project, "--benchmark-only", "--resume", "--case=broken")
+    other.release()
     assert status == pytest.ExitCode.USAGE_ERROR
     assert "is being written by another process; allowed: when that one has ended, or a run of its own" in output
     assert (project / "results" / "latest" / "cases.jsonl").read_bytes() == before
@@ -183,3 +191,96 @@ def test_runs_at_the_same_time_have_folders_of_their_own(project):
             process.kill()
             process.wait()
     assert sorted(len(path.read_text().splitlines()) for path in (project / "results").glob("2*/cases.jsonl")) == [4, 4]
+
+
+def test_a_cell_that_ends_the_process_with_0_is_a_failure_and_the_run_goes_on(project):
+    outputs = []
+    for how in ([], ["--isolate"]):
+        status, output = run(project, "--benchmark-only", "--case=leave", *how)
+        assert status == pytest.ExitCode.TESTS_FAILED, output
+        outputs.append(output)
+        assert [statuses(project)["toy/leave", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
+    assert "failed: toy/leave agents=2: RuntimeError: the cell called os._exit(0)" in outputs[0]
+    assert "failed: toy/leave agents=2: the cell's process ended without an answer: exit status 0" in outputs[1]
+
+
+def test_an_isolated_cell_that_leaves_processes_behind_is_not_waited_for(project):
+    began = time.monotonic()
+    status, output = run(project, "--benchmark-only", "--isolate", "--case=orphan")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert time.monotonic() - began < 60
+    assert [statuses(project)["toy/orphan", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
+    assert "failed: toy/orphan agents=2: the cell's process ended without an answer: killed by SIGKILL" in output
+    left = Path("/proc", (project / ORPHAN).read_text(), "stat")
+    assert not left.exists() or left.read_text().split()[2] == "Z", "it was ended with the cell's process"
+
+
+def test_records_that_are_removed_in_the_middle_are_there_again(project):
+    status, output = run(project, "--benchmark-only", "--case=add,remove", "--report=yes")
+    assert status == 0, output
+    assert list(statuses(project).values()) == ["ok"] * 7
+    assert output.count("was removed; it is there again, with all that it had") == 2
+    assert run(project, "--benchmark-only", "--resume")[0] == 0
+
+
+def test_a_run_that_lacks_records_does_not_end_with_0(project):
+    """Whatever takes them away: here they are cut while nobody looks."""
+    plugin = """
+def pytest_runtest_logfinish(nodeid):
+    if "agents=16" in nodeid:
+        open("results/latest/cases.jsonl", "w").close()
+"""
+    (project / "conftest.py").write_text((project / "conftest.py").read_text() + plugin)
+    status, output = run(project, "--benchmark-only", "--case=toy/add")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert "3 cells are missing; go on with: pytest --benchmark-only --resume" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_end_says_how_to_go_on(project, number):
+    with subprocess.Popen(
+        command("--benchmark-only", "--case", "hang"), cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (project / HANGING).exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert len(lines(project)) == 2
+    assert "1 cells are missing; go on with: pytest --benchmark-only --resume" in output
+
+
+def test_errors_of_any_kind_are_one_line_of_text(project):
+    status, output = run(project, "--benchmark-only", "--case=speak", "--report=yes", PYTHONIOENCODING="ascii")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    errors = [each["error"] for each in lines(project)]
+    assert errors[0].startswith("Unspeakable: <Unspeakable whose text raises ValueError> (toy_cases.py:")
+    assert errors[1].startswith("ValueError: \\ud800 \\x1b[31m| (toy_cases.py:")
+    assert "... (10,000,000 characters)" in errors[2]
+    assert len(output) < 100_000
+    assert "\x1b" not in output
+
+
+def test_a_folder_called_latest_is_told(project):
+    (project / "results" / "latest").mkdir(parents=True)
+    status, output = run(project, "--benchmark-only", "--case=toy/add", "--populations=1")
+    assert status == 0, output
+    assert "results/latest is a folder, not a link; it is no name of this run" in output
+
+
+def test_a_report_that_fails_for_any_reason_is_one_line_and_a_status(project):
+    broken = """
+from benches import report
+
+def lines(*arguments, **settings):
+    yield "a table"
+    raise ZeroDivisionError("in the report")
+
+report.lines = lines
+"""
+    (project / "conftest.py").write_text((project / "conftest.py").read_text() + broken)
+    status, output = run(project, "--benchmark-only", "--case=toy/add")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert "the report could not be written (ZeroDivisionError: in the report (conftest.py:" in output
+    assert len(lines(project)) == 4

@@ -48,47 +48,6 @@ def test_two_cases_with_one_name_are_refused():
         table(toy(), toy("toy/other"), toy())
 
 
-def test_a_stopwatch_keeps_setup_warmup_and_rounds_apart():
-    calls = []
-    case = toy(
-        setup=lambda params: calls.append("setup"),
-        call=lambda prepared, number: calls.append(number),
-        warmup=lambda prepared: calls.append("warm"),
-        close=lambda prepared: calls.append("close"),
-    )
-    with Stopwatch(Point(case, {"agents": 1})) as watch:
-        watch.warm_up()
-        for _ in range(3):
-            watch.round()
-    assert calls == ["setup", "warm", 0, 1, 2, "close"]
-    assert len(watch.seen.seconds) == len(watch.seen.cpu_seconds) == 3
-    assert min(watch.seen.seconds) >= 0
-    assert watch.seen.peak_memory > 0
-    assert watch.seen.elapsed > 0
-
-
-def test_a_call_that_returns_something_else_is_named():
-    point = toy(call=lambda _prepared, _turn: 7).points("quick")[0]
-    with Stopwatch(point) as watch:
-        watch.warm_up()
-        with pytest.raises(TypeError, match="toy/add: got a call that returns int; allowed: None, or an Outcome"):
-            watch.round()
-
-
-def test_what_was_prepared_is_released_when_a_call_fails():
-    closed = []
-
-    def fail(prepared, number):
-        raise RuntimeError("boom")
-
-    with (
-        pytest.raises(RuntimeError, match="boom"),
-        Stopwatch(Point(toy(call=fail, close=closed.append), {"agents": 1})) as watch,
-    ):
-        watch.round()
-    assert closed == [[1]]
-
-
 def test_a_record_holds_what_its_figures_depend_on():
     found = record(2)
     assert (found.min, found.median, found.rates) == (0.1, 0.2, {"orders": 10.0})

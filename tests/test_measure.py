@@ -1,0 +1,146 @@
+"""The stopwatch: set-up, warm-up and rounds apart; cheap calls in blocks, beside blocks of their references."""
+
+import os
+import time
+
+import pytest
+
+from benches.case import Case, Outcome, Point
+from benches.measure import BLOCK, SHORT, Measurement, Stopwatch, execute, measure, outlived
+
+
+def toy(**changes):
+    settings = {
+        "name": "toy/add",
+        "size": "agents",
+        "grids": {},
+        "setup": lambda params: [params["agents"]],
+        "call": lambda prepared, turn: prepared.append(turn),
+        "work": lambda params: {},
+        "budget": 1.2,
+        "rounds": lambda params: 4,
+    }
+    return Point(Case(**(settings | changes)), {"agents": 1})
+
+
+def sleep(seconds):
+    def call(_prepared, _turn):
+        time.sleep(seconds)
+
+    return call
+
+
+def spin(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def test_setup_warm_up_and_rounds_are_kept_apart():
+    calls = []
+    point = toy(
+        setup=lambda params: calls.append("setup"),
+        call=lambda prepared, turn: calls.append(turn),
+        warmup=lambda prepared: calls.append("warm"),
+        close=lambda prepared: calls.append("close"),
+        clock="wall",
+    )
+    seen = Measurement()
+    measure(point, seen)
+    assert calls == ["setup", "warm", 0, 1, 2, 3, "close"]
+    assert len(seen.seconds) == len(seen.cpu_seconds) == 4
+    assert seen.calls == 1
+    assert min(seen.seconds) >= 0
+    assert seen.peak_memory > 0
+    assert seen.elapsed > 0
+
+
+def test_cheap_calls_are_timed_in_blocks_whose_inputs_go_on_rotating():
+    turns = []
+    seen = Measurement()
+    measure(toy(call=lambda _, turn: turns.append(turn) or spin(1e-4)), seen)
+    assert 5 <= seen.calls <= BLOCK / 1e-4 + 1
+    assert seen.seconds == pytest.approx([1e-4] * 4, rel=0.5)
+    timed = turns[-4 * seen.calls :]
+    assert timed == list(range(seen.calls, 5 * seen.calls)), "no round sees the inputs of the one before"
+
+
+@pytest.mark.parametrize("change", [{"call": sleep(1.5 * SHORT)}, {"clock": "wall"}, {"rounds": lambda params: 1}])
+def test_calls_that_are_long_or_few_or_go_on_from_each_other_are_timed_one_by_one(change):
+    seen = Measurement()
+    measure(toy(**change), seen)
+    assert seen.calls == 1
+    assert len(seen.seconds) == toy(**change).rounds
+
+
+def test_a_cheap_call_is_as_warm_as_in_a_loop_of_its_own_whatever_its_references_do():
+    """Between two single calls, a reference would push what the call needs out of the caches."""
+    order = []
+    point = toy(
+        call=lambda _, turn: order.append("call") or spin(2e-4),
+        references={"slow": lambda _, turn: order.append("slow") or spin(2e-3)},
+    )
+    seen = Measurement()
+    measure(point, seen)
+    told = "".join(each[0] for each in order[-4 * (seen.calls + 1) :])
+    assert told == ("c" * seen.calls + "s") * 4
+    assert seen.reference_calls == {"slow": 1}
+    assert seen.seconds == pytest.approx([2e-4] * 4, rel=0.5), "the reference is no part of a round"
+    assert seen.references["slow"] == pytest.approx([2e-3] * 4, rel=0.5)
+
+
+def test_a_cheap_reference_is_timed_in_blocks_too_and_for_its_share_of_the_time():
+    point = toy(rounds=lambda params: 30, call=lambda *_: spin(2e-3), references={"fast": lambda *_: spin(1e-4)})
+    with Stopwatch(point, reference_seconds=5 * BLOCK) as watch:
+        watch.warm_up()
+        for _ in range(point.rounds):
+            watch.round()
+    assert watch.seen.calls == 1
+    assert watch.seen.reference_calls["fast"] > 5
+    assert 3 <= len(watch.seen.references["fast"]) < 10
+    assert watch.seen.references["fast"] == pytest.approx([1e-4] * len(watch.seen.references["fast"]), rel=0.5)
+
+
+def test_what_calls_report_is_averaged_over_a_round_and_later_facts_cost_no_time():
+    late = []
+
+    def call(_prepared, turn):
+        spin(2e-4)
+        return Outcome(
+            {"even": float(turn % 2)}, {"turn": turn}, lambda: late.append(turn) or spin(0.02) or {"late": 1}
+        )
+
+    seen = Measurement()
+    measure(toy(call=call), seen)
+    assert len(seen.phases["even"]) == 4
+    assert seen.phases["even"] == pytest.approx([0.5] * 4, abs=0.1)
+    assert seen.facts["late"] == 1
+    assert seen.facts["turn"] == late[-1] == 5 * seen.calls - 1
+    assert len(late) == 4
+    assert max(seen.seconds) < 0.01
+
+
+def test_a_call_that_returns_something_else_is_named():
+    with pytest.raises(TypeError, match="toy/add: got a call that returns int; allowed: None, or an Outcome"):
+        execute(toy(call=lambda _prepared, _turn: 7), Measurement())
+
+
+def test_what_was_prepared_is_released_when_a_call_fails():
+    closed = []
+
+    def fail(prepared, turn):
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        execute(toy(call=fail, close=closed.append), Measurement())
+    assert closed == [[1]]
+
+
+def test_a_cell_cannot_end_the_run_in_silence():
+    with pytest.raises(RuntimeError, match=r"the cell called os._exit\(0\)"), outlived():
+        os._exit(0)
+    with outlived():
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7, "processes that a cell forks end as they want"
