@@ -44,7 +44,6 @@ def test_the_rounds_are_those_of_the_record(project, how):
     assert cell["group"] == "toy/add"
     assert cell["fullname"] == "test_suite.py::test_toy[toy-add-agents=16]"
     assert cell["stats"]["rounds"] == 5
-    assert cell["stats"]["mean"] == pytest.approx(16 * 2e-4, rel=0.5), "without the reference, and without a start"
     assert cell["extra_info"]["unit"] == "agents"
     assert cell["extra_info"]["agent_steps/s"] > 0
 
