@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import shutil
 import signal
 import sys
@@ -38,8 +39,8 @@ class Plain(Console):
 
     def on_broken_pipe(self) -> None:
         """Rich would end with status 1, which means a regression."""
-        with contextlib.suppress(SystemExit):
-            super().on_broken_pipe()
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
     def tell(self, text: str, style: str | None = None) -> None:
         """Print one line, which rich does not wrap."""
@@ -80,7 +81,10 @@ def _check(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progress: Plain) -> int:
     """Measure and tell. What was seen is written and shown however it ends."""
     names = dict(zip(SIDES, (options.base, options.head), strict=True))
-    trees = {side: check_out(name, scratch / side, machine.ROOT) for side, name in names.items()}
+    try:
+        trees = {side: check_out(name, scratch / side, machine.ROOT) for side, name in names.items()}
+    except OSError as error:
+        raise NoTree(str(error)) from error
     gate = Gate(trees, options.budget, options.timeout, options.tolerance / 100, options.profile, options.instructions)
     if gate.same_code:
         console.tell(gate_report.same_code(gate))
