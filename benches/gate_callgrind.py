@@ -56,7 +56,7 @@ def main(request: str) -> None:
             dumps[-1] = [file.name for file in set(place.glob("out.*")) - before]
         with contextlib.suppress(Exception):
             cells.close()
-    (place / "dumps.json").write_text(json.dumps(dumps))
+    (place / "dumps.json").write_text(json.dumps(dumps), encoding="utf-8")
 
 
 if __name__ == "__main__":

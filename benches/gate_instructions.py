@@ -101,17 +101,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_line(log: Path) -> str:
-    return (log.read_text(errors="replace").strip().splitlines() or ["without a word"])[-1].strip()
+    return (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["without a word"])[-1].strip()
 
 
 def _read(place: Path) -> list[int | None]:
     """The sum of the dumps of each cell; None where the call failed."""
-    dumps: list[list[str]] = json.loads((place / "dumps.json").read_text())
+    dumps: list[list[str]] = json.loads((place / "dumps.json").read_text(encoding="utf-8"))
     return [sum(_total(place / name) for name in names) if names else None for names in dumps]
 
 
 def _total(dump: Path) -> int:
-    found = TOTALS.search(dump.read_text())
+    found = TOTALS.search(dump.read_text(encoding="utf-8", errors="replace"))
     if found is None:
         raise NoCallgrind(f"{dump.name}: no totals in what callgrind wrote")
     return int(found[1])

@@ -12,6 +12,8 @@ from benches.case import Params
 WALL_SIZES = (10, 100)
 """Sizes of cases on the wall clock (trainings) that are measured; all sizes would take an hour."""
 LARGEST = 100_000
+THREADS = "threads"
+"""The axis that says how many threads a cell has; one without it has one."""
 MIN_ROUNDS = 3
 """A case that is made for fewer rounds (a whole training) is left to the benchmarks."""
 
@@ -33,6 +35,11 @@ class Cell:
     def key(self) -> str:
         """Equal for cells that can be compared, but for their version."""
         return json.dumps([self.case, sorted(self.params.items())])
+
+    @property
+    def threaded(self) -> bool:
+        """Whether it has more than one thread, so that what its calls do depends on how they are scheduled."""
+        return self.params.get(THREADS, 1) != 1
 
     @property
     def series(self) -> str:

@@ -57,8 +57,10 @@ def checkout(folder: Path, **options: Any) -> Path:
     package = folder / "benches"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(
-        f"import sys\nsys.path.append({str(machine.ROOT)!r})\n__path__.append({str(machine.ROOT / 'benches')!r})\n"
+        f"import sys\nsys.path.append({str(machine.ROOT)!r})\n__path__.append({str(machine.ROOT / 'benches')!r})\n",
+        encoding="utf-8",
     )
     arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
-    (package / "cases.py").write_text(f"from benches.gate_probe import probes\n\nCASES = probes({arguments})\n")
+    text = f"from benches.gate_probe import probes\n\nCASES = probes({arguments})\n"
+    (package / "cases.py").write_text(text, encoding="utf-8")
     return folder

@@ -120,7 +120,7 @@ class Worker:
         """Why the process ended, from its status and the last line that it wrote."""
         status = self._process.wait()
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        lines = self._errors.read().decode("utf-8", errors="replace").strip().splitlines()
         last = f": {lines[-1].strip()}" if lines else ""
         return machine.ending(status) + last
 

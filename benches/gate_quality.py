@@ -96,7 +96,7 @@ def experiment(file: Path, tools: Sequence[str], hogs: Sequence[bool], runs: int
                     rows = TOOLS[tool](Path(scratch))
                 seconds = time.monotonic() - began
                 common = {"tool": tool, "hog": busy, "load": load, "seconds": seconds, "run": f"{os.getpid()}-{number}"}
-                with file.open("a") as stream:
+                with file.open("a", encoding="utf-8") as stream:
                     for row in rows:
                         stream.write(json.dumps({**common, **row, "extra": extra_of(row["name"])}) + "\n")
                 console.print(f"run {number + 1} of {runs}: {tool}, {'hog, ' if busy else ''}{seconds:.0f} s")
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     experiment(file, tools, HOGS[options.hog], options.runs, console)
     if not file.exists():
         parser.error(f"--runs: got 0, and there is no {file} yet; allowed: 1 or more")
-    console.print(summary(json.loads(line) for line in file.read_text().splitlines()))
+    console.print(summary(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()))
     return 0
 
 

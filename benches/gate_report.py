@@ -6,20 +6,27 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from benches import machine, show
-from benches.gate_pair import SIDES
-from benches.gate_run import OK, REGRESSION, Gate, Result
+from benches.gate_run import MORE, OK, REGRESSION, Gate, Result
 from benches.gate_verdict import ERROR, ShapeVerdict
+from benches.text import markdown as escaped
+from benches.text import one_line
 
-SCHEMA = 1
+SCHEMA = 2
 HEADINGS = ("case", "base", "head", "head / base", "interval", "wall", "pairs", "verdict")
-STYLES = {"slower": "red", "more work": "red", "failed": "red", "faster": "green", "unclear": "yellow"}
+DROPPED = ("interval", "wall", "pairs")
+"""Columns that a narrow terminal does without, the first one first."""
+READABLE = 32
+"""Characters that the labels of cells need, if they have so many: longer ones are wrapped between words."""
+STYLES = {MORE: "red", "slower": "red", "failed": "red", "faster": "green", "unclear": "yellow"}
+"""By finding; the first that a cell has."""
 SENTENCES = {
     OK: "ok: nothing became slower",
     REGRESSION: "REGRESSION",
@@ -29,9 +36,18 @@ SENTENCES = {
 
 def headline(gate: Gate) -> str:
     """One line: the result, what was compared, how long it took."""
-    trees = f"{gate.trees['base'].label} -> {gate.trees['head'].label}"
+    same = " (the same code)" if gate.same_code else ""
     effort = f"{len(gate.results)} cells, {gate.pairs} process pairs, {gate.seconds:.0f} s"
-    return f"{SENTENCES[gate.status]}: {trees}, {effort}"
+    return one_line(f"{SENTENCES[gate.status]}: {_trees(gate)}{same}, {effort}")
+
+
+def same_code(gate: Gate) -> str:
+    """The first line for trees that are equal."""
+    return f"base and head are the same code: {_trees(gate)}; whatever differs is the machine's doing"
+
+
+def _trees(gate: Gate) -> str:
+    return f"{gate.trees['base'].label} -> {gate.trees['head'].label}"
 
 
 def _row(result: Result) -> tuple[str, ...]:
@@ -44,12 +60,30 @@ def _row(result: Result) -> tuple[str, ...]:
     return (result.cell.label, *seconds, *numbers, result.outcome)
 
 
-def table(gate: Gate) -> Table:
-    """Every cell, with its ratio on the clock that decides, and on the wall clock."""
-    found = Table(*HEADINGS, title=f"{gate.trees['base'].label} -> {gate.trees['head'].label}")
-    for result in gate.results:
-        found.add_row(*_row(result), style=STYLES.get(result.outcome))
+def table(gate: Gate, width: int) -> Table:
+    """Every cell, with its ratio on the clock that decides, and on the wall clock; in so many characters."""
+    rows = [tuple(one_line(cell) for cell in _row(result)) for result in gate.results]
+    kept = _columns(rows, width)
+    found = Table(title=Text(one_line(_trees(gate))))
+    for column in kept:
+        found.add_column(HEADINGS[column], overflow="fold")
+    for result, row in zip(gate.results, rows, strict=True):
+        style = next((style for finding, style in STYLES.items() if finding in result.findings), None)
+        found.add_row(*(Text(row[column]) for column in kept), style=style)
     return found
+
+
+def _columns(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Which columns fit; where the last ones do not, either, their words are wrapped."""
+    needed = [max(len(row[column]) for row in (HEADINGS, *rows)) + 3 for column in range(len(HEADINGS))]
+    words = (len(word) for row in rows for word in row[0].split())
+    needed[0] = min(needed[0], max(READABLE, *words, 0) + 3)  # 3: a line and two blanks
+    kept = list(range(len(HEADINGS)))
+    for name in DROPPED:
+        if sum(needed[column] for column in kept) < width:
+            break
+        kept.remove(HEADINGS.index(name))
+    return kept
 
 
 def remarks(gate: Gate) -> Iterator[str]:
@@ -58,11 +92,15 @@ def remarks(gate: Gate) -> Iterator[str]:
         label, work = result.cell.label, result.work
         if result.problem:
             yield f"{result.outcome}: {label}: {result.problem}"
-        yield from (f"more work: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.more)
+        yield from (f"{MORE}: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.more)
         yield from (f"less work: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.less)
         yield from (f"another result: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.changed)
         if work.unsteady:
-            yield f"not repeatable, so not judged: {label}: {', '.join(work.unsteady)}"
+            yield f"not equal in two processes, so not judged: {label}: {', '.join(work.unsteady)}"
+    threaded = sum(result.cell.threaded for result in gate.results)
+    if threaded:
+        of = f"{threaded} cell{'s' * (threaded > 1)}"
+        yield f"counters of cells with more than one thread vary with scheduling and decide nothing ({of})"
     for series, shape in gate.shapes.items():
         if shape.over:
             yield f"scaling over budget: {_shape(series, shape)}"
@@ -97,18 +135,19 @@ def footnote(gate: Gate) -> str:
 
 def markdown(gate: Gate) -> str:
     """A summary for a pull request: what matters first, everything folded below."""
+    said = [f"stopped: {gate.stopped}"] * bool(gate.stopped) + list(remarks(gate))
     notable = [result for result in gate.results if result.outcome not in ("same", "unclear", "unsupported")]
-    lines = [f"### Performance gate: {headline(gate)}", ""]
+    lines = [f"### Performance gate: {escaped(headline(gate))}", ""]
     if notable:
         lines += [*_markdown_table(notable), ""]
-    lines += [f"- {remark}" for remark in remarks(gate)]
+    lines += [f"- {escaped(remark)}" for remark in said]
     lines += ["", "<details><summary>All cells</summary>", "", *_markdown_table(gate.results), "", "</details>", ""]
-    return "\n".join([*lines, footnote(gate), ""])
+    return "\n".join([*lines, escaped(footnote(gate)), ""])
 
 
 def _markdown_table(results: list[Result]) -> list[str]:
-    rows = [HEADINGS, ("---",) * len(HEADINGS), *(_row(result) for result in results)]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    rows = [[escaped(cell) for cell in _row(result)] for result in results]
+    return ["| " + " | ".join(row) + " |" for row in (HEADINGS, ("---",) * len(HEADINGS), *rows)]
 
 
 def as_json(gate: Gate) -> dict[str, Any]:
@@ -116,6 +155,8 @@ def as_json(gate: Gate) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "status": gate.status,
+        "stopped": gate.stopped,
+        "same_code": gate.same_code,
         "trees": {side: {"name": tree.name, "commit": tree.commit} for side, tree in gate.trees.items()},
         "tolerance": gate.tolerance,
         "pairs": gate.pairs,
@@ -131,7 +172,8 @@ def as_json(gate: Gate) -> dict[str, Any]:
                 "time": dataclasses.asdict(result.time),
                 "wall_ratio": result.wall_ratio,
                 "work": dataclasses.asdict(result.work),
-                "counters": {side: result.work_of(side) for side in SIDES},
+                "counters": result.counters,
+                "instructions": result.instructions,
                 "seconds": [
                     {
                         side: {clock: values.tolist() for clock, values in clocks.items()}
@@ -153,7 +195,7 @@ def write(gate: Gate, folder: Path) -> None:
     """Write gate.json and gate.md; each replaces its forerunner in one step."""
     for name, text in (("gate.json", json.dumps(_finite(as_json(gate)))), ("gate.md", markdown(gate))):
         fresh = folder / f".{name}-{os.getpid()}"
-        fresh.write_text(text)
+        fresh.write_text(text, encoding="utf-8")
         fresh.replace(folder / name)
 
 

@@ -74,8 +74,8 @@ def _rows(flagged: set[str]) -> list[Row]:
 
 def pytest_benchmark(scratch: Path) -> list[Row]:
     """Two sessions one after the other, the second with `--benchmark-compare-fail=mean:10%`."""
-    (scratch / "test_probe.py").write_text(TEST)
-    (scratch / "pytest.ini").write_text("[pytest]\n")
+    (scratch / "test_probe.py").write_text(TEST, encoding="utf-8")
+    (scratch / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_probe.py"]
     for side, more in (
         ("base", ["--benchmark-save=base"]),
@@ -99,20 +99,20 @@ def pytest_benchmark(scratch: Path) -> list[Row]:
 
 def asv_continuous(scratch: Path) -> list[Row]:
     """`asv continuous -f 1.1` over two commits of a repository of its own."""
-    (scratch / "asv.conf.json").write_text(json.dumps(ASV))
+    (scratch / "asv.conf.json").write_text(json.dumps(ASV), encoding="utf-8")
     (scratch / "benchmarks").mkdir()
     (scratch / "benchmarks" / "__init__.py").touch()
-    (scratch / "benchmarks" / "probe.py").write_text(BENCHMARK)
+    (scratch / "benchmarks" / "probe.py").write_text(BENCHMARK, encoding="utf-8")
     git = ["git", "-c", "user.name=probe", "-c", "user.email=probe@example.invalid"]
-    (scratch / "install.py").write_text(INSTALL)
+    (scratch / "install.py").write_text(INSTALL, encoding="utf-8")
     _run(scratch, "git", "init", "-q", "-b", "main")
     for side in ("base", "head"):
-        (scratch / "side").write_text(side + "\n")
+        (scratch / "side").write_text(side + "\n", encoding="utf-8")
         _run(scratch, "git", "add", ".")
         _run(scratch, *git, "commit", "-q", "-m", side)
     _run(scratch, sys.executable, "-m", "asv", "machine", "--yes")
     output = _run(scratch, sys.executable, "-m", "asv", "continuous", "-f", "1.1", "main~1", "main", allowed=(0, 1))
-    results = [json.loads(file.read_text()) for file in (scratch / "results").rglob("*-*.json")]
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in (scratch / "results").rglob("*-*.json")]
     seen = [value for one in results for value in one["results"]["probe.Probe.time_probe"][0] if value]
     if len(results) != 2 or len(seen) != 2 * len(probes(slow=False, equal=2)):
         raise NothingCompared(output[-2000:])

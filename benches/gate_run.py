@@ -26,9 +26,10 @@ from benches.gate_verdict import (
 )
 
 Say = Callable[[str], None]
-COUNTS = 2
-"""How many processes of each side count, so that a counter that does not repeat is found out."""
+COUNTS, MOST_COUNTS = 2, 3
+"""How many processes of each side count, and how many where those do not agree."""
 OK, REGRESSION, UNMEASURED = 0, 1, 2
+MORE = "more work"
 
 
 @dataclass
@@ -38,8 +39,8 @@ class Result:
     cell: Cell
     taken: list[Sampled] = field(default_factory=list)
     counters: dict[str, list[dict[str, float]]] = field(default_factory=lambda: {side: [] for side in SIDES})
-    instructions: dict[str, int] = field(default_factory=dict)
-    """Of one call, by side, where they were counted."""
+    instructions: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    """Of one call in each process under callgrind, where they were counted."""
     problem: str = ""
     unsupported: bool = False
     dose: Dose | None = None
@@ -49,11 +50,18 @@ class Result:
     work: WorkVerdict = field(default_factory=WorkVerdict)
 
     @property
-    def outcome(self) -> str:
-        """One word for the cell; work is named before time, for it is certain."""
+    def findings(self) -> tuple[str, ...]:
+        """What the cell shows: of time, of work, or of both."""
         if self.problem:
-            return "unsupported" if self.unsupported else "failed"
-        return "more work" if self.work.more else self.time.outcome
+            return ("unsupported" if self.unsupported else "failed",)
+        if self.work.more:
+            return (self.time.outcome, MORE) if self.time.outcome in ("slower", "faster") else (MORE,)
+        return (self.time.outcome,)
+
+    @property
+    def outcome(self) -> str:
+        """The findings in words."""
+        return ", ".join(self.findings)
 
     @property
     def wall_ratio(self) -> float:
@@ -65,17 +73,30 @@ class Result:
         """Median seconds per call of each process of a side, on the clock that decides."""
         return [float(np.median(sampled.seconds[side][self.cell.clock])) for sampled in self.taken]
 
-    def work_of(self, side: str) -> list[dict[str, float]]:
-        """The counters of each process of a side; instructions, counted once, stand in all of them."""
-        more = {"instructions": float(self.instructions[side])} if side in self.instructions else {}
-        return [counters | more for counters in self.counters[side]]
+    @property
+    def to_count(self) -> bool:
+        """Whether another process of each side must count."""
+        counted = len(self.counters["head"])
+        return counted < COUNTS or (counted < MOST_COUNTS and bool(self.work.unsteady))
+
+    def instructions_differ(self, tolerance: float) -> bool:
+        """Whether those of the processes so far lie apart by more than the tolerance."""
+        base, head = (self.instructions[side] for side in SIDES)
+        return bool(base and head) and max(base[0], head[0]) > min(base[0], head[0]) * (1 + tolerance)
 
     def judge(self, tolerance: float, *, last: bool) -> None:
-        """Bring the verdicts up to date."""
-        self.work = judge_work(self.work_of("base"), self.work_of("head"), tolerance)
+        """Bring the verdicts up to date. The counters of a cell with more than one thread decide nothing."""
+        if not self.cell.threaded:
+            base, head = ([*self.counters[side], *self._instructions(side)] for side in SIDES)
+            self.work = judge_work(base, head, tolerance)
         if self.taken:
             ratios: list[Floats] = [sampled.ratios(self.cell.clock) for sampled in self.taken]
             self.time = judge_time(ratios, tolerance=tolerance, last=last)
+
+    def _instructions(self, side: str) -> list[dict[str, float]]:
+        """Those that two processes counted; where one was enough, both sides were alike."""
+        counts = self.instructions[side]
+        return [{"instructions": count} for count in counts] if len(counts) > 1 else []
 
 
 @dataclass
@@ -96,6 +117,8 @@ class Gate:
     shapes: dict[str, ShapeVerdict] = field(default_factory=dict)
     """The scaling of every series, by name; known at the end."""
     pairs: int = 0
+    stopped: str = ""
+    """Why the run ended before its end."""
     seconds: float = 0.0
     load: list[list[float]] = field(default_factory=list)
 
@@ -130,6 +153,11 @@ class Gate:
         self.shapes = self._shapes()
         save()
 
+    @property
+    def same_code(self) -> bool:
+        """Whether both trees are the same code, so that whatever differs is the machine's doing."""
+        return len({tree.digest for tree in self.trees.values()}) == 1
+
     def undecided(self) -> list[Result]:
         """The cells that need more pairs."""
         return [result for result in self.results if not result.problem and not result.time.final]
@@ -148,7 +176,7 @@ class Gate:
 
     def _measure(self, pair: Pair, result: Result) -> None:
         with self._blaming(result), pair.opened(result.cell):
-            if len(result.counters["head"]) < COUNTS:
+            if result.to_count:
                 self._count(pair, result)
             if result.dose is not None:
                 result.taken.append(pair.sample(result.cell, result.dose))
@@ -158,16 +186,25 @@ class Gate:
             result.counters[side].append(counters)
 
     def _count_instructions(self, say: Say, seconds: float) -> None:
-        """Of the cells that one thread computes; a training under callgrind would take hours."""
-        results = [result for result in self.results if result.cell.clock == "cpu" and not result.problem]
-        say(f"counting instructions of {len(results)} cells; this takes minutes ...")
+        """Of the cells that one thread computes; a training under callgrind would take hours.
+
+        Cells that differ are counted in a second process of each side: one process decides nothing.
+        """
+        end = time.monotonic() + seconds
+        found = [r for r in self.results if r.cell.clock == "cpu" and not r.cell.threaded and not r.problem]
         folders = {side: tree.folder for side, tree in self.trees.items()}
-        cells = [(result.cell.case, dict(result.cell.params)) for result in results]
-        for side, counts in gate_instructions.counted(folders, cells, seconds).items():
-            for result, count in zip(results, counts, strict=True):
-                if count is not None:
-                    result.instructions[side] = count
-        missing = sum(len(result.instructions) < len(SIDES) for result in results)
+        results = found
+        for _ in range(COUNTS):
+            if not results:
+                break
+            say(f"counting instructions of {len(results)} cells; this takes minutes ...")
+            cells = [(result.cell.case, dict(result.cell.params)) for result in results]
+            counted = gate_instructions.counted(folders, cells, end - time.monotonic())
+            for side, counts in counted.items():
+                for result, count in zip(results, counts, strict=True):
+                    result.instructions[side] += [] if count is None else [count]
+            results = [result for result in results if result.instructions_differ(self.tolerance)]
+        missing = sum(not all(result.instructions.values()) for result in found)
         say(f"instructions counted, but for {missing} cells" if missing else "instructions counted")
 
     def _blaming(self, result: Result) -> _Blame:
@@ -191,11 +228,13 @@ class Gate:
 
     @property
     def status(self) -> int:
-        """Exit status: OK, REGRESSION, or UNMEASURED when head fails or no cell could be decided."""
-        outcomes = {result.outcome for result in self.results}
-        if outcomes & {"slower", "more work"} or any(shape.over for shape in self.shapes.values()):
+        """Exit status: OK, REGRESSION, or UNMEASURED when it was stopped, head fails, or no cell could be decided."""
+        found = {finding for result in self.results for finding in result.findings}
+        if self.stopped:
+            return UNMEASURED
+        if found & {"slower", MORE} or any(shape.over for shape in self.shapes.values()):
             return REGRESSION
-        if "failed" in outcomes or not outcomes & {"same", "faster"}:
+        if "failed" in found or not found & {"same", "faster"}:
             return UNMEASURED
         return OK
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import io
 import subprocess
 import tarfile
@@ -10,6 +12,8 @@ from pathlib import Path
 
 TABLE = Path("benches", "cases.py")
 """What makes a folder a checkout."""
+CODE = ("benches", "market")
+"""The packages whose Python files are what is measured."""
 
 
 class NoTree(ValueError):
@@ -29,6 +33,15 @@ class Tree:
         """The name, and the short hash unless it is the name."""
         short = (self.commit or "")[:9]
         return f"{self.name} ({short})" if short and not self.name.startswith(short[:7]) else self.name
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of the names and texts of the Python files of CODE: equal for trees that are the same code."""
+        found = hashlib.sha256()
+        for file in sorted(file for package in CODE for file in (self.folder / package).rglob("*.py")):
+            for part in (str(file.relative_to(self.folder)).encode(errors="surrogateescape"), file.read_bytes()):
+                found.update(len(part).to_bytes(8, "big") + part)
+        return found.hexdigest()
 
 
 def check_out(name: str, place: Path, repository: Path) -> Tree:

@@ -33,8 +33,8 @@ ERROR = 0.01
 TOLERANCE = 0.05
 """Slowdowns up to this share pass."""
 REPLICATES = 400
-STEADY = 0.01
-"""Share by which a counter may differ between processes of one side: the first one compiles, the next ones load."""
+STEADY = {"peak_bytes": 0.01, "instructions": 0.01}
+"""Share by which counters may differ and still be called equal: where memory lies moves these. No other may differ."""
 EXACT = ("trades",)
 """Counters of what was computed, not of what it cost: any difference is told, and none is a regression."""
 
@@ -66,7 +66,7 @@ class WorkVerdict:
     less: list[tuple[str, float, float]] = field(default_factory=list)
     changed: list[tuple[str, float, float]] = field(default_factory=list)
     unsteady: list[str] = field(default_factory=list)
-    """Counters that did not repeat on one side, and thus decide nothing."""
+    """Counters that were not equal in two processes of each side, and thus decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -123,24 +123,34 @@ def judge_time(pairs: Sequence[Floats], *, tolerance: float = TOLERANCE, last: b
 
 
 def judge_work(base: Sequence[Counters], head: Sequence[Counters], tolerance: float = TOLERANCE) -> WorkVerdict:
-    """Judge the counters of the processes of either side; those that both sides have, and that repeated, decide."""
+    """Judge the counters of the processes of either side; those that both sides have, and agree upon, decide."""
     verdict = WorkVerdict()
-    for name in base[0] if base and head else ():
-        if not all(name in counters for counters in (*base, *head)):
+    for name in dict.fromkeys(name for counters in base for name in counters):
+        ours, theirs = ([counters[name] for counters in side if name in counters] for side in (base, head))
+        before, after = agreed(name, ours), agreed(name, theirs)
+        if not theirs:
             continue
-        ours, theirs = [counters[name] for counters in base], [counters[name] for counters in head]
-        if any(max(side) > min(side) * (1 + STEADY) for side in (ours, theirs)):
+        if before is None or after is None:
             verdict.unsteady.append(name)
-            continue
-        row = (name, min(ours), min(theirs))
-        if name in EXACT:
-            if row[1] != row[2]:
-                verdict.changed.append(row)
-        elif row[2] > row[1] * (1 + tolerance):
-            verdict.more.append(row)
-        elif row[2] * (1 + tolerance) < row[1]:
-            verdict.less.append(row)
+        elif name in EXACT:
+            if before != after:
+                verdict.changed.append((name, before, after))
+        elif after > before * (1 + tolerance):
+            verdict.more.append((name, before, after))
+        elif after * (1 + tolerance) < before:
+            verdict.less.append((name, before, after))
     return verdict
+
+
+def agreed(name: str, values: Sequence[float]) -> float | None:
+    """What a counter is on one side: at least two of its processes are equal, and none but the first may differ.
+
+    The first process may compile and load what the next ones find.
+    """
+    for equal in (values, values[1:]):
+        if len(equal) > 1 and max(equal) <= min(equal) * (1 + STEADY.get(name, 0.0)):
+            return min(equal)
+    return None
 
 
 def judge_shape(base: Sequence[scaling.Samples], head: Sequence[scaling.Samples], budget: float) -> ShapeVerdict:

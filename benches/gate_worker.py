@@ -169,11 +169,15 @@ def answer(cells: Cells, request: dict[str, Any]) -> Answer:
     except MemoryError:
         return {"error": f"{action}: out of memory"}
     except Exception as error:  # noqa: BLE001 - whatever a case raises belongs into the gate's table
-        kind = type(error).__name__
-        text = " ".join(str(error).split())
-        return {
-            "unsupported" if kind == "Unsupported" else "error": text if kind == "Unsupported" else f"{kind}: {text}"
-        }
+        if type(error).__name__ == "Unsupported":
+            return {"unsupported": told(error)}
+        return {"error": f"{type(error).__name__}: {told(error)}"}
+
+
+def told(error: Exception) -> str:
+    """What an error says, on one line."""
+    text = beside("text")
+    return str(text.one_line(text.told(error)))
 
 
 def main(inward: int, outward: int) -> None:
@@ -184,7 +188,7 @@ def main(inward: int, outward: int) -> None:
         cells = Cells(Turns(inward, outward))
         hello: Answer = {"ready": os.getpid()}
     except Exception as error:  # noqa: BLE001 - a commit without a table that loads is a finding, not a crash
-        hello = {"error": f"benches.cases cannot be imported: {type(error).__name__}: {error}"}
+        hello = {"error": f"benches.cases cannot be imported: {type(error).__name__}: {told(error)}"}
     print(json.dumps(hello), file=channel, flush=True)
     if "error" in hello:
         return

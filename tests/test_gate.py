@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import gate, gate_pair, machine
+from benches import gate, gate_pair, gate_report, gate_run, machine
 from benches.gate_trees import NoTree, check_out
 from gate_support import EQUAL, make_checkout
 
@@ -83,7 +84,9 @@ def test_equal_tables_are_status_0(compare):
     status, output, found = compare(EQUAL, EQUAL)
     assert status == 0, output
     assert found["cells"][0]["outcome"] == "same"
+    assert output.startswith("base and head are the same code: ")
     assert "ok: nothing became slower" in output
+    assert found["same_code"]
     assert found["cells"][0]["counters"]["base"] == found["cells"][0]["counters"]["head"]
 
 
@@ -93,9 +96,36 @@ def test_a_slowdown_is_status_1_in_the_table_the_json_and_the_markdown(compare, 
     assert found["cells"][0]["outcome"] == "slower"
     assert found["cells"][0]["time"]["interval"]["ratio"] == pytest.approx(1.5, abs=0.15)
     assert "slower" in output
+    assert "same code" not in output
     text = (tmp_path / "out" / "gate.md").read_text()
     assert text.startswith("### Performance gate: REGRESSION")
     assert "| toy/spin n=1 |" in text
+
+
+def test_slower_and_more_work_are_both_told(compare, tmp_path):
+    table = "toy('toy/calls', lambda p, r: calls({}) or spin(40_000))"
+    status, output, found = compare(table.format(20), table.format(600))
+    assert status == 1, output
+    assert found["cells"][0]["outcome"] == "slower, more work"
+    assert "| slower, more work |" in (tmp_path / "out" / "gate.md").read_text(encoding="utf-8")
+
+
+def test_counters_of_cells_with_threads_decide_nothing(compare):
+    random = "toy('toy/random', lambda p, r: unlike() or spin(40_000), axes={'threads': (2,)})"
+    status, output, found = compare(random, random)
+    assert status == 0, output
+    assert "work" not in output
+    assert "not judged" not in output
+    assert "counters of cells with more than one thread vary with scheduling and decide nothing (1 cell)" in output
+    assert len(found["cells"][0]["counters"]["base"]) == 2, "but they are kept"
+
+
+def test_counters_that_differ_between_processes_decide_nothing(compare):
+    random = "toy('toy/random', lambda p, r: unlike() or spin(40_000))"
+    status, output, found = compare(random, random)
+    assert status == 0, output
+    assert "not equal in two processes, so not judged: toy/random n=1: python_calls" in output
+    assert len(found["cells"][0]["counters"]["base"]) == 3, "a third process counts before it is given up"
 
 
 def test_more_calls_are_status_1_however_fast_they_are(compare):
@@ -119,11 +149,9 @@ def test_instructions_repeat_and_tell_a_slowdown_to_the_per_cent(compare):
     status, output, found = compare(table.format(10_000), table.format(11_000), "--instructions", "--budget", "300")
     assert status == 1, output
     assert "more work: toy/adds n=1: instructions" in output
-    counts = {
-        cell["case"]: [cell["counters"][side][0]["instructions"] for side in ("base", "head")]
-        for cell in found["cells"]
-    }
+    counts = {cell["case"]: [cell["instructions"][side][0] for side in ("base", "head")] for cell in found["cells"]}
     assert counts["toy/adds"][1] / counts["toy/adds"][0] == pytest.approx(1.1, abs=0.005)
+    assert [len(cell["instructions"]["base"]) for cell in found["cells"]] == [2, 1], "what decides is counted twice"
     assert counts["toy/same"][0] == pytest.approx(counts["toy/same"][1], rel=0.001)
 
 
@@ -163,6 +191,59 @@ def test_no_time_is_status_2_not_a_pass(compare):
     status, output, _ = compare(EQUAL, EQUAL, "--budget", "0.001")
     assert status == 2
     assert "could not measure" in output
+
+
+@pytest.mark.parametrize(("module", "name"), [(gate_report, "table"), (gate_run, "judge_time"), (gate_run, "match")])
+def test_an_error_of_the_gates_own_is_status_2(compare, monkeypatch, module, name):
+    def fail(*_, **__):
+        raise RuntimeError("a [bug]\n of \x1b[31mours")
+
+    monkeypatch.setattr(module, name, fail)
+    status, output, found = compare(EQUAL, EQUAL)
+    assert status == 2
+    assert "gate: an error of the gate's own, which says nothing of HEAD: RuntimeError: a [bug] of \\x1b" in output
+    assert "Traceback" in output
+    assert "\x1b" not in output
+    assert found, "what was measured so far is written"
+
+
+def test_a_gate_that_does_not_load_is_status_2(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "benches.gate_command", None)
+    monkeypatch.delattr("benches.gate_command")
+    assert gate.main(["HEAD", "HEAD"]) == 2
+    assert "an error of the gate's own" in capsys.readouterr().err
+
+
+def test_text_that_is_not_ours_is_shown_as_text(compare, tmp_path):
+    name = "toy/[red]a|b[/b]\\x1b[31m<b>Zoë"
+    broken = "toy('toy/[/no]', lambda p, r: {})"
+    base, head = (f"spinning(40_000, '{name}'), {broken.format(call)}" for call in ("None", "{}['[/x]\\n\\x1b<i>']"))
+    status, output, found = compare(base, head)
+    assert status == 2, output
+    assert "│ toy/[red]a|b[/b]\\x1b[31m<b>Zoë n=1 │" in output
+    assert "failed: toy/[/no] n=1: head: KeyError: '[/x]\\n\\x1b<i>'" in output
+    text = (tmp_path / "out" / "gate.md").read_text(encoding="utf-8")
+    assert "| toy/\\[red\\]a\\|b\\[/b\\]\\\\x1b\\[31m&lt;b&gt;Zoë n=1 |" in text
+    assert "\x1b" not in output + text
+    assert not re.search("<[bi]>", text)
+    assert found["cells"][0]["case"] == "toy/[red]a|b[/b]\x1b[31m<b>Zoë", "JSON holds the name itself"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_terminal_without_letters_and_a_reader_that_is_gone(checkout, tmp_path, closed):
+    folders = [str(checkout(name, "spinning(2000, 'toy/Zoë')")) for name in ("base", "head")]
+    command = [sys.executable, "-m", "benches.gate", *folders, "--output", str(tmp_path / "Zoë")]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "80"}
+    with subprocess.Popen(
+        command, cwd=machine.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        if closed:
+            process.stdout.close()
+        errors = process.stderr.read().decode()
+        printed = b"" if closed else process.stdout.read()
+    assert process.returncode == 0, errors
+    assert closed or b"toy/Zo\\xeb n=1" in printed
+    assert "toy/Zoë" in (tmp_path / "Zoë" / "gate.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benches import gate_verdict
 from benches.gate_plan import Cell, match, wanted
-from benches.gate_verdict import LOOKS, judge_shape, judge_time, judge_work
+from benches.gate_run import OK, REGRESSION, UNMEASURED, Gate, Result
+from benches.gate_verdict import (
+    LOOKS,
+    Interval,
+    TimeVerdict,
+    WorkVerdict,
+    agreed,
+    judge_shape,
+    judge_time,
+    judge_work,
+)
+
+
+def cell(case="a/b", size=10, version="1", clock="cpu", rounds=60):
+    return Cell(case, version, {"agents": size}, "agents", float(size), clock, 1.2, rounds)
 
 
 def pairs(change, count=LOOKS[0], noise=0.02, between=0.005, seed=0, samples=40):
@@ -68,8 +85,8 @@ def test_looking_again_and_again_raises_no_false_alarm_and_misses_no_slowdown(no
 def test_work_that_grows_shrinks_changes_or_does_not_repeat():
     base = [{"python_calls": 100, "builtin_calls": 50, "peak_bytes": 1000, "trades": 7, "old": 1, "random": 5}] * 2
     head = [
-        {"python_calls": 120, "builtin_calls": 40, "peak_bytes": 1004, "trades": 8, "random": 5},
-        {"python_calls": 120, "builtin_calls": 40, "peak_bytes": 1008, "trades": 8, "random": 9},
+        {"python_calls": 120, "builtin_calls": 40, "peak_bytes": 1004, "trades": 8, "random": 50},
+        {"python_calls": 120, "builtin_calls": 40, "peak_bytes": 1008, "trades": 8, "random": 90},
     ]
     verdict = judge_work(base, head)
     assert verdict.more == [("python_calls", 100, 120)]
@@ -77,6 +94,84 @@ def test_work_that_grows_shrinks_changes_or_does_not_repeat():
     assert verdict.changed == [("trades", 7, 8)], "another result is told, and is no regression"
     assert verdict.unsteady == ["random"]
     assert judge_work([], []).more == []
+
+
+def test_one_process_decides_nothing():
+    verdict = judge_work([{"python_calls": 100}], [{"python_calls": 200}] * 2)
+    assert (verdict.more, verdict.unsteady) == ([], ["python_calls"])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "found"),
+    [
+        ("builtin_calls", [53, 53], 53),
+        ("builtin_calls", [53, 60], None),
+        ("builtin_calls", [10_000, 10_001], None),
+        ("builtin_calls", [99, 53, 53], 53),
+        ("builtin_calls", [53, 60, 53], None),
+        ("builtin_calls", [53, 53, 60], None),
+        ("builtin_calls", [53], None),
+        ("trades", [7, 8], None),
+        ("peak_bytes", [24_567, 24_343], 24_343),
+        ("peak_bytes", [24_567, 20_000, 20_008], 20_000),
+        ("peak_bytes", [24_567, 20_000], None),
+    ],
+)
+def test_what_the_processes_of_a_side_agree_upon(name, values, found):
+    assert agreed(name, values) == found
+
+
+@given(st.lists(st.integers(0, 3), max_size=5))
+def test_a_counter_that_decides_is_equal_in_two_processes(values):
+    found = agreed("builtin_calls", values)
+    assert found is None or values.count(found) >= max(2, len(values) - 1)
+
+
+def result(time_outcome, *, more=False, problem=""):
+    found = Result(cell(), problem=problem)
+    found.time = TimeVerdict(time_outcome, Interval(1.0, 0.9, 1.1), 4, final=True)
+    found.work = WorkVerdict(more=[("python_calls", 1, 2)] if more else [])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("shown", "words", "status"),
+    [
+        (result("slower", more=True), "slower, more work", REGRESSION),
+        (result("faster", more=True), "faster, more work", REGRESSION),
+        (result("same", more=True), "more work", REGRESSION),
+        (result("slower"), "slower", REGRESSION),
+        (result("faster"), "faster", OK),
+        (result("unclear"), "unclear", UNMEASURED),
+        (result("slower", more=True, problem="head: broken"), "failed", UNMEASURED),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_time_and_work_are_both_shown_and_either_is_a_regression(shown, words, status):
+    assert shown.outcome == words
+    assert Gate({}, results=[shown]).status == status
+    assert Gate({}, results=[shown], stopped="interrupted").status == UNMEASURED
+
+
+def test_a_cell_with_more_than_one_thread_is_judged_by_time_alone():
+    for threads, more in ((1, True), (2, False)):
+        found = Result(dataclasses.replace(cell(), params={"agents": 10, "threads": threads}))
+        found.counters = {"base": [{"builtin_calls": 53}] * 2, "head": [{"builtin_calls": 60}] * 2}
+        found.judge(0.05, last=True)
+        assert bool(found.work.more) == more
+        assert not found.to_count
+
+
+def test_instructions_decide_when_two_processes_counted_them():
+    found = Result(cell())
+    found.instructions = {"base": [1000.0], "head": [1100.0]}
+    assert found.instructions_differ(0.05)
+    assert not found.instructions_differ(0.2)
+    found.judge(0.05, last=True)
+    assert (found.work.more, found.work.unsteady) == ([], [])
+    found.instructions = {"base": [1000.0, 1001.0], "head": [1100.0, 1099.0]}
+    found.judge(0.05, last=True)
+    assert found.work.more == [("instructions", 1000, 1099)]
 
 
 def samples(exponent):
@@ -88,10 +183,6 @@ def test_the_shape_is_over_budget_when_the_whole_interval_is_and_was_not():
     assert judge_shape(samples(1.0), samples(1.5), 1.2).over
     assert not judge_shape(samples(1.0), samples(1.1), 1.2).over
     assert not judge_shape(samples(1.5), samples(1.5), 1.2).over, "it was over budget before"
-
-
-def cell(case="a/b", size=10, version="1", clock="cpu", rounds=60):
-    return Cell(case, version, {"agents": size}, "agents", float(size), clock, 1.2, rounds)
 
 
 def test_tables_are_joined_by_what_means_the_same():
