@@ -8,7 +8,7 @@ LIMIT = 2000
 """Characters of a foreign text that are kept."""
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control codes, line and paragraph separators, changes of direction, lone surrogates."""
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>&|#~])")
 
 
 def told(error: object) -> str:
@@ -32,7 +32,7 @@ def one_line(text: str, limit: int = LIMIT) -> str:
 
 def markdown(text: str) -> str:
     """The text on one line, with nothing in it that Markdown or HTML within it would take for markup."""
-    return _MARKDOWN.sub(lambda found: {"<": "&lt;", ">": "&gt;"}.get(found[0], "\\" + found[0]), one_line(text))
+    return _MARKDOWN.sub(lambda found: {"<": "&lt;", ">": "&gt;", "&": "&amp;"}.get(found[0], "\\" + found[0]), one_line(text))
 
 
 def csv_cell(value: object) -> object:

@@ -44,7 +44,7 @@ def test_ten_megabytes_are_cut():
 
 
 def test_markdown_holds_no_markup():
-    assert text.markdown("a|b <b> [x](y) `c`\n# d") == "a\\|b &lt;b&gt; \\[x\\](y) \\`c\\` \\# d"
+    assert text.markdown("a|b <b>& [x](y) `c`\n# d") == "a\\|b &lt;b&gt;&amp; \\[x\\](y) \\`c\\` \\# d"
 
 
 @pytest.mark.parametrize(
