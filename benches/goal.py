@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,14 @@ class Figure:
     def met(self) -> bool:
         """Whether the value is within the limit; not a number never is."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Figures that are measured together. seconds: about how long that takes on one slow core."""
+
+    measure: Callable[[], Iterator[Figure]]
+    seconds: float
 
 
 def measured_median(case: str, limit: float, unit_seconds: float, unit: str, name: str, **params: int | str) -> Figure:

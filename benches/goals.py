@@ -10,22 +10,29 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator, Sequence
 
 from benches import counters, show, threads
 
 threads.pin()  # before numpy loads
 
 import numpy as np  # noqa: E402
-from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
+from rich.text import Text  # noqa: E402
 
-from benches.goal import Figure  # noqa: E402
+from benches.goal import Figure, Goal  # noqa: E402
 from benches.goal import measured_median as _median  # noqa: E402
 from benches.goal import measured_ratio as _ratio  # noqa: E402
 from benches.goal import measured_record as _record  # noqa: E402
 from benches.goals_training import TRAINING_GOALS  # noqa: E402
 from benches.inputs import books_of, clear_book  # noqa: E402
+from benches.text import one_line, told  # noqa: E402
+
+USUAL = 60.0
+"""Seconds that are taken to have gone as planned before anything was measured: how slow this machine is shows later."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
 
 
 def clearing() -> Iterator[Figure]:
@@ -88,12 +95,70 @@ def python_calls(agents: int) -> int:
     return counters.calls(advance)["python_calls"]
 
 
-GOALS: dict[str, Callable[[], Iterator[Figure]]] = {
-    "clearing": clearing,
-    "stepping": stepping,
-    "calls": calls,
+GOALS = {
+    "clearing": Goal(clearing, 40),
+    "stepping": Goal(stepping, 5),
+    "calls": Goal(calls, 10),
     **TRAINING_GOALS,
 }
+
+
+class Plan:
+    """Which goals are left, and about how long they take: as planned, or so many times as long as those before."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.left = list(names)
+        self.planned = self.taken = USUAL
+        self.began = time.monotonic()
+
+    def __str__(self) -> str:
+        each = (f"{name} {show.clock(GOALS[name].seconds)}" for name in self.left)
+        return f"{len(self.left)} goals, about {show.clock(self.remaining())}: {', '.join(each)}"
+
+    def remaining(self) -> float:
+        """Seconds that are left, of them those of the goal that is being measured."""
+        if not self.left:
+            return 0.0
+        slower = self.taken / self.planned
+        current, *others = (GOALS[name].seconds * slower for name in self.left)
+        return max(0.0, current - (time.monotonic() - self.began)) + sum(others)
+
+    def finish(self) -> None:
+        """The goal that was being measured is done; the next one begins."""
+        self.planned += GOALS[self.left.pop(0)].seconds
+        self.taken += time.monotonic() - self.began
+        self.began = time.monotonic()
+
+
+def measured(plan: Plan) -> Iterator[Figure]:
+    """The figures of the goals, one by one; for a goal that fails one that is not a number."""
+    for name in list(plan.left):
+        try:
+            yield from GOALS[name].measure()
+        except Exception as error:  # noqa: BLE001 - whatever a goal raises, the others go on
+            failure = one_line(f"failed: {type(error).__name__}: {told(error)}")
+            yield Figure(name, math.nan, math.nan, "", failure)
+        plan.finish()
+
+
+def _tell(text: str) -> None:
+    print(show.rendered(Text(text), color=False), file=sys.stderr, flush=True)
+
+
+def _verdict(figure: Figure) -> str:
+    return "met" if figure.met else "NOT MET"
+
+
+def table(figures: Sequence[Figure]) -> Table:
+    """One row per figure, what else was seen below its name."""
+    shown = Table("goal", title=f"load average {os.getloadavg()[0]:.2f}")
+    for heading in ("measured", "limit", ""):
+        shown.add_column(heading, no_wrap=True)
+    for figure in figures:
+        limit = "-" if math.isnan(figure.limit) else f"{'>=' if figure.at_least else '<='} {figure.limit:g}"
+        name = Text(figure.name).append(f"\n{figure.detail}" if figure.detail else "", "dim")
+        shown.add_row(name, f"{figure.value:.3g} {figure.unit}", limit, _verdict(figure), end_section=True)
+    return shown
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -106,23 +171,20 @@ def main(arguments: list[str] | None = None) -> int:
     for name in names:
         if name not in GOALS:
             parser.error(f"name: got {name!r}; allowed: {', '.join(GOALS)}{nearest(name, list(GOALS))}")
-    table = Table("goal", "measured", "limit", "", "detail", title=f"load average {os.getloadavg()[0]:.2f}")
-    missed, progress = 0, Console(stderr=True)
-    for name in names:
-        for figure in GOALS[name]():
-            missed += not figure.met
-            verdict = "met" if figure.met else "NOT MET"
-            progress.print(f"{figure.name}: {figure.value:.3g} {figure.unit}, {verdict}", highlight=False)
-            sign = ">=" if figure.at_least else "<="
-            table.add_row(
-                figure.name,
-                f"{figure.value:.3g} {figure.unit}",
-                f"{sign} {figure.limit:g} {figure.unit}",
-                verdict,
-                figure.detail,
-            )
-    (Console() if sys.stdout.isatty() else Console(width=show.MIN_WIDTH)).print(table)
-    return int(missed > 0)
+    plan, status = Plan(names), 0
+    figures: list[Figure] = []
+    _tell(str(plan))
+    try:
+        for figure in measured(plan):
+            figures.append(figure)
+            value = figure.detail if math.isnan(figure.value) else f"{figure.value:.3g} {figure.unit}"
+            left = f"about {show.clock(plan.remaining())} left, {len(plan.left)} of {len(names)} goals"
+            _tell(f"{figure.name}: {value}, {_verdict(figure)}; {left}")
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+        _tell(f"interrupted; not measured, or not in full: {', '.join(plan.left)}")
+    print(show.rendered(table(figures), color=sys.stdout.isatty()))
+    return status or int(not all(figure.met for figure in figures))
 
 
 if __name__ == "__main__":

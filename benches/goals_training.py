@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import math
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from benches import machine
 from benches.cases import MODES
-from benches.goal import Figure, measured_median, measured_record
+from benches.goal import Figure, Goal, measured_median, measured_record
 from benches.inputs import SEED
+from benches.text import one_line
 from benches.training import EPISODES
 
 LARGE = 1000
 """Agents of the goals for large populations."""
 OVERHEAD_ROUNDS = 30
+APART = ("-m", "benches.goals_training")
+"""Arguments of Python for a training in a process of its own, before the number of agents."""
 
 
 def training() -> Iterator[Figure]:
@@ -31,20 +38,44 @@ def scale() -> Iterator[Figure]:
     """DTDE PPO of a thousand agents on two threads: time, share of sampling, memory; then building another trainer."""
     from market import RLTrainer, Scenario
 
-    machine.reset_peak_memory()
-    with RLTrainer(Scenario.study(LARGE, SEED), "ppo", "dtde", 3, EPISODES, cpus=2, seed=SEED) as trainer:
-        trainer.train_iteration()
-        records = [trainer.train_iteration() for _ in range(3)]
-    seconds = [record.total_seconds for record in records]
     name = f"PPO, dtde, N={LARGE}"
-    yield Figure(f"{name}, iteration, 2 threads", float(np.median(seconds)), 6.0, "s", f"min {min(seconds):.3g}")
-    share = [100 * record.sampling_seconds / record.total_seconds for record in records]
-    yield Figure(f"{name}, sampling", float(np.median(share)), 10.0, "% of an iteration", f"max {max(share):.3g}")
-    yield Figure(f"{name}, peak memory", machine.peak_memory() / 2**30, 3.0, "GiB", "resident, of the process")
-    for mode in MODES:
+    try:
+        seconds, share, peak = apart(LARGE)
+        details = f"min {min(seconds):.3g}", f"max {max(share):.3g}", "resident, of a process of its own"
+    except (OSError, ValueError) as error:
+        seconds, share, peak = [math.nan], [math.nan], math.nan
+        details = (f"failed: {one_line(str(error))}",) * 3
+    yield Figure(f"{name}, iteration, 2 threads", float(np.median(seconds)), 6.0, "s", details[0])
+    yield Figure(f"{name}, sampling", float(np.median(share)), 10.0, "% of an iteration", details[1])
+    yield Figure(f"{name}, peak memory", peak, 3.0, "GiB", details[2])
+    for number, mode in enumerate(MODES[:1] + MODES):
         with RLTrainer(Scenario.study(10, SEED), "ppo", mode, 1, EPISODES, seed=SEED) as trainer:
             built = trainer.set_up.build_seconds
-        yield Figure(f"building PPO, {mode}, N=10, not the first", built, 1.0, "s", "one build")
+        if number:  # the first one loads torch and Ray
+            yield Figure(f"building PPO, {mode}, N=10, not the first", built, 1.0, "s", "one build")
+
+
+def apart(agents: int) -> tuple[list[float], list[float], float]:
+    """`large` in a process of its own, whose peak memory nothing else has raised. ValueError: what went wrong there."""
+    command = [sys.executable, *APART, str(agents)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    answer = done.stdout.splitlines()[-1:]
+    if done.returncode or not answer:
+        last = (done.stderr.splitlines() or ["no message"])[-1]
+        raise ValueError(f"the training's process: {machine.ending(done.returncode)} ({last})")
+    seconds, share, peak = json.loads(answer[0])
+    return seconds, share, peak
+
+
+def large(agents: int) -> tuple[list[float], list[float], float]:
+    """DTDE PPO on two threads: seconds of three iterations, % of each in sampling, peak GiB of this process."""
+    from market import RLTrainer, Scenario
+
+    with RLTrainer(Scenario.study(agents, SEED), "ppo", "dtde", 3, EPISODES, cpus=2, seed=SEED) as trainer:
+        trainer.train_iteration()
+        records = [trainer.train_iteration() for _ in range(3)]
+    share = [100 * record.sampling_seconds / record.total_seconds for record in records]
+    return [record.total_seconds for record in records], share, machine.peak_memory() / 2**30
 
 
 def bare() -> Iterator[Figure]:
@@ -104,11 +135,14 @@ def learning() -> Iterator[Figure]:
                 yield Figure(f"learning, {algorithm}, {mode}, {name}", value, 0.0, unit, detail, at_least=True)
 
 
-TRAINING_GOALS: dict[str, Callable[[], Iterator[Figure]]] = {
-    "training": training,
-    "scale": scale,
-    "bare": bare,
-    "classic": classic,
-    "profiler": profiler,
-    "learning": learning,
+TRAINING_GOALS = {
+    "training": Goal(training, 30),
+    "scale": Goal(scale, 60),
+    "bare": Goal(bare, 300),
+    "classic": Goal(classic, 60),
+    "profiler": Goal(profiler, 20),
+    "learning": Goal(learning, 300),
 }
+
+if __name__ == "__main__":
+    print(json.dumps(large(int(sys.argv[1]))))

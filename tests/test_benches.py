@@ -41,8 +41,10 @@ def test_a_timed_run_records_everything_and_reports_at_the_end(project):
     assert first["threads"]["OMP_NUM_THREADS"] == "1"
     (failed,) = [each for each in lines(project) if each["status"] == "failed"]
     assert failed["error"].startswith("RuntimeError: boom over two lines (toy_cases.py:")
-    assert "[ 1/15] toy/add" in output
-    assert "left" in output
+    progress = [line.split() for line in output.splitlines() if line.startswith("toy/add agents=")]
+    assert [words[1] for words in progress] == ["agents=1", "agents=4", "agents=16", "agents=64"]
+    assert " ".join(progress[0][4:]).startswith("about 0:")
+    assert " left, 14 of 15 cells, 0:" in " ".join(progress[0])
     assert "failed: toy/broken agents=2: RuntimeError: boom over two lines" in output
     assert (
         "unsupported: train/iteration seed=42 mode=ctce algorithm=sac iterations=3 agents=1: sac is not built yet"
@@ -90,7 +92,7 @@ def test_repeat_gives_each_training_several_seeds_and_a_record_for_each(project)
     assert [each["seeds"]["case"] for each in lines(project)[1:]] == [42, 42, 43, 43, 44, 44], "a whole study a time"
     assert len({each["key"] for each in lines(project)}) == 7
     assert "seed=43 mode=ctce" in output
-    assert "train/iteration    mode=ctce" in output, "the study's own seed goes without saying"
+    assert "train/iteration mode=ctce" in output, "the study's own seed goes without saying"
 
 
 @pytest.mark.parametrize(
