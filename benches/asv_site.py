@@ -87,7 +87,7 @@ def fetch(package: Package) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         command = ["npm", "pack", "--silent", "--pack-destination", scratch, f"{package.name}@{package.version}"]
         try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+            subprocess.run(command, check=True, capture_output=True, encoding="utf-8", timeout=120)
         except FileNotFoundError:
             raise NotFetched(
                 "npm is not installed; the site still works where its own networks can be reached"
@@ -111,7 +111,7 @@ def unpacked(package: Package, get: Callable[[Package], bytes]) -> dict[str, byt
 
 def make_local(folder: Path, get: Callable[[Package], bytes] = fetch) -> list[str]:
     """Put the files into `folder`/vendor and let its pages use them; the addresses that were replaced."""
-    pages = {page: page.read_text() for page in sorted(folder.glob("*.html"))}
+    pages = {page: page.read_text(encoding="utf-8") for page in sorted(folder.glob("*.html"))}
     if not pages:
         raise NotFetched(f"{folder}: got no pages; allowed: the folder that `asv publish` wrote (run that first)")
     vendor = folder / "vendor"
@@ -129,7 +129,7 @@ def make_local(folder: Path, get: Callable[[Package], bytes] = fetch) -> list[st
                 pages[page] = re.sub(rf'"https://[^"]*{re.escape(path)}"( integrity="[^"]*")?', f'"{local}"', text)
             replaced.append(path)
     for page, text in pages.items():
-        page.write_text(text)
+        page.write_text(text, encoding="utf-8")
     left = [
         found
         for text in pages.values()

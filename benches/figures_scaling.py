@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benches.figures_style import MARKERS, SERIES, canvas, finish, save
+from benches.figures_style import MARKERS, SERIES, canvas, finish, label, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = 3
 
 
+@styled()
 def draw(curves: Sequence[Series], path: Path) -> list[Path]:
     """Draw every curve into `path` (PNG) and its twin (SVG); returns the files written."""
     panels: dict[str, list[Series]] = {}
@@ -38,17 +39,17 @@ def draw(curves: Sequence[Series], path: Path) -> list[Path]:
 def _panel(axes: Axes, title: str, members: Sequence[Series]) -> None:
     for number, curve in enumerate(members):
         color, law = SERIES[number % len(SERIES)], curve.law
-        label = curve.name.removeprefix(curve.case).strip()
+        told = label(curve.name.removeprefix(curve.case))
         if not math.isnan(law.exponent):
-            label = f"{label}  k = {law.exponent:.2f}".strip()
+            told += f"  k = {law.exponent:.2f}"
             if not math.isnan(law.low):
-                label += f" [{law.low:.2f}, {law.high:.2f}]"
+                told += f" [{law.low:.2f}, {law.high:.2f}]"
             sizes = np.geomspace(law.sizes[0], law.sizes[-1], 100)
             axes.plot(sizes, [law.time(size) for size in sizes], color=color, linewidth=1)
         else:
-            label = f"{label}  k undetermined".strip()
+            told += "  k undetermined"
         marker = MARKERS[number % len(MARKERS)]
-        axes.plot(law.sizes, law.medians, marker, color=color, markersize=5, alpha=0.8, label=label)
+        axes.plot(law.sizes, law.medians, marker, color=color, markersize=5, alpha=0.8, label=told.strip())
         if not math.isnan(law.knee):
             axes.axvline(law.knee, color=color, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")

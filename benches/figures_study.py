@@ -26,8 +26,9 @@ from benches.figures_style import (
     population_axis,
     save,
     seconds_axis,
+    styled,
 )
-from benches.report_kpis import shown, title
+from benches.report_kpis import drawn, title
 from benches.report_limits import phases_of
 from benches.report_time import name_of
 
@@ -41,6 +42,7 @@ REFERENCES: dict[str, Any] = {"random": ":", "zero_intelligence": "-.", "truthfu
 COLUMNS = 4
 
 
+@styled()
 def draw_time(study: Study, path: Path) -> list[Path]:
     """Time by mode, by algorithm and per agent, and as a heat map."""
     figure = canvas(12.5, 9.5)
@@ -152,6 +154,7 @@ def _heat(axes: Axes, study: Study) -> None:
     axes.set_title(f"Seconds of one {study.unit}")
 
 
+@styled()
 def draw_phases(study: Study, path: Path) -> list[Path]:
     """Shares of the phases by population, a panel for each combination."""
     phases, rows, columns = phases_of(study), study.modes, study.algorithms
@@ -178,9 +181,10 @@ def draw_phases(study: Study, path: Path) -> list[Path]:
     return save(figure, path)
 
 
+@styled()
 def draw_kpis(kpis: Kpis, path: Path) -> list[Path]:
-    """A panel for each KPI that is defined at two populations: trained agents with intervals, references as lines."""
-    names = shown(kpis, populations=min(2, len(kpis.populations)))
+    """A panel for each KPI of `drawn`: trained agents with intervals, references as lines."""
+    names = drawn(kpis)
     rows = math.ceil(len(names) / COLUMNS)
     figure = canvas(4.0 * COLUMNS, 2.9 * rows + 0.8)
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()

@@ -1,22 +1,23 @@
 """How all figures look, and how one drawing serves light and dark pages: ink, grid and paper are colours of their own,
-which `inline` turns into the page's.
+which `report_html` turns into the page's.
 """
 
 from __future__ import annotations
 
-import html
-import re
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
+from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from benches.text import one_line
 
+if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, GRID, PAPER = "#1b1f24", "#d3d9df", "#fefefe"
@@ -49,9 +50,21 @@ STYLE: Any = {
 }
 
 
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Draw in this look alone; matplotlib is left as it was. No warnings of text that is too long or has no glyph."""
+    with style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def label(text: str) -> str:
+    """Text of the records as a figure shows it: short, without formulas, never hidden for how it begins."""
+    return one_line(text, 80).replace("$", r"\$").lstrip("_")
+
+
 def canvas(width: float, height: float) -> Figure:
     """An empty figure of so many inches, drawn without a display."""
-    mpl.rcParams.update(STYLE)
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -88,14 +101,3 @@ def save(figure: Figure, path: Path) -> list[Path]:
     figure.set_layout_engine("none")  # it is found once, not for each file
     figure.savefig(files[1], metadata={"Date": None})
     return files
-
-
-def inline(svg: str, label: str) -> str:
-    """The drawing as an element of a page: it takes the page's colours and width, and has a text alternative."""
-    body = svg[svg.index("<svg") :]
-    for colour, name in ((INK, "--ink"), (GRID, "--grid"), (PAPER, "--paper")):
-        body = body.replace(colour, f"var({name})")
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    head, rest = body.split(">", 1)
-    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{html.escape(label, quote=True)}">{rest}'

@@ -51,5 +51,5 @@ def of_mean(values: Sequence[float], level: float = LEVEL) -> Interval:
 
 def of_ratio(logs: Sequence[float], level: float = LEVEL) -> Interval:
     """Geometric mean of ratios, given their logarithms."""
-    mid, low, high = of_mean(logs, level)
-    return Interval(math.exp(mid), math.exp(low), math.exp(high))
+    mid, low, high = (math.exp(min(max(log, -700.0), 700.0)) for log in of_mean(logs, level))
+    return Interval(mid, low, high)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def _proc(file: str, key: str) -> str | None:
     """Value of the first `key: value` line of a /proc file, or None where there is none."""
     try:
-        lines = Path("/proc", file).read_text("utf-8", errors="replace").splitlines()
+        lines = Path("/proc", file).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), None)
@@ -56,10 +56,12 @@ def versions() -> Facts:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=20, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 @functools.cache
@@ -90,7 +92,7 @@ def load_average() -> list[float]:
 def reset_peak_memory() -> bool:
     """Start the process's peak memory afresh (Linux); False where the peak can only grow."""
     try:
-        Path("/proc/self/clear_refs").write_text("5", "utf-8")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     except OSError:
         return False
     return True

@@ -8,6 +8,7 @@ python -m benches.report --pool A B [C ...]    runs taken as repetitions: interv
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from benches.arguments import positive
 from benches.report_limits import Budgets
 from benches.report_series import series_of
 from benches.results import Record, Run, failures
+from benches.text import one_line, told
 
 COMPARED = 2
 """So many runs are compared, unless they are to be pooled."""
@@ -63,7 +65,10 @@ def comparison(runs: Sequence[Run], folder: Path) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report of finished runs; 1 when a cell that should have worked failed, 2 when a run is not found."""
+    """Print the report of finished runs; 1 when a cell that should have worked failed.
+
+    2 when a run is not found or the report fails: then one line on stderr says why, and the records are as before.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m benches.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -74,9 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--budget-seconds", type=positive, default=Budgets.seconds, help="time that a training may take"
     )
     parser.add_argument("--budget-gib", type=positive, default=Budgets.gib, help="memory that it may take")
+    parser.add_argument("--traceback", action="store_true", help="show where in the code an error of the report is")
     chosen = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding that lacks a character ends no report
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         runs = [Run.find(Path("results"), name) for name in chosen.runs]
+        failed = any(failures(run.read()[0]) for run in runs)
     except OSError as error:
         print(error, file=sys.stderr)
         return 2
@@ -97,7 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"--out: cannot write to {folder} ({error}); free some space or name another folder", file=sys.stderr)
         return 2
-    return 1 if any(failures(run.read()[0]) for run in runs) else 0
+    except Exception as error:
+        if chosen.traceback:
+            raise
+        what = one_line(f"{type(error).__name__}: {told(error)}", 300)
+        where = ", ".join(str(run.folder) for run in runs)
+        print(f"the report failed: {what}; the records are untouched in {where}; try --traceback", file=sys.stderr)
+        return 2
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -28,9 +28,10 @@ def ratio(before: Sequence[float], after: Sequence[float], *, seed: int = 42) ->
 
 
 def compared(first: Sequence[Record], second: Sequence[Record]) -> list[tuple[Record, Record, Interval]]:
-    """Cells that both runs finished, with the ratio of their times on the clock that decides."""
-    finished = {record.key: record for record in first if record.status == "ok" and record.decisive}
-    pairs = [(finished[r.key], r) for r in second if r.status == "ok" and r.decisive and r.key in finished]
+    """Cells that both runs finished, with the ratio of their times on the clock that decides, where it saw any."""
+    known = [[r for r in each if r.status == "ok" and min(r.decisive, default=0.0) > 0] for each in (first, second)]
+    finished = {record.key: record for record in known[0]}
+    pairs = [(finished[record.key], record) for record in known[1] if record.key in finished]
     return [(a, b, ratio(a.decisive, b.decisive)) for a, b in pairs]
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from benches import text
 from benches.intervals import Interval
 
 
@@ -76,10 +77,10 @@ def interval(found: Interval, digits: int = 3, *, mark_wide: bool = False) -> Va
     """`1.02 [0.98, 1.06]`: sorts by its middle; marked when too wide and that is asked for."""
     if math.isnan(found.mid):
         return number(None)
-    text = _plain(found.mid, digits)
+    shown = _plain(found.mid, digits)
     if found.known:
-        text += f" [{_plain(found.low, digits)}, {_plain(found.high, digits)}]"
-    return Value(text, found.mid, mark_wide and found.wide)
+        shown += f" [{_plain(found.low, digits)}, {_plain(found.high, digits)}]"
+    return Value(shown, found.mid, mark_wide and found.wide)
 
 
 def _plain(value: float, digits: int) -> str:
@@ -94,21 +95,21 @@ def _plain(value: float, digits: int) -> str:
 
 
 def markdown(document: Document) -> Iterator[str]:
-    """The document as lines of Markdown; figures are linked by name."""
-    yield f"# {document.title}"
+    """The document as lines of Markdown; figures are linked by name. What others may have written holds no markup."""
+    yield f"# {text.markdown(document.title)}"
     yield ""
-    yield from (f"- {name}: {fact}" for name, fact in document.facts)
+    yield from (f"- {name}: {text.markdown(fact)}" for name, fact in document.facts)
     yield from ("", "## Key findings", "")
     yield from (f"- {finding}" for finding in document.findings)
     for section in document.sections:
         yield from ("", f"## {section.title}")
         for sentence in section.sentences:
-            yield from ("", sentence)
+            yield from ("", text.markdown(sentence))
         for figure in section.figures:
             yield from ("", f"![{figure.caption}]({figure.name}.svg)")
         for table in section.tables:
             yield from ("", f"**{table.caption}**", "")
-            yield f"| {' | '.join(table.columns)} |"
+            yield f"| {' | '.join(map(text.markdown, table.columns))} |"
             yield f"|{'---|' * len(table.columns)}"
             for row in table.rows:
                 yield f"| {' | '.join(_cell(cell) for cell in row)} |"
@@ -118,5 +119,5 @@ def markdown(document: Document) -> Iterator[str]:
 
 def _cell(cell: Value | str) -> str:
     if isinstance(cell, str):
-        return cell.replace("|", "\\|")
-    return f"{cell.text.replace('|', chr(92) + '|')}{' (!)' if cell.marked else ''}"
+        return text.markdown(cell)
+    return f"{cell.text}{' (!)' if cell.marked else ''}"

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from benches.figures_style import inline
 from benches.report_document import Document, Section, Table, Value
 from benches.report_page import CSS, SCRIPT
 
@@ -43,7 +42,7 @@ def _section(section: Section, folder: Path) -> Iterator[str]:
     yield f'<section id="{_anchor(section.title)}">\n<h2>{html.escape(section.title)}</h2>'
     yield from (f"<p>{html.escape(sentence)}</p>" for sentence in section.sentences)
     for figure in section.figures:
-        drawing = inline((folder / f"{figure.name}.svg").read_text(), figure.caption)
+        drawing = _inline((folder / f"{figure.name}.svg").read_text(encoding="utf-8"), figure.caption)
         yield f"<figure>{drawing}<figcaption>{html.escape(figure.caption)}</figcaption></figure>"
     for number, table in enumerate(section.tables):
         yield from _table(table, opened=number < OPEN)
@@ -69,6 +68,19 @@ def _cell(cell: Value | str) -> str:
         order = "1e300" if order > 0 else "-1e300"
     marked = ' class="marked"' if cell.marked else ""
     return f'<td{marked} data-order="{html.escape(str(order), quote=True)}">{html.escape(cell.text)}</td>'
+
+
+def _inline(svg: str, label: str) -> str:
+    """The drawing as an element of a page: it takes the page's colours and width, and has a text alternative."""
+    from benches.figures_style import GRID, INK, PAPER  # a page without figures needs no matplotlib
+
+    body = svg[svg.index("<svg") :]
+    for colour, name in ((INK, "--ink"), (GRID, "--grid"), (PAPER, "--paper")):
+        body = body.replace(colour, f"var({name})")
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    head, rest = body.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{html.escape(label, quote=True)}">{rest}'
 
 
 def _anchor(title: str) -> str:

@@ -16,6 +16,8 @@ from benches.report_document import Figure, Row, Section, Table, Value, interval
 from benches.report_study import ENOUGH, ORDER
 from benches.results import Record
 
+CASES = ("train/whole", "reference/policy", "reference/optimum")
+"""Whose evaluation episodes are compared."""
 OPTIMUM = "optimum"
 EFFICIENCY = "efficiency"
 CONVERGENCE = "convergence_iterations"
@@ -138,7 +140,7 @@ def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
                 share = agents if KPIS[name].unit == "$" else 1
                 found.add(name, player, agents, seed, [value / share for value in values])
         if record.case == "train/whole":
-            ended = convergence(record.facts["iteration_returns"], record.facts["iteration_seconds"])
+            ended = convergence(*(record.facts.get(name, []) for name in ("iteration_returns", "iteration_seconds")))
             found.learned.setdefault(player, {}).setdefault(agents, []).append(ended)
             if not math.isnan(ended.iteration):
                 found.add(CONVERGENCE, player, agents, seed, [ended.iteration])
@@ -151,7 +153,7 @@ def runs_of(runs: Sequence[Sequence[Record]]) -> list[tuple[int, Record]]:
         (number_, record)
         for number_, records in enumerate(runs)
         for record in records
-        if record.status == "ok" and isinstance(record.facts.get("evaluation_kpis"), dict)
+        if record.status == "ok" and record.case in CASES and "evaluation_kpis" in record.facts
     ]
     return sorted(held, key=lambda each: _place(each[1]))
 
@@ -165,7 +167,7 @@ def _player(record: Record) -> str:
     params = record.params
     if record.case == "reference/optimum":
         return OPTIMUM
-    return str(params["policy"]) if "policy" in params else f"{params['mode']} {params['algorithm']}"
+    return str(params["policy"]) if record.case == "reference/policy" else f"{params['mode']} {params['algorithm']}"
 
 
 def _numbers(values: Any) -> list[float]:
@@ -182,7 +184,8 @@ def section(kpis: Kpis) -> Section:
         "A trend is the change per doubling of the population; its p is corrected for the number of trends.",
     ]
     names = shown(kpis)
-    figures = [Figure("kpis", "KPIs by population: trained agents with 95 % intervals, references as dashed lines")]
+    caption = "KPIs by population: trained agents with 95 % intervals, references as dashed lines"
+    figures = [Figure("kpis", caption)] if drawn(kpis) else []
     tables = [_trends(kpis, names), *(_table(kpis, name) for name in names), _learned(kpis), _meanings(kpis, names)]
     return Section("What happens to the market", sentences, figures, [table for table in tables if table.rows])
 
@@ -190,6 +193,11 @@ def section(kpis: Kpis) -> Section:
 def shown(kpis: Kpis, populations: int = 1) -> list[str]:
     """The KPIs that somebody has at so many populations."""
     return [name for name in kpis.meanings if len(_defined(kpis, name)) >= populations]
+
+
+def drawn(kpis: Kpis) -> list[str]:
+    """The KPIs that have a panel in the figure: those at two populations, where there are as many."""
+    return shown(kpis, populations=min(2, len(kpis.populations)))
 
 
 def title(name: str) -> str:

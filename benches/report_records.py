@@ -11,6 +11,7 @@ from typing import Any
 from benches.report_series import Series
 from benches.results import Record
 from benches.scaling import Scaling
+from benches.text import csv_cell
 
 NAME = "scalability_results"
 MACHINE = ("cpu", "cores", "cores_usable", "memory_bytes", "host")
@@ -25,10 +26,10 @@ def write(folder: Path, runs: Sequence[Sequence[Record]], curves: Sequence[Serie
     rows = [row_of(record, laws.get(record.series)) for records in runs for record in records]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     files = [folder / f"{NAME}.csv", folder / f"{NAME}.parquet"]
-    with files[0].open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    with files[0].open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(map(csv_cell, columns))
+        writer.writerows([csv_cell(row.get(name)) for name in columns] for row in rows)
     table = pa.table({name: pa.array(_uniform([row.get(name) for row in rows])) for name in columns})
     parquet.write_table(table, files[1])
     return files
@@ -36,11 +37,11 @@ def write(folder: Path, runs: Sequence[Sequence[Record]], curves: Sequence[Serie
 
 def _uniform(values: list[Any]) -> list[Any]:
     """A column of one type: numbers, or text where a column holds both."""
-    if any(isinstance(value, str) for value in values):
-        return [value if value is None else str(value) for value in values]
-    if any(isinstance(value, float) for value in values):
-        return [value if value is None else float(value) for value in values]
-    return values
+    types = {type(value) for value in values if value is not None}
+    if len(types) < 2:
+        return values
+    common = str if str in types else float
+    return [value if value is None else common(value) for value in values]
 
 
 def mean_of(values: Any) -> float | None:

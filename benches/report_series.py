@@ -45,7 +45,8 @@ class Series:
     def rates(self, size: float) -> dict[str, float]:
         """What a call does per second, by name: medians over the repetitions."""
         rates = [record.rates for record in self.records[size] if record.rates]
-        return {name: statistics.median(each[name] for each in rates) for name in (rates[0] if rates else ())}
+        names = rates[0] if rates else ()
+        return {name: statistics.median(each[name] for each in rates if name in each) for name in names}
 
 
 def series_of(runs: Sequence[Sequence[Record]]) -> list[Series]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +30,7 @@ def write(
     yield from report_records.write(folder, records, curves)
     if not curves:
         return
+    _load_matplotlib()
     from benches import figures_scaling, figures_study, report_findings, report_kpis, report_limits, report_time
     from benches.report_study import study_of
 
@@ -42,7 +47,8 @@ def write(
             yield from figures_study.draw_phases(study, folder / "phases")
     if kpis.values:
         sections.append(report_kpis.section(kpis))
-        yield from figures_study.draw_kpis(kpis, folder / "kpis")
+        if report_kpis.drawn(kpis):
+            yield from figures_study.draw_kpis(kpis, folder / "kpis")
     sections.append(_cases(curves))
     sections.append(_records(runs, records))
     document = Document("Scalability of local energy markets", list(_facts(runs, records)), findings, sections)
@@ -61,10 +67,26 @@ def write_comparison(folder: Path, runs: Sequence[Run], records: Sequence[Sequen
 def _documents(document: Document, folder: Path) -> Iterator[Path]:
     from benches.report_html import page
 
-    (folder / SUMMARY).write_text("\n".join(markdown(document)) + "\n")
-    yield folder / SUMMARY
-    (folder / PAGE).write_text(page(document, folder))
-    yield folder / PAGE
+    for name, text in ((SUMMARY, "\n".join(markdown(document)) + "\n"), (PAGE, page(document, folder))):
+        (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        yield folder / name
+
+
+def _load_matplotlib() -> None:
+    """Without MPLBACKEND, which ends the import where it names nothing known; for others it then counts as ever.
+
+    The report draws with Agg, into files.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        matplotlib = importlib.import_module("matplotlib")
+    finally:
+        os.environ |= {} if asked is None else {"MPLBACKEND": asked}
+    if asked:
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = asked
 
 
 def _facts(runs: Sequence[Run], records: Sequence[Sequence[Record]]) -> Iterator[tuple[str, str]]:

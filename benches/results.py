@@ -11,7 +11,6 @@ import dataclasses
 import datetime as dt
 import fcntl
 import json
-import math
 import os
 import statistics
 from collections.abc import Iterable, Mapping
@@ -19,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal, get_args, get_type_hints
 
-from benches import machine, threads
+from benches import machine, threads, valid
 from benches.case import Params, Point
-from benches.json_types import fits
+from benches.json_types import LARGEST, fits, load
 from benches.machine import Facts
 from benches.measure import Measurement
+from benches.text import one_line, told
 
 SCHEMA = 1
 LATEST = "latest"
@@ -163,16 +163,16 @@ def record_of(point: Point, seen: Measurement, *, status: Status, error: str | N
 
 
 def plain(value: Any) -> Any:
-    """`value` in JSON's own types: numpy scalars and arrays unwrapped, what is not finite as null."""
+    """`value` in JSON's own types: numpy scalars and arrays unwrapped, numbers that `load` refuses as null."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {told(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | bool | None) else str(value)
+    if isinstance(value, int | float):
+        return value if abs(value) < LARGEST else None
+    return value if isinstance(value, str | None) else told(value)
 
 
 class Run:
@@ -290,8 +290,9 @@ class Run:
                 continue
             try:
                 record = _parse(line)
-            except (ValueError, TypeError) as error:
-                problems.append(f"{self.file}: line {number} is damaged or cut short and was skipped ({error})")
+            except (ValueError, TypeError, RecursionError) as error:
+                why = one_line(told(error), 200)
+                problems.append(f"{self.file}: line {number} is damaged or cut short and was skipped ({why})")
             else:
                 found[record.key] = record
         return list(found.values()), problems
@@ -305,7 +306,7 @@ _HINTS = get_type_hints(Record)
 
 
 def _parse(line: bytes) -> Record:
-    raw = json.loads(line)
+    raw = load(line)
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
         raise ValueError(f"schema: got {raw.get('schema') if isinstance(raw, dict) else raw!r}; allowed: {SCHEMA}")
     known = {name: value for name, value in raw.items() if name in _HINTS}
@@ -314,10 +315,7 @@ def _parse(line: bytes) -> Record:
             allowed = ", ".join(get_args(Status)) if name == "status" else str(Record.__annotations__[name])
             raise ValueError(f"{name}: got {value!r:.60}; allowed: {allowed}")
     record = Record(**known)
-    if record.status == "ok" and record.median is None:
-        raise ValueError("median: got none of a finished cell; allowed: seconds")
-    if min([*record.seconds, *record.cpu_seconds], default=0.0) < 0:
-        raise ValueError("seconds: got a number below 0; allowed: how long each round took")
+    valid.check(record)
     return record
 
 

@@ -106,7 +106,7 @@ def fit(processes: Sequence[Samples], *, replicates: int = 200, seed: int = 42) 
     sizes = np.array(sorted(merged))
     medians = _medians(processes, sizes)
     known = Scaling(tuple(sizes.tolist()), tuple(medians.tolist()))
-    reason = _too_little(sizes, medians)
+    reason = _too_little(sizes, medians, min(map(min, merged.values()), default=0.0))
     if reason:
         return replace(known, reason=reason)
     known = replace(known, knee=knee(sizes, medians))
@@ -140,11 +140,11 @@ def standard_error(left_out: Sequence[float]) -> float:
     return math.sqrt((len(left_out) - 1) * float(np.var(left_out)))
 
 
-def _too_little(sizes: Floats, medians: Floats) -> str:
-    """Why no exponent can be taken from these medians, or nothing."""
+def _too_little(sizes: Floats, medians: Floats, least: float) -> str:
+    """Why no exponent can be taken from these medians, or nothing. least: of all seconds."""
     if len(sizes) < MIN_SIZES:
         return f"only {len(sizes)} of the {MIN_SIZES} sizes that are needed"
-    if sizes[0] <= 0 or not (np.isfinite(medians).all() and (medians > 0).all()):
+    if min(sizes[0], least) <= 0 or not np.isfinite(medians).all():
         return "a size or a time is not a positive number"
     if sizes[-1] < MIN_RANGE * sizes[0]:
         return f"sizes span a factor {sizes[-1] / sizes[0]:.1f}; at least {MIN_RANGE:g} is needed"

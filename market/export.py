@@ -70,7 +70,7 @@ def export(
     write_table(_blocks(chains), folder, "blocks")
     heads = {number: (chain.head, chain.length) for number, chain in chains.items()}
     summary = {"format": FORMAT, "difficulty": _difficulty(scenario), "step_hours": scenario.step_hours, "heads": heads}
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return heads
 
 
@@ -148,7 +148,7 @@ def replay(folder: str | Path, heads: dict[int, tuple[str, int]] | None = None) 
 
 def _summary(folder: Path) -> dict[str, Any]:
     try:
-        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise ValueError(f"folder: got {str(folder)!r}; allowed: one that market.export.export wrote") from None
     if summary.get("format") != FORMAT:
