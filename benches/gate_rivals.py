@@ -86,7 +86,7 @@ def pytest_benchmark(scratch: Path) -> list[Row]:
             cwd=scratch,
             env=_environment(PROBE_SIDE=side),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
         )
     output = done.stdout + done.stderr
@@ -120,7 +120,7 @@ def asv_continuous(scratch: Path) -> list[Row]:
 
 
 def _run(folder: Path, *command: str, allowed: tuple[int, ...] = (0,)) -> str:
-    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, encoding="utf-8", check=False)
     if done.returncode not in allowed:
         raise NothingCompared(
             f"{' '.join(command)}: status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"

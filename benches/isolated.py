@@ -80,10 +80,10 @@ class _Process:
             pass
         if not answer.is_file():
             status = self._process.wait()
-            raise Failed(_end(status, self._errors.read_text("utf-8", errors="replace")))
+            raise Failed(_end(status, self._errors.read_text(encoding="utf-8", errors="replace")))
         with contextlib.suppress(BlockingIOError):  # it died between the answer and the byte
             os.read(self._told, 1)
-        return dict(json.loads(answer.read_text("utf-8")))
+        return dict(json.loads(answer.read_text(encoding="utf-8")))
 
     def stop(self) -> None:
         """End the process and whatever it has started."""
@@ -168,7 +168,7 @@ def _answer(request: dict[str, Any]) -> None:
         error = one_line(raised)
     told = {"seen": plain(dataclasses.asdict(seen)), "error": error, "unsupported": unsupported}
     fresh = Path(request["answer"]).with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(told, allow_nan=False), "utf-8")
+    fresh.write_text(json.dumps(told, allow_nan=False), encoding="utf-8")
     fresh.replace(request["answer"])
 
 

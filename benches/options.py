@@ -88,7 +88,7 @@ class Options:
         """Keep the options beside the records, so that a resumed run needs none."""
         text = json.dumps(dataclasses.asdict(self) | {"ray_address": None}, indent=2)
         fresh = folder / f".{SAVED}-{os.getpid()}"
-        fresh.write_text(text + "\n", "utf-8")
+        fresh.write_text(text + "\n", encoding="utf-8")
         fresh.replace(folder / SAVED)
 
     @classmethod
@@ -97,7 +97,7 @@ class Options:
         if not (folder / SAVED).is_file():
             return cls()
         try:
-            raw = json.loads((folder / SAVED).read_text("utf-8"))
+            raw = json.loads((folder / SAVED).read_text(encoding="utf-8"))
             selection = {axis: tuple(values) for axis, values in raw["selection"].items()}
             return cls(raw["profile"], selection, tuple(raw["cases"]), raw.get("isolate", False))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

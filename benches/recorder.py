@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import cluster, isolated, machine, options, results, show
+from benches import cluster, isolated, machine, options, results, runs, show
 from benches.case import Point
 from benches.measure import Measurement, measure, outlived, tidy_memory
 
@@ -28,7 +28,7 @@ class Recorder:
         self.results = Path(config.rootpath, config.getoption("results"))
         self.options = options.Options()
         self.earlier: options.Options | None = None
-        self.run: results.Run | None = None
+        self.run: runs.Run | None = None
         self.progress: show.Progress | None = None
         self.points: dict[str, Point] = {}
         self.nodes: cluster.Nodes | None = None
@@ -38,7 +38,7 @@ class Recorder:
         resume = config.getoption("resume")
         if resume is not None:
             try:
-                self.run = results.Run.find(self.results, resume)
+                self.run = runs.Run.find(self.results, resume)
                 self.earlier = options.Options.saved(self.run.folder)
             except (OSError, ValueError, KeyError) as error:
                 raise pytest.UsageError(f"--resume: {error}") from None
@@ -112,14 +112,14 @@ class Recorder:
         session.config.add_cleanup(self.processes.close)
         known = self._earlier_durations()
         try:
-            run = self.run or results.Run.create(self.results)
+            run = self.run or runs.Run.create(self.results)
             run.claim()
             session.config.add_cleanup(run.release)
             if self.run is None:
                 self.options.save(run.folder)
             if not run.point_latest():
                 self.say(
-                    f"warning: {run.folder.parent / results.LATEST} is a folder, not a link; it is no name of this run"
+                    f"warning: {run.folder.parent / runs.LATEST} is a folder, not a link; it is no name of this run"
                 )
         except BlockingIOError as error:
             self.run = None  # nothing is to be written there
@@ -180,7 +180,7 @@ class Recorder:
 
     def _earlier_durations(self) -> dict[str, float]:
         try:
-            records, _ = results.Run.find(self.results).read()
+            records, _ = runs.Run.find(self.results).read()
         except OSError:
             return {}
         return {record.key: record.elapsed for record in records if record.status == "ok"}

@@ -17,7 +17,8 @@ from benches import report_compare, report_text, report_write, show
 from benches.arguments import positive
 from benches.report_limits import Budgets
 from benches.report_series import series_of
-from benches.results import Record, Run, failures
+from benches.results import Record
+from benches.runs import Run, failures
 from benches.text import one_line, told
 
 COMPARED = 2

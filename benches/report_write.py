@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from benches import report_compare, report_records
 from benches.report_document import Document, Row, Section, Table, markdown
-from benches.results import Record, Run
+from benches.results import Record
+from benches.runs import Run
 
 if TYPE_CHECKING:
     from benches.report_limits import Budgets

@@ -16,8 +16,6 @@ from rich.text import Text
 from benches.case import Point
 from benches.text import one_line
 
-MIN_WIDTH = 132
-"""For benches/gate.py, until its table fits the terminal too."""
 RESULT = 8
 """Columns of a time in a line of progress."""
 BEYOND_CELL = RESULT + len("    about 59:59 left, 177 of 177 cells")

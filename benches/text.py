@@ -10,6 +10,8 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 """Control codes, line and paragraph separators, changes of direction, lone surrogates."""
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>&|#~])")
 
+_HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
 
 def told(error: object) -> str:
     """`str(error)`; where that itself fails, what failed."""
@@ -32,7 +34,7 @@ def one_line(text: str, limit: int = LIMIT) -> str:
 
 def markdown(text: str) -> str:
     """The text on one line, with nothing in it that Markdown or HTML within it would take for markup."""
-    return _MARKDOWN.sub(lambda found: {"<": "&lt;", ">": "&gt;", "&": "&amp;"}.get(found[0], "\\" + found[0]), one_line(text))
+    return _MARKDOWN.sub(lambda found: _HTML.get(found[0], "\\" + found[0]), one_line(text))
 
 
 def csv_cell(value: object) -> object:

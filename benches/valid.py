@@ -94,5 +94,7 @@ def _times(record: Record) -> Iterator[str]:
     for name, values in seen.items():
         if values and not SHORTEST <= min(values) <= max(values) <= LONGEST:
             yield f"{name}: got {min(values):g} to {max(values):g}; allowed: seconds, {SHORTEST:g} to {LONGEST:g}"
+    if min([record.calls, *record.reference_calls.values()]) < 1:
+        yield f"calls: got {record.calls}, {record.reference_calls}; allowed: 1 or more a round"
     if min(record.cpu_seconds, default=0.0) < 0:
         yield f"cpu_seconds: got {min(record.cpu_seconds)}; allowed: 0 or more"

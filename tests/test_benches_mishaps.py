@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench_support import command, environment, lines, make_project, run, statuses
-from benches.results import Run
+from benches.runs import Run
 from toy_cases import HANGING, MENDED, ORPHAN
 
 

@@ -12,11 +12,9 @@ import sys
 import pytest
 
 from benches.machine import ROOT
-from benches.results import FILE
+from benches.runs import FILE
 from study_records import record
 
-OWN = ("gate", "isolated", "options", "docs")
-"""Beginnings of files in benches/ that are yet to name their encodings."""
 TEXT = ("read_text", "write_text", "open")
 
 
@@ -36,7 +34,6 @@ def test_every_text_file_and_pipe_names_its_encoding():
     wrong = [
         f"{file.relative_to(ROOT)}:{node.lineno}"
         for file in files
-        if not file.relative_to(ROOT / file.relative_to(ROOT).parts[0]).as_posix().startswith(OWN)
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and locale_bound(node)
     ]

@@ -12,7 +12,7 @@ import pytest
 from bench_support import ROOT
 from benches.case import PROFILES
 from benches.cases import CASES
-from benches.results import Run
+from benches.runs import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

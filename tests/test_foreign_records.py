@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from benches import report, scaling, valid
 from benches.json_types import LARGEST, load
 from benches.report_document import Document, Section, Table, markdown
-from benches.results import Run, plain
+from benches.results import plain
+from benches.runs import Run
 from study_records import KPIS, record, reference, study, training
 
 MISSING = ""

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from benches import report, report_limits
-from benches.results import Run, plain
+from benches.results import plain
+from benches.runs import Run
 from study_records import ALGORITHMS, EPISODES, ITERATIONS, MODES, POPULATIONS, record, study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

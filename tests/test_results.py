@@ -15,7 +15,8 @@ from benches import report
 from benches.case import Case, Point, table
 from benches.machine import ROOT
 from benches.measure import Measurement, Stopwatch
-from benches.results import FILE, Run, failures, record_of
+from benches.results import record_of
+from benches.runs import FILE, Run, failures
 
 
 def toy(name="toy/add", **changes):
@@ -192,7 +193,7 @@ def test_several_runs_are_taken_as_processes(tmp_path, capsys):
             run.append(record(size, seconds=[(0.1 + 0.1 * size) * (1 + 0.01 * number)] * 3))
     folders = [str(run.folder) for run in runs]
     assert report.main([*folders, "--out", str(tmp_path / "pooled")]) == 0
-    output = capsys.readouterr().out
+    output = " ".join(capsys.readouterr().out.split())
     assert "95 % over repetitions (runs, seeds) and sizes" in output
     assert "1.00 [" in output
     assert (tmp_path / "pooled" / "scaling.svg").is_file()
