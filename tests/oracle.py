@@ -1,8 +1,8 @@
 """The slow, obvious twin of the market's fast kernels: clearing, batteries and settlement.
 
-Written from the rules (DESIGN section 4) and not from the code; nothing here is imported from `market`, so that
-agreement means something. Prices are exact Fractions in $/MWh, energy in a book is whole ticks of 1 Wh, grids are
-walked by networkx. The auctions stand in `oracle_auctions`.
+Written from the rules (`market/docs/mechanisms.md`) and not from the code; nothing here is imported from `market`, so
+that agreement means something. Prices are exact Fractions in $/MWh, energy in a book is whole ticks of 1 Wh, grids are
+walked by networkx. The auctions are in `oracle_auctions`.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def book_stage(active: list[Order], left, capacity, config, price_of):
 
 
 def clear_book(book, config, *, feed_in_tariff, utility_price, grid=None, last_price=None, step_hours=1.0) -> Cleared:
-    """All three stages of DESIGN section 4 on the columns `book` (those of `market.Orders`)."""
+    """All three stages of clearing on the columns `book` (those of `market.Orders`)."""
     orders = read(**book)
     left = {o.position: o.quantity for o in orders}
     low, high = exact(feed_in_tariff), exact(utility_price)

@@ -1,7 +1,7 @@
 """The auctions of the slow twin: ranking, merging, the k-double auction's interval and the two trade reductions.
 
-Lists, ints and Fractions, written from the rules (DESIGN section 4) and not from the code. Prices are in ticks of
-0.01 $/MWh or exact Fractions in $/MWh, energy is whole ticks of 1 Wh.
+Lists, ints and Fractions, written from the rules (`market/docs/mechanisms.md`) and not from the code. Prices
+are in ticks of 0.01 $/MWh or exact Fractions in $/MWh, energy is whole ticks of 1 Wh.
 """
 
 from __future__ import annotations

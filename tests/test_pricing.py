@@ -77,7 +77,7 @@ def test_auctions_use_one_price_for_the_book_and_midpoints_for_partners():
     assert REGISTRY[ClearingMechanism.MCAFEE].seller_price(pairs).tolist() == [22.0, 30.0]
 
 
-# Bids 90, 70 and asks 10, 40 of 1 kWh; tariffs 20 and 80; last price 60. Worked by hand from DESIGN section 4.
+# Bids 90, 70 and asks 10, 40 of 1 kWh; tariffs 20 and 80; last price 60. Worked by hand from market/docs/mechanisms.md.
 WITNESS = {
     "average": [50.0, 55.0],
     "buyer": [90.0, 70.0],

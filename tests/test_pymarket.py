@@ -6,7 +6,7 @@ alone); `differential/pymarket_huang.py` runs there once for all books. What the
 - PyMarket merges orders of one side and price into one, shares its fill out in proportion to their quantities, and
   leaves out all of them when that price is the last to trade. We rank them, and leave out the last one alone.
 - PyMarket finds a crossing only where demand goes strictly from above to below supply: a last bid that equals the last
-  ask is none, and nothing trades. Here it is a match, as DESIGN section 4 says.
+  ask is none, and nothing trades. Here it is a match: matching goes on while bid >= ask.
 - PyMarket cuts the longer side in real numbers. Here fills are whole Wh, the odd ones go by arrival: less than 1 Wh.
 - On books of equal units with one order per agent we use McAfee (1992).
 
