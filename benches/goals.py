@@ -96,7 +96,7 @@ def python_calls(agents: int) -> int:
 
 
 GOALS = {
-    "clearing": Goal(clearing, 40),
+    "clearing": Goal(clearing, 50),
     "stepping": Goal(stepping, 5),
     "calls": Goal(calls, 10),
     **TRAINING_GOALS,

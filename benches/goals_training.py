@@ -136,10 +136,10 @@ def learning() -> Iterator[Figure]:
 
 
 TRAINING_GOALS = {
-    "training": Goal(training, 30),
+    "training": Goal(training, 25),
     "scale": Goal(scale, 60),
     "bare": Goal(bare, 300),
-    "classic": Goal(classic, 60),
+    "classic": Goal(classic, 80),
     "profiler": Goal(profiler, 20),
     "learning": Goal(learning, 300),
 }

@@ -193,7 +193,7 @@ def test_several_runs_are_taken_as_processes(tmp_path, capsys):
             run.append(record(size, seconds=[(0.1 + 0.1 * size) * (1 + 0.01 * number)] * 3))
     folders = [str(run.folder) for run in runs]
     assert report.main([*folders, "--out", str(tmp_path / "pooled")]) == 0
-    output = " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())  # the note takes two lines
     assert "95 % over repetitions (runs, seeds) and sizes" in output
     assert "1.00 [" in output
     assert (tmp_path / "pooled" / "scaling.svg").is_file()

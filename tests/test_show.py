@@ -16,7 +16,7 @@ from rich.text import Text
 
 from benches import report_text, scaling, show
 from benches.case import Case
-from benches.cases import CASES
+from benches.cases import ALGORITHMS, CASES
 from benches.measure import Measurement
 from benches.report_series import series_of
 from benches.results import record_of
@@ -24,6 +24,8 @@ from benches.scaling import Scaling
 from benches.text import one_line
 
 ROOT = Path(__file__).parents[1]
+NAMED = {"algorithm": ALGORITHMS}
+"""The registry of algorithms need not load torch to be asked for names."""
 WIDTHS = (60, 80, 100, 120, 132, 200)
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40)
 
@@ -33,14 +35,15 @@ def curves():
     """Every cell of the quick profile, as if it had been measured."""
     records = []
     for case in CASES.values():
-        for number, point in enumerate(case.points("quick")):
+        for number, point in enumerate(case.points("quick", NAMED)):
             seconds = [(3e-5 + 7e-9 * point.size**1.3) * (1 + 0.01 * turn) for turn in range(5)]
             references = {name: [2.5 * value for value in seconds] for name in case.references}
             seen = Measurement(seconds=seconds, cpu_seconds=seconds, references=references)
             if (case.name, number) == ("clear/rule", 0):
                 point.params["rule"] = "[bold]\x1b[2J"
             records.append(record_of(point, seen, status="ok", error=None, profile="quick"))
-    laws = itertools.cycle([Scaling((), (), 1.3, 1.27, 1.33), Scaling((), (), 1.0, 0.9, 1.1), Scaling((), ())])
+    known = Scaling((), (), 1.3, 1.27, 1.33, basis="rounds"), Scaling((), (), 1.0, 0.9, 1.1, knee=9.0, basis="sizes")
+    laws = itertools.cycle([*known, Scaling((), (), reason="only 2 of the 4 sizes that are needed")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "fit", lambda _: next(laws))  # a bootstrap of each curve would take its time
         return series_of([records])
@@ -60,8 +63,11 @@ def cells(lines):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_table_fits_and_cuts_nothing(monkeypatch, width):
-    lines, everything = shown(monkeypatch, width), cells(shown(monkeypatch, 1000))
+    everything, lines = cells(shown(monkeypatch, 1000)), shown(monkeypatch, width)
     assert max(map(cell_len, lines)) <= width
+    notes = list(report_text.notes(curves()))
+    assert len(notes) > 8
+    assert max(map(cell_len, notes)) <= width
     found = cells(lines)
     for heading in ("size", "median", "rate", "min"):
         assert found.get(heading, everything[heading]) == everything[heading], "every figure, whole"
@@ -109,14 +115,14 @@ def check(width, points):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_progress_of_the_table_fits(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
-    points = [point for case in CASES.values() for point in case.points("quick")]
+    points = [point for case in CASES.values() for point in case.points("quick", NAMED)]
     lines = list(check(width, points))
     for point, line in zip(points, lines, strict=True):
         words = line.split()
         assert words[0] == point.case.name
         assert f"{point.case.size}={point.params[point.case.size]}" in words, "the cell is told whole"
         assert width < 80 or "\n" not in line
-    assert "176 of 177" in lines[0]
+    assert f"{len(points) - 1} of {len(points)}" in lines[0]
     assert ("elapsed" in lines[0]) is (width >= 132)
 
 
