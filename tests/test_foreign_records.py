@@ -121,9 +121,9 @@ def test_one_odd_value_costs_at_most_its_own_line(tmp_path, quick_report, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GOOD)
-def test_any_odd_value_costs_at_most_its_own_line(tmp_path, quick_report, name):
+def test_more_odd_values_cost_at_most_their_own_line(tmp_path, quick_report, name):
     run = Run(tmp_path)
-    for path, value, line in mutations(name):
+    for path, value, line in mutations(name)[1::17]:
         if counts(run, line) and path[0] not in ("machine", "versions", "threads"):
             assert reported(run, line) in (0, 1), (path, value[:60])
 
@@ -133,8 +133,8 @@ def test_figures_are_drawn_of_whatever_counts(tmp_path, monkeypatch):
     monkeypatch.setitem(scaling.fit.__kwdefaults__, "replicates", 10)
     run = Run(tmp_path)
     for name in GOOD:
-        for number, (path, value, line) in enumerate(mutations(name)):
-            if number % 41 == 0 and counts(run, line):
+        for path, value, line in mutations(name)[2::311]:
+            if counts(run, line):
                 assert reported(run, line) in (0, 1), (path, value[:60])
 
 
