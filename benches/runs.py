@@ -37,7 +37,7 @@ class Run:
     def create(cls, results: Path) -> Run:
         """A new folder under `results`, named by time and commit, which `results/latest` then points at."""
         head = machine.commit()
-        stamp = dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        stamp = dt.datetime.now().strftime("%Y%m%d-%H%M%S")
         name = f"{stamp}-{head[:7] if head else 'nocommit'}"
         results.mkdir(parents=True, exist_ok=True)
         for suffix in ("", *(f"-{n}" for n in range(2, 100))):
