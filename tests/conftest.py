@@ -15,6 +15,8 @@ from market import books
 
 # Under nohup SIGINT is ignored, and so it would be in every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# A pytest that a test starts is no worker of pytest-xdist, which would time nothing.
+os.environ.pop("PYTEST_XDIST_WORKER", None)
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "market-hypothesis")
 _COMMON = {"database": None, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # two shared cores

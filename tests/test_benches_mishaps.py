@@ -256,7 +256,7 @@ def test_a_run_that_is_told_to_end_says_how_to_go_on(project, number):
 def test_errors_of_any_kind_are_one_line_of_text(project):
     status, output = run(project, "--benchmark-only", "--case=speak", "--report=yes", PYTHONIOENCODING="ascii")
     assert status == pytest.ExitCode.TESTS_FAILED
-    errors = [each["error"] for each in lines(project)]
+    errors = [each["error"] for each in lines(project)[1:]]
     assert errors[0].startswith("Unspeakable: <Unspeakable whose text raises ValueError> (toy_cases.py:")
     assert errors[1].startswith("ValueError: \\ud800 \\x1b[31m| (toy_cases.py:")
     assert "... (10,000,000 characters)" in errors[2]

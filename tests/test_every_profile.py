@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
-from bench_support import ROOT
+from bench_support import ROOT, environment
 from benches.case import PROFILES
 from benches.cases import CASES
 from benches.runs import Run
@@ -24,7 +23,7 @@ def measured(folder, *arguments):
     done = subprocess.run(
         [*command, *files, *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "NUMBA_NUM_THREADS": "1"},
+        env=environment(NUMBA_NUM_THREADS="1"),
         capture_output=True,
         text=True,
         timeout=1100,

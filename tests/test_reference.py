@@ -36,7 +36,7 @@ def test_references_play_the_episodes_that_a_training_is_evaluated_on():
 def test_facts_hold_every_kpi_of_every_episode(name):
     case = CASES[name]
     point = case.points("quick", {"agents": (2,), "policy": ("truthful",)})[0]
-    facts = case.call(case.setup(point.params), 0).facts
+    facts = case.call(case.setup(point.params), 0).later()
     assert set(facts["evaluation_kpis"]) == set(KPIS)
     assert {len(values) for values in facts["evaluation_kpis"].values()} == {10}
     if name == "reference/optimum":

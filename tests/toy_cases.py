@@ -87,7 +87,9 @@ class Unspeakable(Exception):
 
 
 def speak(params, turn):
-    raise {1: Unspeakable(), 2: ValueError("\ud800 \x1b[31m|"), 3: ValueError("word " * 2_000_000)}[params["agents"]]
+    errors = {2: Unspeakable(), 3: ValueError("\ud800 \x1b[31m|"), 4: ValueError("word " * 2_000_000)}
+    if params["agents"] in errors:
+        raise errors[params["agents"]]
 
 
 def only_ppo(params):
@@ -122,7 +124,7 @@ CASES = table(
     case("toy/leave", leave),
     case("toy/orphan", orphan),
     case("toy/remove", remove),
-    case("toy/speak", speak),
+    case("toy/speak", speak, (1, 2, 3, 4)),
     case("toy/unready", spin, (1, 2), refuse),
     case("train/iteration", spin, (1, 2), only_ppo, **MATRIX),
 )
