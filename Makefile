@@ -87,20 +87,20 @@ format: $(READY) ## lay the code out as `make lint` wants it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(READY) ## the API reference and the pages of benches/docs, in build/docs
+docs: $(READY) ## the API reference and the pages of both docs/ folders, in build/docs
 	@$(BIN)/python .ci/docs.py
 
 gate: $(READY) ## is HEAD slower than BASE? what it decides and how: benches/docs/gate.md
 	@$(BIN)/python -m benches.gate $(BASE) $(HEAD) $(ARGS)
 
 gate-check: $(READY) ## the gate's self-check: equal trees must pass, 25 % slower must not; a minute or two
-	@$(BIN)/python -m benches.gate_quality --self-check
+	@$(BIN)/python -m benches.gate.quality --self-check
 
 history: $(READY) ## the asv site of the last 5 commits, offline in .asv/html; look at it with `asv preview`
 	@$(BIN)/python -m asv machine --yes
 	@$(BIN)/python -m asv run --skip-existing-commits $(ARGS) $(RANGE)
 	@$(BIN)/python -m asv publish
-	@$(BIN)/python -m benches.asv_site
+	@$(BIN)/python -m benches.history.site
 
 # The local build tag of torch (+cpu) is dropped, so that the pins hold on machines that get another build.
 lock: ## take the newest releases that pyproject.toml allows, and pin them

@@ -1,4 +1,4 @@
-"""Build the API reference and the pages of benches/docs into build/docs: `make docs`. Warnings of pdoc are errors."""
+"""Build the API reference and the pages of both packages into build/docs: `make docs`. Warnings of pdoc are errors."""
 
 from __future__ import annotations
 

@@ -2,10 +2,6 @@
 
 .. include:: docs/figures.md
 .. include:: docs/cases.md
-.. include:: docs/mechanisms.md
-.. include:: docs/environments.md
-.. include:: docs/data.md
 .. include:: docs/cluster.md
 .. include:: docs/gate.md
-.. include:: docs/limits.md
 """

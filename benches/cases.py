@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benches import bare, classic, feeders, inputs, learning, reference, training
 from benches.case import PROFILES, Axis, Case, Grid, Params, table
-from benches.inputs import INPUTS, SEED, number
-from benches.training import EPISODES, PROFILES_AXIS, STEPS
+from benches.rivals import bare, stock
+from benches.workloads import feeders, inputs, learning, training
+from benches.workloads import references as reference
+from benches.workloads.inputs import INPUTS, SEED, number
+from benches.workloads.training import EPISODES, PROFILES_AXIS, STEPS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
 """Agents of the study; `full` goes on to 1000."""
@@ -27,7 +29,8 @@ MECHANISMS = (
     "uniform",
     "mcafee",
 )
-"""Every row of `market.pricing.RULES`, named here since the table is read without the market; a test compares."""
+"""Every row of `market.clearing.pricing.RULES`, named here since the table is read without the market; a test
+compares."""
 ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 WALK = 72
 """Rounds of an environment step: every step of three episodes."""
@@ -229,10 +232,10 @@ CASES = table(
         name="train/classic",
         size="agents",
         grids={"full": {"agents": (5, 20, 50)}},
-        setup=classic.Beside,
-        call=classic.our_iteration,
-        close=classic.close,
-        references={"classic": classic.classic_iteration},
+        setup=stock.Beside,
+        call=stock.our_iteration,
+        close=stock.close,
+        references={"classic": stock.classic_iteration},
         work=lambda params: _training(params, EPISODES),
         rounds=lambda _: 3,
         budget=1.25,

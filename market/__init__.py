@@ -2,23 +2,28 @@
 
 `clear` clears one book; `Scenario` describes a community; `market.simulation` steps many of them at once;
 `RLTrainer` trains their agents. Importing this package loads neither torch nor ray.
+
+.. include:: docs/environments.md
+.. include:: docs/data.md
+.. include:: docs/mechanisms.md
+.. include:: docs/limits.md
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from market.cache import kernel_cache
+from market.support.kernels import kernel_cache
 
 with kernel_cache():
-    from market.assets import Battery, DERAgent
-    from market.clearing import ClearingResult, clear
+    from market.clearing.orders import Orders, Trades
+    from market.clearing.single import ClearingResult, clear
+    from market.community.agents import Battery, DERAgent
+    from market.community.scenario import Scenario
+    from market.community.synthetic import DERProfileHandler, DSOProfileHandler
     from market.config import DSO, NO_PARTNER, ClearingMechanism, GridTopology, MarketConfig, RLAlgorithm, TrainingMode
-    from market.grid import GridNetwork
-    from market.ledger import Ledger
-    from market.orders import Orders, Trades
-    from market.profiles import DERProfileHandler, DSOProfileHandler
-    from market.scenario import Scenario
+    from market.grid.network import GridNetwork
+    from market.records.ledger import Ledger
 
 if TYPE_CHECKING:
     from market.rl.trainer import RLTrainer

@@ -30,7 +30,7 @@ MAX_QUANTITY = 2e6
 
 
 class ClearingMechanism(StrEnum):
-    """How a matched pair is priced; see `market.pricing.RULES`."""
+    """How a matched pair is priced; see `market.clearing.pricing.RULES`."""
 
     AVERAGE = "average"
     BUYER = "buyer"
@@ -43,7 +43,7 @@ class ClearingMechanism(StrEnum):
 
 
 class GridTopology(StrEnum):
-    """Shape of the distribution grid; see `market.topologies.TOPOLOGIES`."""
+    """Shape of the distribution grid; see `market.grid.topologies.TOPOLOGIES`."""
 
     MESH = "mesh"
     RING = "ring"
@@ -63,7 +63,7 @@ class TrainingMode(StrEnum):
 
 
 class RLAlgorithm(StrEnum):
-    """The learning algorithm; see `market.rl.algorithms.ALGORITHMS`."""
+    """The learning algorithm; see `market.rl.algorithms.registry.ALGORITHMS`."""
 
     PPO = "ppo"
     APPO = "appo"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from market import books
+from market.clearing import books
 
 # Under nohup SIGINT is ignored, and so it would be in every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

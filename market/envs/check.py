@@ -13,11 +13,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from market.audit import violations
+from market.clearing.orders import Floats
 from market.envs.vector import AGENT_REWARDS, EPISODES_OF_A_SEED, MarketVectorEnv
-from market.observation import observation_size
-from market.orders import Floats
-from market.simulation import ACTION_SIZE, initial, observe, step
+from market.records.audit import violations
+from market.simulation.dynamics import ACTION_SIZE, initial, observe, step
+from market.simulation.observation import observation_size
 
 
 def check_market_env(env: Any, seed: int = 7) -> None:
@@ -88,7 +88,7 @@ def _conserves(view: View, seed: int, actions: NDArray[np.float32]) -> None:
         f"history: {len(history.cost)} records of {len(actions)} steps; step the market once in each step",
     )
     for problem in violations(history, view.market.params.fleet):
-        _expect(False, f"conservation: {problem}; leave the records as market.simulation.step made them")
+        _expect(False, f"conservation: {problem}; leave the records as market.simulation.dynamics.step made them")
 
 
 @dataclass(eq=False)

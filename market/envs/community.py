@@ -12,11 +12,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from market.community.scenario import Scenario
 from market.config import nearest
 from market.envs.vector import AGENT_REWARDS, MarketVectorEnv
-from market.observation import LIMIT
-from market.scenario import Scenario
-from market.simulation import ACTION_SIZE
+from market.simulation.dynamics import ACTION_SIZE
+from market.simulation.observation import LIMIT
 
 Observations = dict[str, NDArray[np.float32]]
 

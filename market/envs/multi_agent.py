@@ -10,8 +10,8 @@ from typing import Any
 
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from market.community.scenario import Scenario
 from market.envs.community import Community, Observations
-from market.scenario import Scenario
 
 
 class MarketMultiAgentEnv(MultiAgentEnv):

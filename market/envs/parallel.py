@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
+from market.community.scenario import Scenario
 from market.envs.community import Community, Observations
-from market.scenario import Scenario
 
 
 class MarketParallelEnv(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):

@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from market.community.scenario import Scenario
 from market.envs.vector import AGENT_REWARDS, MarketVectorEnv
-from market.scenario import Scenario
 
 
 class MarketEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):

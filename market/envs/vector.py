@@ -12,16 +12,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from market.clearing.orders import Floats
+from market.community.scenario import Scenario
 from market.config import check_positive_int
-from market.export import export
-from market.kpis import evaluate
-from market.ledger import Ledger
-from market.observation import LIMIT, observation_size
-from market.orders import Floats
-from market.policies import check_actions
-from market.record import History, StepRecord, ledger_of
-from market.scenario import Scenario
-from market.simulation import ACTION_SIZE, State, initial, observe, step
+from market.evaluation.kpis import evaluate
+from market.evaluation.policies import check_actions
+from market.records.export import export
+from market.records.ledger import Ledger
+from market.simulation.dynamics import ACTION_SIZE, State, initial, observe, step
+from market.simulation.history import History, StepRecord, ledger_of
+from market.simulation.observation import LIMIT, observation_size
 
 AGENT_REWARDS = "agent_rewards"
 """Key of the step's info that holds the reward of each agent, [E, N]."""
@@ -121,7 +121,8 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         return ledger_of(self._records, episode, self.params.config.blockchain_difficulty)
 
     def export(self, folder: str | Path) -> dict[int, tuple[str, int]]:
-        """Write every trade and state of the present episodes so far as Parquet; `market.export.replay` verifies it.
+        """Write every trade and state of the present episodes so far as Parquet; `market.records.export.replay`
+        verifies it.
 
         Returns the head and the length of each episode's chain, to be kept apart from the folder.
         """

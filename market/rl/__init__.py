@@ -17,17 +17,17 @@ from market.rl.hyperparameters import (
 from market.rl.modes import MODES, Mode
 
 if TYPE_CHECKING:
-    from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
+    from market.rl.results import EvaluationResult, IterationRecord, SetUp, TrainingResult
     from market.rl.session import ray_session
     from market.rl.trainer import RLTrainer
 
 _LAZY = {
     "RLTrainer": "trainer",
     "ray_session": "session",
-    "EvaluationResult": "records",
-    "IterationRecord": "records",
-    "SetUp": "records",
-    "TrainingResult": "records",
+    "EvaluationResult": "results",
+    "IterationRecord": "results",
+    "SetUp": "results",
+    "TrainingResult": "results",
 }
 
 __all__ = ["MODES", "APPOHyperparameters", "EvaluationResult", "Hyperparameters", "IterationRecord", "Mode",

@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 import torch
 
-from market.phases import record
+from market.support.phases import record
 
 
 class Stream(IntEnum):
@@ -57,7 +57,8 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def recorded_phases(device: torch.device) -> AbstractContextManager[Mapping[str, float]]:
-    """`market.phases.record` for work on `device`: a GPU works on after a call returns, so its phases wait for it."""
+    """`market.support.phases.record` for work on `device`: a GPU works on after a call returns, so its phases wait for
+    it."""
     return record(torch.cuda.synchronize if device.type == "cuda" else None)
 
 

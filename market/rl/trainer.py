@@ -14,19 +14,19 @@ from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
-from market.phases import combined
-from market.rl.algorithms import ALGORITHMS
+from market.rl.algorithms.registry import ALGORITHMS
+from market.rl.algorithms.run import Run
 from market.rl.hyperparameters import Hyperparameters
-from market.rl.learners import GRADIENT_STEPS, LEARNING_PHASES, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
-from market.rl.modules import PopulationActor
-from market.rl.policy import Policy, PopulationEnv, agent_policy, population_policy, rollout
-from market.rl.records import EvaluationResult, IterationRecord, SetUp, TrainingResult
-from market.rl.run import Run
-from market.rl.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_PHASES, SAMPLING_SECONDS
+from market.rl.learning.learners import GRADIENT_STEPS, LEARNING_PHASES, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
+from market.rl.networks.modules import PopulationActor
+from market.rl.results import EvaluationResult, IterationRecord, SetUp, TrainingResult
+from market.rl.sampling.policy import Policy, PopulationEnv, agent_policy, population_policy, rollout
+from market.rl.sampling.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_PHASES, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
 from market.rl.session import ray_session, without_object_store
+from market.support.phases import combined
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 
 
 class RLTrainer:
@@ -86,7 +86,7 @@ class RLTrainer:
 
     @staticmethod
     def _make_scenario(env_config: Any) -> Any:
-        from market.scenario import Scenario
+        from market.community.scenario import Scenario
 
         if not isinstance(env_config, Scenario | Mapping):
             raise ValueError(

@@ -1,0 +1,174 @@
+"""The command of the gate: its options, the two trees, the comparison, and what is printed and written of it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benches import gate
+from benches.gate import instructions
+from benches.gate import report as gate_report
+from benches.gate.checkouts import NoTree, check_out
+from benches.gate.instructions import NoCallgrind
+from benches.gate.pair import SIDES, Failed
+from benches.gate.plan import wanted
+from benches.gate.run import UNMEASURED, Gate
+from benches.gate.verdict import TOLERANCE
+from benches.measure import machine
+from benches.terminal.arguments import positive
+from benches.terminal.text import one_line
+
+
+class Unwritable(Exception):
+    """The folder for the results takes no files; the text says why, and what to do."""
+
+
+class Plain(Console):
+    """Takes no text for markup. When nobody reads any more, nothing more is printed and the gate goes on."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        width = shutil.get_terminal_size().columns
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end with status 1, which means a regression."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    def tell(self, text: str, style: str | None = None) -> None:
+        """Print one line, which rich does not wrap."""
+        self.print(one_line(text), style=style, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare, print, write; the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no error
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    progress = Plain(stderr=True)
+    try:
+        _check(options)
+        with tempfile.TemporaryDirectory(prefix="gate-") as scratch:
+            return _compare(options, Path(scratch), Plain(), progress)
+    except NoCallgrind as error:
+        progress.tell(f"gate: --instructions: {error}")
+    except (NoTree, Unwritable) as error:
+        progress.tell(f"gate: {error}")
+    return UNMEASURED
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises what can be known before anything is measured."""
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / ".probe").touch()
+        (options.output / ".probe").unlink()
+    except OSError as error:
+        raise _unwritable(options.output, error, "name another folder") from None
+    if options.instructions:
+        instructions.check()
+
+
+def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progress: Plain) -> int:
+    """Measure and tell. What was seen is written and shown however it ends."""
+    names = dict(zip(SIDES, (options.base, options.head), strict=True))
+    try:
+        trees = {side: check_out(name, scratch / side, machine.ROOT) for side, name in names.items()}
+    except OSError as error:
+        raise NoTree(str(error)) from error
+    gate = Gate(trees, options.budget, options.timeout, options.tolerance / 100, options.profile, options.instructions)
+    if gate.same_code:
+        console.tell(gate_report.same_code(gate))
+    try:
+        gate.run(wanted(options.case), progress.tell, lambda: _write(gate, options.output))
+    except Failed as error:
+        gate.stopped = f"{trees[error.side].label}: {error}"
+    except NoCallgrind as error:
+        gate.stopped = f"--instructions: {error}"
+    except Unwritable as error:
+        gate.stopped = str(error)
+    except KeyboardInterrupt:
+        gate.stopped = f"interrupted after {gate.pairs} pairs; what was seen is in {options.output}"
+    except Exception as error:
+        gate.stopped = f"an error of the gate's own: {type(error).__name__}"
+        with contextlib.suppress(Exception):
+            _write(gate, options.output)
+        raise
+    if gate.stopped:
+        with contextlib.suppress(Unwritable):
+            _write(gate, options.output)
+    _show(gate, console)
+    if gate.stopped:
+        progress.tell(f"gate: {gate.stopped}")
+    elif not gate.results:
+        progress.tell("no cell is in both tables; --case takes parts of the names of cases")
+    return gate.status
+
+
+def _write(gate: Gate, folder: Path) -> None:
+    try:
+        gate_report.write(gate, folder)
+    except OSError as error:
+        raise _unwritable(folder, error, "free some space") from None
+
+
+def _unwritable(folder: Path, error: OSError, cure: str) -> Unwritable:
+    return Unwritable(f"--output: cannot write to {folder} ({error.strerror}); {cure}")
+
+
+def _show(gate: Gate, console: Plain) -> None:
+    if gate.results:
+        console.print(gate_report.table(gate, console.width))
+    for remark in gate_report.remarks(gate):
+        console.tell(remark)
+    console.tell(gate_report.footnote(gate), style="dim")
+    console.tell(gate_report.headline(gate), style="bold")
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benches.gate", description=(gate.__doc__ or "").splitlines()[0])
+    parser.add_argument("base", metavar="BASE", help="commit, or a folder with benches/cases.py")
+    parser.add_argument("head", metavar="HEAD", help="the same")
+    parser.add_argument(
+        "--case", metavar="TEXT,TEXT", type=_parts, default=(), help="only cases whose name contains one"
+    )
+    parser.add_argument("--budget", metavar="S", type=positive, default=600.0, help="seconds for everything (600)")
+    parser.add_argument("--timeout", metavar="S", type=positive, default=120.0, help="seconds for one answer (120)")
+    parser.add_argument(
+        "--tolerance",
+        metavar="%",
+        type=positive,
+        default=100 * TOLERANCE,
+        help="slowdown that passes, in per cent (5)",
+    )
+    parser.add_argument(
+        "--instructions", action="store_true", help="count instructions of single-threaded cells, too; needs valgrind"
+    )
+    parser.add_argument("--profile", choices=("quick", "study", "full"), default="quick", help="sizes to measure")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("results", "gate"), help="for gate.json, gate.md"
+    )
+    return parser
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: parts of case names with commas between them")
+    return parts

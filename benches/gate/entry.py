@@ -1,0 +1,39 @@
+"""Is HEAD slower than BASE? `python -m benches.gate BASE HEAD`: both are measured here and now, in alternation.
+
+Exit status: 0 nothing became slower, 1 something did, 2 it could not be measured. How it decides and how good its
+decisions are: benches/docs/gate.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+from benches.terminal.text import one_line
+
+UNMEASURED = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare, print, write; the exit status. Python's own status for what is uncaught is 1: here it is 2."""
+    try:
+        from benches.gate import (
+            command as gate_command,  # not above: a module that does not load is no regression either
+        )
+
+        return gate_command.main(arguments)
+    except KeyboardInterrupt:
+        _tell("gate: interrupted")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no regression
+        what = one_line("".join(traceback.format_exception_only(error)), 300)
+        _tell(f"gate: an error of the gate's own, which says nothing of HEAD: {what}")
+        for line in traceback.format_exc().splitlines():
+            _tell(" " * (len(line) - len(line.lstrip())) + one_line(line))
+    return UNMEASURED
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)

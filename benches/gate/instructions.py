@@ -1,0 +1,117 @@
+"""Instructions of one call, counted by callgrind: the same on any machine, however busy. Optional: it needs valgrind.
+
+Each side is one process under callgrind that opens the cells one after the other. The counted call is made from within
+SWITCH, on whose entry and exit callgrind switches, so that nothing around the call is counted. Kernels are compiled for
+CPU before, without callgrind: below it they are loaded only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benches.gate.callgrind import SWITCH
+from benches.gate.process import environment
+from benches.measure import machine
+
+FAR_SIDE = Path(__file__).with_name("callgrind.py")
+CPU = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2"}
+"""What numba compiles for: no more than what valgrind knows."""
+TOTALS = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
+
+
+class NoCallgrind(Exception):
+    """Instructions cannot be counted here; the text says why."""
+
+
+def counted(
+    folders: Mapping[str, Path], cells: Sequence[tuple[str, dict[str, Any]]], limit: float
+) -> dict[str, list[int | None]]:
+    """Instructions of a call of each cell (case, parameters), by side; None where the cell fails.
+
+    folders: the checkouts. limit: seconds for everything; both sides run side by side. Raises NoCallgrind.
+    """
+    end = time.monotonic() + limit
+    with tempfile.TemporaryDirectory(prefix="gate-") as scratch:
+        places = {side: Path(scratch, side) for side in folders}
+        for place in places.values():
+            place.mkdir()
+        _run(folders, places, cells, end, under_callgrind=False)  # compiles the kernels
+        _run(folders, places, cells, end, under_callgrind=True)
+        found = {side: _read(place) for side, place in places.items()}
+    for side, counts in found.items():
+        if cells and not any(counts):
+            raise NoCallgrind(
+                f"{side}: callgrind saw no call of {SWITCH}; this C library or processor is not supported"
+            )
+    return found
+
+
+def check() -> None:
+    """Raises NoCallgrind without valgrind."""
+    if shutil.which("valgrind") is None:
+        raise NoCallgrind("valgrind is not installed; allowed: apt-get install valgrind, or no --instructions")
+
+
+def _run(
+    folders: Mapping[str, Path],
+    places: Mapping[str, Path],
+    cells: Sequence[tuple[str, dict[str, Any]]],
+    end: float,
+    *,
+    under_callgrind: bool,
+) -> None:
+    """Both sides at the same time, to their end. Each writes into its place."""
+    with contextlib.ExitStack() as stack:
+        started = {}
+        for side, place in places.items():
+            options = f"--tool=callgrind --toggle-collect={SWITCH} --dump-after={SWITCH}".split()
+            options += [f"--callgrind-out-file={place / 'out'}", f"--log-file={place / 'valgrind'}"]
+            under = ["valgrind", *options] if under_callgrind else []
+            request = json.dumps({"cells": list(cells), "place": str(place)})
+            started[side] = subprocess.Popen(
+                [*under, sys.executable, "-P", str(FAR_SIDE), request],
+                cwd=folders[side],
+                env=environment(folders[side]) | CPU,
+                stdout=subprocess.DEVNULL,
+                stderr=stack.enter_context((place / "errors").open("wb")),
+            )
+            stack.callback(_end, started[side])
+        for side, process in started.items():
+            try:
+                status = process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                raise NoCallgrind("not counted in time; allowed: fewer cells (--case), or a larger --budget") from None
+            if status:
+                raise NoCallgrind(f"{side}: {machine.ending(status)} ({_last_line(places[side] / 'errors')})")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["without a word"])[-1].strip()
+
+
+def _read(place: Path) -> list[int | None]:
+    """The sum of the dumps of each cell; None where the call failed."""
+    dumps: list[list[str]] = json.loads((place / "dumps.json").read_text(encoding="utf-8"))
+    return [sum(_total(place / name) for name in names) if names else None for names in dumps]
+
+
+def _total(dump: Path) -> int:
+    found = TOTALS.search(dump.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        raise NoCallgrind(f"{dump.name}: no totals in what callgrind wrote")
+    return int(found[1])

@@ -1,0 +1,165 @@
+"""A process pair: one worker of base and one of head, both alive, timed in turns of milliseconds on the same core.
+
+What disturbs the machine for longer than a turn thus falls on both alike: on a shared machine the speed of a core
+changes by half within a hundredth of a second, and differs between cores. What differs between processes (where memory
+came to lie) differs anew in the next pair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benches.gate.plan import Cell
+from benches.gate.process import Idle, Lost, Refused, Worker
+
+Floats = NDArray[np.float64]
+SIDES = ("base", "head")
+SAMPLE = 0.002
+"""Least seconds of a sample, after which it is the other side's turn: shorter calls are repeated within it."""
+SAMPLES, FEWEST = 60, 5
+SHARE = 0.6
+"""Seconds that the samples of a cell may take on one side of one pair, unless FEWEST of them take longer."""
+MAX_BATCH = 2000
+FIRST = 10
+"""The first timed round; those before warm up, show the cost and are counted."""
+
+
+class Failed(Exception):
+    """One side could not run a cell."""
+
+    def __init__(self, side: str, text: str, *, unsupported: bool = False) -> None:
+        super().__init__(text)
+        self.side, self.unsupported = side, unsupported
+
+
+@dataclass(frozen=True)
+class Dose:
+    """How a cell is timed: `samples` of `batch` calls each."""
+
+    batch: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Seconds per call, one value per sample, by side and clock; sample i of both sides had the same inputs."""
+
+    seconds: Mapping[str, Mapping[str, Floats]]
+
+    def ratios(self, clock: str) -> Floats:
+        """Paired log ratios head / base."""
+        base, head = (np.maximum(self.seconds[side][clock], 1e-9) for side in SIDES)
+        return np.log(head / base)
+
+
+def dose(cell: Cell, cost: float) -> Dose:
+    """How to time a cell whose call takes `cost` seconds."""
+    if cell.clock == "wall":  # a training goes on with every call, so it gets no more rounds than it was made for
+        return Dose(1, cell.rounds)
+    batch = max(1, min(MAX_BATCH, math.ceil(SAMPLE / cost)))
+    return Dose(batch, max(FEWEST, min(SAMPLES, int(SHARE / (batch * cost)))))
+
+
+class Pair:
+    """Two workers, to be used with `with`; when one is lost, both are started anew for the next cell."""
+
+    def __init__(self, folders: Mapping[str, Path], limit: float, number: int = 0) -> None:
+        self.folders, self.limit, self.number = folders, limit, number
+        self._stack = contextlib.ExitStack()
+        self._workers: dict[str, Worker] = {}
+
+    def __enter__(self) -> Pair:
+        """Start both workers, which load side by side."""
+        self._start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End both."""
+        self._stack.close()
+
+    def _start(self) -> None:
+        """Two workers, each of which can give the other its turn."""
+        self._stack.close()
+        there, back = os.pipe(), os.pipe()
+        try:
+            for side, ends in zip(SIDES, ((there[0], back[1]), (back[0], there[1])), strict=True):
+                self._workers[side] = self._stack.enter_context(Worker(self.folders[side], ends))
+        finally:
+            for end in (*there, *back):
+                os.close(end)  # the workers have theirs; with these open none would see that the other one ended
+
+    def ask(self, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """A request for each side, worked on at the same time; their answers.
+
+        Raises Failed for the side that is to blame; head, if both are.
+        """
+        for side in SIDES:
+            self._workers[side].send(**requests[side])
+        found: dict[str, dict[str, Any]] = {}
+        failed: dict[str, Failed] = {}
+        restart = False
+        for side in SIDES:
+            try:
+                found[side] = self._workers[side].receive(self.limit)
+            except Refused as error:
+                failed[side] = Failed(side, str(error), unsupported=error.unsupported)
+            except Lost as error:
+                failed[side] = Failed(side, str(error))
+                restart = True
+            except Idle:
+                restart = True
+        if restart or (failed and "samples" in requests["base"]):  # turns may be left over in the pipes
+            self._start()
+        if failed:
+            raise failed.get("head") or failed["base"]
+        if restart:
+            raise Failed("head", "both sides waited for their turn")
+        return found
+
+    def both(self, **request: Any) -> dict[str, dict[str, Any]]:
+        """The same request for both sides."""
+        return self.ask(dict.fromkeys(SIDES, request))
+
+    def listing(self, profile: str) -> dict[str, list[dict[str, Any]]]:
+        """The cells of both tables."""
+        return {side: answer["cells"] for side, answer in self.both(do="listing", profile=profile).items()}
+
+    @contextlib.contextmanager
+    def opened(self, cell: Cell) -> Iterator[float]:
+        """The cell prepared and warm on both sides; gives the seconds that a call takes on the slower one."""
+        answers = self.both(do="open", case=cell.case, params=cell.params)
+        yield max(answer["cost"] for answer in answers.values())
+        self.both(do="close")
+
+    def counters(self) -> dict[str, dict[str, float]]:
+        """The deterministic figures of the open cell, by side."""
+        return {side: answer["counters"] for side, answer in self.both(do="count").items()}
+
+    def sample(self, cell: Cell, how: Dose) -> Sampled:
+        """Time the open cell, side by side in turns. Base begins in every other pair; the cores take turns, too."""
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
+        request = {
+            "do": "time",
+            "first": FIRST,
+            "batch": how.batch,
+            "samples": how.samples,
+            "core": cores[self.number // 2 % len(cores)] if cell.clock == "cpu" else None,
+            "limit": 0.8 * self.limit,
+        }
+        leader = SIDES[self.number % 2]
+        answers = self.ask({side: {**request, "leads": side == leader} for side in SIDES})
+        return Sampled(
+            {
+                side: {clock: np.array(answer[clock]) / how.batch for clock in ("cpu", "wall")}
+                for side, answer in answers.items()
+            }
+        )

@@ -1,0 +1,1 @@
+"""How good the gate is, on slowdowns that are known: `python -m benches.gate.quality`."""

@@ -1,0 +1,202 @@
+"""The far side of the gate: one process that runs the cases of one checkout, a line of JSON per request and answer.
+
+It is run as a file, `PYTHONPATH=CHECKOUT python -P benches/gate/worker.py IN OUT`, so that the gate's own code is the
+caller's while `benches.cases` and `market` are the checkout's. Of it, it needs no more than the table: `CASES`,
+by name, and of a case `points`, `setup`, `call`, `warmup`, `close`, `rounds`, `version`, `size`, `clock`, `budget` (and
+`figures`, where there are any). The table of each commit thus goes with the market of that commit; which cells mean the
+same in both is for the gate to decide, by name, version and parameters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.util
+import json
+import os
+import select
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+MEASURE = Path(__file__).parents[1] / "measure"
+Answer = dict[str, Any]
+COUNTED = 2
+"""The round that is counted; 0 warms up and 1 shows what a call costs."""
+
+
+def beside(name: str) -> ModuleType:
+    """A module of `measure` in the gate's own tree, whatever `benches` means in this process."""
+    spec = importlib.util.spec_from_file_location(f"gate_{name}", MEASURE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Idle(Exception):
+    """It never became this worker's turn."""
+
+
+class Turns:
+    """The two pipes by which a pair of workers takes turns: whoever has read a byte may run."""
+
+    def __init__(self, inward: int, outward: int) -> None:
+        self.inward, self.outward = inward, outward
+
+    def wait(self, limit: float) -> None:
+        """Block until the other one is done."""
+        if not select.select([self.inward], [], [], limit)[0] or not os.read(self.inward, 1):
+            raise Idle("the other side did not finish its turn")
+
+    def done(self) -> None:
+        """Let the other one run."""
+        os.write(self.outward, b".")
+
+
+@contextlib.contextmanager
+def pinned(core: int | None) -> Iterator[None]:
+    """Keep to one core: two cores of a shared machine may differ by half for a second at a time."""
+    if core is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Cells:
+    """The checkout's table and the one cell that is open."""
+
+    def __init__(self, turns: Turns) -> None:
+        from benches.cases import CASES
+
+        self.turns = turns
+        self.table = CASES
+        self.case: Any = None
+        self.prepared: Any = None
+        self.counters = beside("counters")
+
+    def listing(self, profile: str) -> Answer:
+        """Every cell of a profile, with what decides how it is measured and judged."""
+        cells = [
+            {
+                "case": case.name,
+                "version": case.version,
+                "params": dict(point.params),
+                "unit": case.size,
+                "size": point.size,
+                "clock": case.clock,
+                "budget": case.budget,
+                "rounds": point.rounds,
+            }
+            for case in self.table.values()
+            for point in case.points(profile)
+        ]
+        return {"cells": cells}
+
+    def open(self, case: str, params: dict[str, Any]) -> Answer:
+        """Prepare a cell, warm it up, and see what a call costs in wall seconds."""
+        self.close()
+        self.case = self.table[case]
+        self.prepared = self.case.setup(params)
+        if self.case.warmup is not None:
+            self.case.warmup(self.prepared)
+        else:
+            self.case.call(self.prepared, 0)
+        began = time.perf_counter()
+        self.case.call(self.prepared, 1)
+        cost = time.perf_counter() - began
+        gc.collect()
+        gc.freeze()
+        return {"cost": cost}
+
+    def count(self) -> Answer:
+        """The deterministic figures of the counted round."""
+        found = self.counters.calls(lambda: self.case.call(self.prepared, COUNTED))
+        found["peak_bytes"] = self.counters.peak_bytes(lambda: self.case.call(self.prepared, COUNTED + 1))
+        for name, figure in getattr(self.case, "figures", {}).items():
+            found[name] = float(figure(self.prepared, COUNTED))
+        return {"counters": found}
+
+    def time(self, first: int, batch: int, samples: int, leads: bool, core: int | None, limit: float) -> Answer:
+        """CPU and wall seconds of each of so many samples, `batch` calls each, from round `first` on.
+
+        The two workers of a pair take turns, sample by sample; the one that `leads` begins. core: the one processor
+        core that both run on meanwhile, or None. Raises Idle when the other one takes longer than `limit` seconds.
+        """
+        call, prepared = self.case.call, self.prepared
+        cpu_seconds, wall_seconds = [], []
+        with pinned(core):
+            for start in range(first, first + batch * samples, batch):
+                if start > first or not leads:
+                    self.turns.wait(limit)
+                turns = range(start, start + batch)
+                wall = time.perf_counter()
+                cpu = time.process_time()
+                for turn in turns:
+                    call(prepared, turn)
+                cpu_seconds.append(time.process_time() - cpu)
+                wall_seconds.append(time.perf_counter() - wall)
+                self.turns.done()
+            if leads:
+                self.turns.wait(limit)  # the other's last sample: nothing else may run beside it
+        return {"cpu": cpu_seconds, "wall": wall_seconds}
+
+    def close(self) -> Answer:
+        """Release the open cell."""
+        case, prepared = self.case, self.prepared
+        self.case = self.prepared = None
+        gc.unfreeze()
+        if case is not None and case.close is not None:
+            case.close(prepared)
+        return {}
+
+
+def answer(cells: Cells, request: dict[str, Any]) -> Answer:
+    """Do what is asked; what goes wrong in a case is an answer, too."""
+    action = request.pop("do")
+    try:
+        return dict(getattr(cells, action)(**request))
+    except Idle as error:
+        return {"idle": str(error)}
+    except MemoryError:
+        return {"error": f"{action}: out of memory"}
+    except Exception as error:  # noqa: BLE001 - whatever a case raises belongs into the gate's table
+        if type(error).__name__ == "Unsupported":
+            return {"unsupported": told(error)}
+        return {"error": f"{type(error).__name__}: {told(error)}"}
+
+
+def told(error: Exception) -> str:
+    """What an error says, on one line."""
+    text = beside("text")
+    return str(text.one_line(text.told(error)))
+
+
+def main(inward: int, outward: int) -> None:
+    """Answer requests until there are no more. What a case prints goes to standard error."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        cells = Cells(Turns(inward, outward))
+        hello: Answer = {"ready": os.getpid()}
+    except Exception as error:  # noqa: BLE001 - a commit without a table that loads is a finding, not a crash
+        hello = {"error": f"benches.cases cannot be imported: {type(error).__name__}: {told(error)}"}
+    print(json.dumps(hello), file=channel, flush=True)
+    if "error" in hello:
+        return
+    for line in sys.stdin:
+        print(json.dumps(answer(cells, json.loads(line))), file=channel, flush=True)
+    cells.close()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The goals of the project, measured and judged: `python -m benches.goals`."""

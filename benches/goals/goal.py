@@ -1,0 +1,63 @@
+"""A goal's figure, and how one is taken from a cell of the table of cases, measured now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from benches.case import Point
+from benches.cases import CASES
+from benches.measure.records import Record, record_of
+from benches.measure.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured figure. value: what the limit applies to. detail: what else was seen, for people."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+    detail: str
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the value is within the limit; not a number never is."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Figures that are measured together. seconds: about how long that takes on one slow core."""
+
+    measure: Callable[[], Iterator[Figure]]
+    seconds: float
+
+
+def measured_median(case: str, limit: float, unit_seconds: float, unit: str, name: str, **params: int | str) -> Figure:
+    """Median time of a cell of the table."""
+    times = np.array(measured_record(case, **params).seconds) / unit_seconds
+    return Figure(name, float(np.median(times)), limit, unit, f"min {times.min():.3g}, {len(times)} rounds")
+
+
+def measured_record(case: str, **params: int | str) -> Record:
+    """A cell of the table, measured now, with its references in every round."""
+    point = Point(CASES[case], params)
+    with Stopwatch(point, math.inf) as watch:
+        watch.warm_up()
+        for _ in range(point.rounds):
+            watch.round()
+    return record_of(point, watch.seen, status="ok", error=None, profile="goals")
+
+
+def measured_ratio(record: Record, reference: str, limit: float) -> Figure:
+    """How many times as long as a reference, round by round."""
+    rounds = len(record.references[reference])
+    least = min(record.seconds) / min(record.references[reference])
+    name = f"{record.case}, {record.size:,.0f}, against {reference}"
+    return Figure(name, record.ratios[reference], limit, "times", f"ratio of the minima {least:.3g}, {rounds} rounds")

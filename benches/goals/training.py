@@ -1,0 +1,148 @@
+"""The goals of training: its speed, what surrounds the arithmetic, memory, start-up, and that it learns."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from benches.cases import MODES
+from benches.goals.goal import Figure, Goal, measured_median, measured_record
+from benches.measure import machine
+from benches.terminal.text import one_line
+from benches.workloads.inputs import SEED
+from benches.workloads.training import EPISODES
+
+LARGE = 1000
+"""Agents of the goals for large populations."""
+OVERHEAD_ROUNDS = 30
+APART = ("-m", "benches.goals.training")
+"""Arguments of Python for a training in a process of its own, before the number of agents."""
+
+
+def training() -> Iterator[Figure]:
+    """One PPO iteration of 100 agents in each mode: 10 episodes x 24 steps, 10 epochs, minibatch 120, hidden 64-64."""
+    for mode in MODES:
+        name = f"PPO iteration, {mode}, N=100"
+        yield measured_median(
+            "train/iteration", 3.0, 1.0, "s", name, mode=mode, algorithm="ppo", iterations=5, agents=100
+        )
+
+
+def scale() -> Iterator[Figure]:
+    """DTDE PPO of a thousand agents on two threads: time, share of sampling, memory; then building another trainer."""
+    from market import RLTrainer, Scenario
+
+    name = f"PPO, dtde, N={LARGE}"
+    try:
+        seconds, share, peak = apart(LARGE)
+        details = f"min {min(seconds):.3g}", f"max {max(share):.3g}", "resident, of a process of its own"
+    except (OSError, ValueError) as error:
+        seconds, share, peak = [math.nan], [math.nan], math.nan
+        details = (f"failed: {one_line(str(error))}",) * 3
+    yield Figure(f"{name}, iteration, 2 threads", float(np.median(seconds)), 6.0, "s", details[0])
+    yield Figure(f"{name}, sampling", float(np.median(share)), 10.0, "% of an iteration", details[1])
+    yield Figure(f"{name}, peak memory", peak, 3.0, "GiB", details[2])
+    for number, mode in enumerate(MODES[:1] + MODES):
+        with RLTrainer(Scenario.study(10, SEED), "ppo", mode, 1, EPISODES, seed=SEED) as trainer:
+            built = trainer.set_up.build_seconds
+        if number:  # the first one loads torch and Ray
+            yield Figure(f"building PPO, {mode}, N=10, not the first", built, 1.0, "s", "one build")
+
+
+def apart(agents: int) -> tuple[list[float], list[float], float]:
+    """`large` in a process of its own, whose peak memory nothing else has raised. ValueError: what went wrong there."""
+    command = [sys.executable, *APART, str(agents)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    answer = done.stdout.splitlines()[-1:]
+    if done.returncode or not answer:
+        last = (done.stderr.splitlines() or ["no message"])[-1]
+        raise ValueError(f"the training's process: {machine.ending(done.returncode)} ({last})")
+    seconds, share, peak = json.loads(answer[0])
+    return seconds, share, peak
+
+
+def large(agents: int) -> tuple[list[float], list[float], float]:
+    """DTDE PPO on two threads: seconds of three iterations, % of each in sampling, peak GiB of this process."""
+    from market import RLTrainer, Scenario
+
+    with RLTrainer(Scenario.study(agents, SEED), "ppo", "dtde", 3, EPISODES, cpus=2, seed=SEED) as trainer:
+        trainer.train_iteration()
+        records = [trainer.train_iteration() for _ in range(3)]
+    share = [100 * record.sampling_seconds / record.total_seconds for record in records]
+    return [record.total_seconds for record in records], share, machine.peak_memory() / 2**30
+
+
+def bare() -> Iterator[Figure]:
+    """The learner's update against the same in a bare torch loop, and the usual way of RLlib against ours."""
+    from benches.rivals.bare import BARE
+
+    for algorithm in BARE:
+        for mode in MODES:
+            for agents in (10, 100, LARGE):
+                record = measured_record("train/learner", mode=mode, algorithm=algorithm, agents=agents)
+                least = min(record.seconds) / min(record.references["bare"])
+                name = f"{algorithm} learner, {mode}, N={agents}, against a bare loop"
+                yield Figure(name, record.ratios["bare"], 1.3, "times", f"ratio of the minima {least:.3g}")
+
+
+def classic() -> Iterator[Figure]:
+    """How many times as long one module per agent takes, 50 agents."""
+    record = measured_record("train/classic", agents=50)
+    faster = 1 / record.ratios["classic"]
+    least = min(record.references["classic"]) / min(record.seconds)
+    yield Figure(
+        "RLlib's usual way against ours, N=50", faster, 10.0, "times", f"of the minima {least:.3g}", at_least=True
+    )
+
+
+def profiler() -> Iterator[Figure]:
+    """What splitting an iteration into phases costs: CPU time with and without, in turn."""
+    from market import RLTrainer, Scenario
+    from market.support.phases import unrecorded
+
+    with RLTrainer(Scenario.study(10, SEED), "ppo", "dtde", 1, EPISODES, seed=SEED) as trainer:
+        trainer.train_iteration()
+        split, whole = [], []
+        for _ in range(OVERHEAD_ROUNDS):
+            began = time.process_time()
+            trainer.train_iteration()
+            split.append(time.process_time() - began)
+            with unrecorded():
+                began = time.process_time()
+                trainer.train_iteration()
+                whole.append(time.process_time() - began)
+    ratios = np.array(split) / np.array(whole)
+    detail = f"of the minima {100 * (min(split) / min(whole) - 1):.3g}, {OVERHEAD_ROUNDS} pairs"
+    yield Figure("cost of the profiler, N=10", 100 * (float(np.median(ratios)) - 1), 2.0, "% of CPU time", detail)
+
+
+def learning() -> Iterator[Figure]:
+    """For each algorithm and mode: lower bounds of how far training beats no training and zero intelligence."""
+    from benches.workloads.learning import evidence
+    from benches.workloads.training import algorithms
+
+    for algorithm in algorithms():
+        for mode in MODES:
+            found = evidence(algorithm, mode)
+            detail = f"position {found.position:.2f} between DSO only and optimum; {found}"
+            for name, unit, value in (("saving", "$", found.least_saving), ("return", "return", found.least_return)):
+                yield Figure(f"learning, {algorithm}, {mode}, {name}", value, 0.0, unit, detail, at_least=True)
+
+
+TRAINING_GOALS = {
+    "training": Goal(training, 25),
+    "scale": Goal(scale, 60),
+    "bare": Goal(bare, 300),
+    "classic": Goal(classic, 80),
+    "profiler": Goal(profiler, 20),
+    "learning": Goal(learning, 300),
+}
+
+if __name__ == "__main__":
+    print(json.dumps(large(int(sys.argv[1]))))

@@ -1,0 +1,1 @@
+"""The history over commits: what asv measures, and its site."""

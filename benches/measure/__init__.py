@@ -1,0 +1,1 @@
+"""How a cell is measured and recorded: stopwatch, counters, machine, processes, nodes, records."""

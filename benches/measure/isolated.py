@@ -1,0 +1,189 @@
+"""Cells measured in other processes, whose crash or memory cannot touch the next cell: `--isolate`.
+
+A cell that is timed on the wall clock (a training) has a process to itself, for its peak memory is fitted. Cells of
+microseconds would wait for their process: those of one case share one, until a cell breaks it. The other side is
+`python -m benches.measure.isolated TELL`: it reads a request a line, ends when its parent does, and answers with a
+file, for what a library prints must not spoil the answer; then it writes a byte to the file descriptor TELL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+from benches.measure import machine, threads
+from benches.terminal import text
+
+threads.pin()  # before anything below imports numpy
+
+from benches.case import Case, Params, Point, Unsupported  # noqa: E402
+from benches.measure.records import plain  # noqa: E402
+from benches.measure.stopwatch import Measurement, measure, tidy_memory  # noqa: E402
+
+TABLE = "benches.cases:CASES"
+"""Where the other process finds the table of cases."""
+PR_SET_PDEATHSIG = 1
+KEPT_OUTPUT = 400
+"""Characters of a crashed process's last words that are quoted."""
+POLL = 0.05
+"""Seconds between two looks at whether a process that has not answered still lives."""
+PATIENCE = 1.0
+"""Seconds that a process which is no longer needed has to end by itself."""
+
+
+class Failed(Exception):
+    """What went wrong in the other process, as one line."""
+
+
+class _Process:
+    """One process that measures, and everything that it starts: they have a session of their own and end together."""
+
+    def __init__(self, case: str) -> None:
+        self.case, self.asked = case, 0
+        self._folder = tempfile.TemporaryDirectory(prefix="benches-")
+        self._errors = Path(self._folder.name, "errors")
+        self._told, tell = os.pipe()
+        os.set_blocking(self._told, False)
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benches.measure.isolated", str(tell)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(tell,),
+                start_new_session=True,
+            )
+        os.close(tell)
+
+    def ask(self, point: Point) -> dict[str, Any]:
+        """Have a cell measured. Raises Failed when the process ends instead of answering."""
+        self.asked += 1
+        answer = Path(self._folder.name, f"{self.asked}.json")
+        request = {"table": TABLE, "case": point.case.name, "params": dict(point.params), "answer": str(answer)}
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # told below
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        # not until the end of a stream: a process that the cell has started may keep that open for an hour
+        while not select.select([self._told], [], [], POLL)[0] and self._process.poll() is None:
+            pass
+        if not answer.is_file():
+            status = self._process.wait()
+            raise Failed(_end(status, self._errors.read_text(encoding="utf-8", errors="replace")))
+        with contextlib.suppress(BlockingIOError):  # it died between the answer and the byte
+            os.read(self._told, 1)
+        return dict(json.loads(answer.read_text(encoding="utf-8")))
+
+    def stop(self) -> None:
+        """End the process and whatever it has started."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(PATIENCE)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self._told)
+        self._folder.cleanup()
+
+
+class Processes:
+    """Measures cells in other processes, one at a time. `close` ends the last one."""
+
+    def __init__(self) -> None:
+        self._process: _Process | None = None
+
+    def measure(self, point: Point, seen: Measurement) -> None:
+        """Measure the cell in another process, into `seen`. Raises Unsupported, or Failed with what happened there."""
+        shares = point.case.clock == "cpu"
+        if self._process is not None and not (shares and self._process.case == point.case.name):
+            self.close()
+        if self._process is None:
+            self._process = _Process(point.case.name)
+        try:
+            told = self._process.ask(point)
+        except BaseException:  # a crash, a time-out, Ctrl-C
+            self.close()
+            raise
+        if not shares:
+            self.close()
+        seen.take(told["seen"])
+        seen.shared = shares
+        if told["unsupported"] is not None:
+            raise Unsupported(told["unsupported"])
+        if told["error"] is not None:
+            raise Failed(told["error"])
+
+    def close(self) -> None:
+        """End the process that is running, if one is."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+
+
+def point_of(table: str, case: str, params: Params) -> Point:
+    """The cell of a table that is named `module:variable`."""
+    module, name = table.split(":")
+    cases: dict[str, Case] = getattr(importlib.import_module(module), name)
+    return Point(cases[case], params)
+
+
+def _end(status: int, output: str) -> str:
+    """How a process ended that gave no answer."""
+    last = text.one_line(output[-20 * KEPT_OUTPUT :])[-KEPT_OUTPUT:]
+    return f"the cell's process ended without an answer: {machine.ending(status)}{f' ({last})' if last else ''}"
+
+
+def one_line(error: BaseException) -> str:
+    """`ValueError: what it says (file.py:12)`; what another process told, as it is."""
+    if isinstance(error, Failed):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
+    return f"{type(error).__name__}: {text.one_line(text.told(error))}{where}"
+
+
+def _answer(request: dict[str, Any]) -> None:
+    """Measure the requested cell and write the answer."""
+    seen, error, unsupported = Measurement(), None, None
+    try:
+        point = point_of(request["table"], request["case"], request["params"])
+        tidy_memory()
+        measure(point, seen)
+    except Unsupported as reason:
+        unsupported = str(reason)
+    except Exception as raised:  # noqa: BLE001 - whatever a cell raises is its record
+        error = one_line(raised)
+    told = {"seen": plain(dataclasses.asdict(seen)), "error": error, "unsupported": unsupported}
+    fresh = Path(request["answer"]).with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(told, allow_nan=False), encoding="utf-8")
+    fresh.replace(request["answer"])
+
+
+def main(arguments: list[str]) -> None:
+    """Answer the requests on standard input until there are no more."""
+    with contextlib.suppress(AttributeError, OSError):  # Linux: a killed parent leaves no process behind
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    (tell,) = map(int, arguments)
+    os.set_inheritable(tell, False)
+    requests, sys.stdin = sys.stdin, open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - a cell reads nothing
+    for line in requests:
+        _answer(json.loads(line))
+        os.write(tell, b".")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,113 @@
+"""What a figure depends on besides the code: machine, versions, commit, load and memory. Linux reads /proc."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+Facts = dict[str, str | int | float | bool | None]
+
+PACKAGES = ("numpy", "numba", "scipy", "pandas", "networkx", "gymnasium", "torch", "ray", "pytest", "pytest-benchmark")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _proc(file: str, key: str) -> str | None:
+    """Value of the first `key: value` line of a /proc file, or None where there is none."""
+    try:
+        lines = Path("/proc", file).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), None)
+
+
+@functools.cache
+def machine() -> Facts:
+    """The computer: processor, usable cores, memory (bytes), system."""
+    memory = _proc("meminfo", "MemTotal")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": _proc("cpuinfo", "model name") or platform.processor() or "unknown",
+        "cores": os.cpu_count(),
+        "cores_usable": usable,
+        "memory_bytes": int(memory.split()[0]) * 1024 if memory else None,
+        "system": platform.platform(),
+        "host": platform.node(),
+    }
+
+
+@functools.cache
+def versions() -> Facts:
+    """Version of Python and of each package that can move a figure; None where it is not installed."""
+    found: Facts = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@functools.cache
+def commit() -> str | None:
+    """Git commit of the code; None outside a repository and before the first commit."""
+    return _git("rev-parse", "--verify", "--quiet", "HEAD")
+
+
+@functools.cache
+def dirty() -> bool | None:
+    """Whether tracked files differ from the commit; None where there is no commit."""
+    changes = _git("status", "--porcelain", "--untracked-files=no") if commit() else None
+    return None if changes is None else bool(changes)
+
+
+def ending(status: int) -> str:
+    """How a process ended, from its return code as `subprocess` gives it."""
+    if status == -signal.SIGKILL:
+        return "killed by SIGKILL, which as a rule means out of memory"
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+def load_average() -> list[float]:
+    """Runnable processes over the last 1, 5 and 15 minutes."""
+    return [round(value, 2) for value in os.getloadavg()]
+
+
+def reset_peak_memory() -> bool:
+    """Start the process's peak memory afresh (Linux); False where the peak can only grow."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory() -> int:
+    """Highest resident memory of this process since `reset_peak_memory`, or else since its start, in bytes."""
+    peak = _proc("self/status", "VmHWM")
+    if peak is not None:
+        return int(peak.split()[0]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def resident_memory() -> int | None:
+    """Resident memory of this process now, in bytes; None where /proc is missing."""
+    resident = _proc("self/status", "VmRSS")
+    return int(resident.split()[0]) * 1024 if resident is not None else None

@@ -1,0 +1,165 @@
+"""A record: what was measured of one cell, and everything that its figures depend on, as one line of JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from benches.case import Params, Point
+from benches.measure import machine, threads
+from benches.measure.json_types import LARGEST
+from benches.measure.machine import Facts
+from benches.measure.stopwatch import Measurement
+from benches.terminal.text import told
+
+SCHEMA = 1
+FIFTHS = 5
+Status = Literal["ok", "failed", "unsupported"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of `cases.jsonl`. Lists hold one value per round; times in seconds a call, memory in bytes.
+
+    calls: how many calls a round had; reference_calls: the same of each reference.
+    """
+
+    key: str
+    case: str
+    version: str
+    params: Params
+    size: float
+    unit: str
+    clock: str
+    budget: float
+    status: Status
+    error: str | None = None
+    rounds: int = 0
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    calls: int = 1
+    references: dict[str, list[float]] = field(default_factory=dict)
+    reference_calls: dict[str, int] = field(default_factory=dict)
+    min: float | None = None
+    median: float | None = None
+    cpu_median: float | None = None
+    rates: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, list[float]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    setup_seconds: float | None = None
+    warmup_seconds: float | None = None
+    elapsed: float = 0.0
+    load_before: list[float] = field(default_factory=list)
+    load_after: list[float] = field(default_factory=list)
+    memory_before: int | None = None
+    peak_memory: int | None = None
+    peak_is_own: bool = False
+    seeds: dict[str, int | str | None] = field(default_factory=dict)
+    threads: dict[str, str | int | None] = field(default_factory=dict)
+    machine: Facts = field(default_factory=dict)
+    versions: Facts = field(default_factory=dict)
+    commit: str | None = None
+    dirty: bool | None = None
+    profile: str = ""
+    process: int = 0
+    isolated: bool = False
+    """Whether the cell had a process to itself, so that its peak memory is its own."""
+    timestamp: str = ""
+    schema: int = SCHEMA
+
+    @property
+    def series(self) -> str:
+        """The case and every parameter but the size and the seed: the cells that one curve joins."""
+        rest = [
+            value if isinstance(value, str) else f"{axis}={value}"
+            for axis, value in self.params.items()
+            if axis not in (self.unit, "seed")
+        ]
+        return " ".join([self.case, *rest])
+
+    @property
+    def seed(self) -> int:
+        """Of the cell's random inputs."""
+        return int(self.params.get("seed", self.seeds.get("case") or 0))
+
+    @property
+    def where(self) -> str:
+        """The case with all its parameters: `train/whole seed=42 mode=ctde algorithm=ppo ...`."""
+        return " ".join([self.case, *(f"{axis}={value}" for axis, value in self.params.items())])
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times as long as each reference the call took: median over the rounds that have both."""
+        return {
+            name: statistics.median(mine / its for mine, its in zip(self.seconds, taken, strict=False))
+            for name, taken in self.references.items()
+            if taken and self.seconds
+        }
+
+    @property
+    def decisive(self) -> list[float]:
+        """Seconds per round on the clock that decides for this case.
+
+        Of a whole training, whose one round is many iterations: FIFTHS estimates of all iterations, without the
+        evaluation; each takes every fifth iteration, so that none has only early or only late ones.
+        """
+        iterations = self.facts.get("iteration_seconds") or ()
+        if len(iterations) >= 2 * FIFTHS:
+            parts = [iterations[first::FIFTHS] for first in range(FIFTHS)]
+            return [statistics.fmean(part) * len(iterations) for part in parts]
+        if iterations and self.rounds == 1:
+            return [sum(iterations)]
+        return self.cpu_seconds if self.clock == "cpu" else self.seconds
+
+
+def record_of(point: Point, seen: Measurement, *, status: Status, error: str | None, profile: str) -> Record:
+    """The record of a cell as measured, with everything that its figures depend on."""
+    case = point.case
+    median = statistics.median(seen.seconds) if seen.seconds else None
+    measured = dataclasses.asdict(seen)
+    alone = not measured.pop("shared")
+    return Record(
+        key=point.key,
+        case=case.name,
+        version=case.version,
+        params=point.params,
+        size=point.size,
+        unit=case.size,
+        clock=case.clock,
+        budget=case.budget,
+        status=status,
+        error=error,
+        rounds=len(seen.seconds),
+        min=min(seen.seconds, default=None),
+        median=median,
+        cpu_median=statistics.median(seen.cpu_seconds) if seen.cpu_seconds else None,
+        rates={name: amount / median for name, amount in case.work(point.params).items()} if median else {},
+        seeds={"case": point.seed, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED")},
+        threads=threads.observed(),
+        machine=machine.machine(),
+        versions=machine.versions(),
+        commit=machine.commit(),
+        dirty=machine.dirty(),
+        profile=profile,
+        isolated=alone and seen.process != os.getpid(),
+        timestamp=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        **measured,
+    )
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's own types: numpy scalars and arrays unwrapped, numbers that `load` refuses as null."""
+    if isinstance(value, Mapping):
+        return {told(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, int | float):
+        return value if abs(value) < LARGEST else None
+    return value if isinstance(value, str | None) else told(value)

@@ -1,0 +1,1 @@
+"""The report of a run, made from its records alone: `python -m benches.report`."""

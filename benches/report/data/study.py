@@ -1,0 +1,163 @@
+"""The trainings of one or more runs as cells of the study: mode x algorithm x population, each with its repetitions."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from benches.measure.records import Record
+from benches.report.data.table import training_seconds
+from benches.stats import scaling
+from benches.stats.intervals import Interval, of_mean
+
+CASES = ("train/whole", "train/iteration")
+"""What the study may be read from: the one with more populations, at a tie the first."""
+ORDER = ("ppo", "appo", "sac")
+"""How algorithms are listed; others follow."""
+ENOUGH = 3
+"""Repetitions from which on an interval is taken over them, and not within them."""
+
+Combination = tuple[str, str]
+"""Mode and algorithm."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination at one population; `records` hold one per repetition (run, seed). Times in seconds."""
+
+    mode: str
+    algorithm: str
+    agents: int
+    records: dict[tuple[int, int], Record]
+
+    @cached_property
+    def times(self) -> dict[tuple[int, int], float]:
+        """Training time by repetition: of all iterations, or the median of one where only such were timed."""
+        return {
+            key: training_seconds(record) or statistics.median(record.seconds) for key, record in self.records.items()
+        }
+
+    @cached_property
+    def time(self) -> Interval:
+        """Mean over the repetitions; with fewer than three the interval is that of what was seen within them."""
+        over = of_mean(list(self.times.values()))
+        if len(self.times) >= ENOUGH:
+            return over
+        within = of_mean([seconds for record in self.records.values() for seconds in record.decisive])
+        half = (within.high - within.low) / 2
+        return Interval(over.mid, over.mid - half, over.mid + half)
+
+    @cached_property
+    def phases(self) -> dict[str, float]:
+        """Share of each phase in the time of all phases, by name, as the records name them."""
+        total: Counter[str] = Counter()
+        for record in self.records.values():
+            total.update({name: sum(seconds) for name, seconds in record.phases.items()})
+        everything = sum(total.values())
+        return {name: seconds / everything for name, seconds in total.items()} if everything > 0 else {}
+
+    @property
+    def memory(self) -> float:
+        """Highest peak memory of a repetition, bytes; NaN where none was seen."""
+        return max((record.peak_memory for record in self.records.values() if record.peak_memory), default=math.nan)
+
+    @property
+    def isolated(self) -> bool:
+        """Whether every repetition had a process to itself."""
+        return all(record.isolated for record in self.records.values())
+
+    def mean(self, figure: str) -> float:
+        """Mean over the repetitions of a rate or a fact; NaN where none has it."""
+        known = [record.rates.get(figure, record.facts.get(figure)) for record in self.records.values()]
+        return statistics.fmean(value for value in known if value is not None) if any(known) else math.nan
+
+    @property
+    def load(self) -> float:
+        """Highest one-minute load average before or after."""
+        loads = [load[0] for r in self.records.values() for load in (r.load_before, r.load_after) if load]
+        return max(loads, default=math.nan)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Finished training cells of one case. case: its name. iterations: of each training. unit: what is timed."""
+
+    case: str
+    iterations: int
+    cells: dict[tuple[str, str, int], Cell]
+    curves: Mapping[str, scaling.Scaling]
+    """The fitted laws of all series of the records, by name."""
+
+    @property
+    def unit(self) -> str:
+        """What the seconds are of."""
+        return f"training of {self.iterations} iterations" if self.case == "train/whole" else "training iteration"
+
+    @cached_property
+    def modes(self) -> list[str]:
+        return sorted({cell.mode for cell in self.cells.values()})
+
+    @cached_property
+    def algorithms(self) -> list[str]:
+        found = {cell.algorithm for cell in self.cells.values()}
+        return sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+    @cached_property
+    def populations(self) -> list[int]:
+        return sorted({cell.agents for cell in self.cells.values()})
+
+    @cached_property
+    def combinations(self) -> list[Combination]:
+        return [(m, a) for m in self.modes for a in self.algorithms if self.of(m, a)]
+
+    def of(self, mode: str, algorithm: str) -> list[Cell]:
+        """The cells of a combination by population."""
+        cells = [cell for cell in self.cells.values() if (cell.mode, cell.algorithm) == (mode, algorithm)]
+        return sorted(cells, key=lambda cell: cell.agents)
+
+    @cached_property
+    def laws(self) -> dict[Combination, scaling.Scaling]:
+        """The fitted law of each combination."""
+        series = {c: next(iter(self.of(*c)[0].records.values())).series for c in self.combinations}
+        return {combination: self.curves[name] for combination, name in series.items()}
+
+    def law_up_to(self, most: float, combination: Combination) -> scaling.Scaling:
+        """The law fitted to the populations up to `most`."""
+        processes: dict[tuple[int, int], dict[float, list[float]]] = {}
+        for cell in self.of(*combination):
+            for key, record in cell.records.items():
+                if cell.agents <= most:
+                    processes.setdefault(key, {})[float(cell.agents)] = record.decisive
+        return scaling.fit(list(processes.values()))
+
+
+def study_of(runs: Sequence[Sequence[Record]], curves: Mapping[str, scaling.Scaling]) -> Study | None:
+    """The study in these records, whose laws by series are `curves`; None without a finished training."""
+    found = [study for case in CASES if (study := _study(case, runs, curves)) is not None]
+    return max(found, key=lambda study: len(study.populations), default=None)
+
+
+def _trainings(case: str, runs: Sequence[Sequence[Record]]) -> Iterator[tuple[int, Record]]:
+    for number, records in enumerate(runs):
+        for record in records:
+            if record.case == case and record.status == "ok" and {"mode", "algorithm", "agents"} <= set(record.params):
+                yield number, record
+
+
+def _study(case: str, runs: Sequence[Sequence[Record]], curves: Mapping[str, scaling.Scaling]) -> Study | None:
+    iterations = Counter(int(record.params.get("iterations", 1)) for _, record in _trainings(case, runs))
+    if not iterations:
+        return None
+    (usual, _), *_ = iterations.most_common(1)
+    cells: dict[tuple[str, str, int], Cell] = {}
+    for number, record in _trainings(case, runs):
+        if int(record.params.get("iterations", 1)) != usual:
+            continue  # another amount of work is another study
+        mode, algorithm, agents = str(record.params["mode"]), str(record.params["algorithm"]), int(record.size)
+        cell = cells.setdefault((mode, algorithm, agents), Cell(mode, algorithm, agents, {}))
+        cell.records[number, record.seed] = record
+    return Study(case, usual, cells, curves)

@@ -1,0 +1,123 @@
+"""What a report says, apart from how it is shown: sections of sentences, tables and figures; and their Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from benches.stats.intervals import Interval
+from benches.terminal import text
+
+
+@dataclass(frozen=True)
+class Value:
+    """A cell of a table: its text, what it is sorted by, and whether it is to be read with care."""
+
+    text: str
+    order: float | str = ""
+    marked: bool = False
+
+
+Row = Sequence["Value | str"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, column headings, and rows of as many cells. note: how to read it."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: Sequence[Row]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure's file name without suffix, and what it shows."""
+
+    name: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with sentences, then figures, then tables."""
+
+    title: str
+    sentences: list[str] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report: title, facts about the run, findings, and sections."""
+
+    title: str
+    facts: list[tuple[str, str]]
+    findings: list[str]
+    sections: list[Section]
+
+
+ROUNDING = 1e-13
+"""What is smaller is what float64 leaves of a zero: a saving of 1e-16 $ is none."""
+
+
+def number(value: float | None, digits: int = 3, unit: str = "") -> Value:
+    """A number with so many significant digits, a count with all of them, a dash for none. Sorts by its value."""
+    if value is None or math.isnan(value):
+        return Value("-", -math.inf)
+    if isinstance(value, int):
+        return Value(f"{value:,}", value)
+    return Value(f"{_plain(value, digits)}{f' {unit}' if unit else ''}", value)
+
+
+def interval(found: Interval, digits: int = 3, *, mark_wide: bool = False) -> Value:
+    """`1.02 [0.98, 1.06]`: sorts by its middle; marked when too wide and that is asked for."""
+    if math.isnan(found.mid):
+        return number(None)
+    shown = _plain(found.mid, digits)
+    if found.known:
+        shown += f" [{_plain(found.low, digits)}, {_plain(found.high, digits)}]"
+    return Value(shown, found.mid, mark_wide and found.wide)
+
+
+def _plain(value: float, digits: int) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if abs(value) < ROUNDING:
+        return "0"
+    size = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    if -3 <= size < 10:
+        return f"{round(value, digits - 1 - size):,.{max(0, digits - 1 - size)}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def markdown(document: Document) -> Iterator[str]:
+    """The document as lines of Markdown; figures are linked by name. What others may have written holds no markup."""
+    yield f"# {text.markdown(document.title)}"
+    yield ""
+    yield from (f"- {name}: {text.markdown(fact)}" for name, fact in document.facts)
+    yield from ("", "## Key findings", "")
+    yield from (f"- {finding}" for finding in document.findings)
+    for section in document.sections:
+        yield from ("", f"## {section.title}")
+        for sentence in section.sentences:
+            yield from ("", text.markdown(sentence))
+        for figure in section.figures:
+            yield from ("", f"![{figure.caption}]({figure.name}.svg)")
+        for table in section.tables:
+            yield from ("", f"**{table.caption}**", "")
+            yield f"| {' | '.join(map(text.markdown, table.columns))} |"
+            yield f"|{'---|' * len(table.columns)}"
+            for row in table.rows:
+                yield f"| {' | '.join(_cell(cell) for cell in row)} |"
+            if table.note:
+                yield from ("", table.note)
+
+
+def _cell(cell: Value | str) -> str:
+    if isinstance(cell, str):
+        return text.markdown(cell)
+    return f"{cell.text}{' (!)' if cell.marked else ''}"

@@ -1,0 +1,234 @@
+"""The study's figures: time in four panels, the shares of the phases, the KPIs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from benches.report.figures.style import (
+    ALGORITHM_MARKERS,
+    ALGORITHMS,
+    INK,
+    MODE_MARKERS,
+    MODES,
+    PAPER,
+    PHASES,
+    SERIES,
+    canvas,
+    finish,
+    population_axis,
+    save,
+    seconds_axis,
+    styled,
+)
+from benches.report.sections.kpis import drawn, title
+from benches.report.sections.limits import phases_of
+from benches.report.sections.times import name_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from benches.report.data.study import Cell, Study
+    from benches.report.sections.kpis import Kpis
+
+REFERENCES: dict[str, Any] = {"random": ":", "zero_intelligence": "-.", "truthful": "--", "optimum": (0, (6, 1.5))}
+COLUMNS = 4
+
+
+@styled()
+def draw_time(study: Study, path: Path) -> list[Path]:
+    """Time by mode, by algorithm and per agent, and as a heat map."""
+    figure = canvas(12.5, 9.5)
+    panels = figure.subplots(2, 2)
+    _times(panels[0, 0], study, "mode")
+    _times(panels[0, 1], study, "algorithm")
+    _per_agent(panels[1, 0], study)
+    _heat(panels[1, 1], study)
+    return save(figure, path)
+
+
+def _colour(names: dict[str, str], name: str) -> str:
+    return names.get(name, SERIES[sum(name.encode()) % len(SERIES)])
+
+
+def _points(axes: Axes, cells: Sequence[Cell], per: Callable[[Cell], float], **look: Any) -> None:
+    """Points with their intervals; hollow where the interval is too wide."""
+    x = [cell.agents for cell in cells]
+    y = [cell.time.mid * per(cell) for cell in cells]
+    error = [
+        [max(0.0, cell.time.mid - cell.time.low) * per(cell) if cell.time.known else 0.0 for cell in cells],
+        [max(0.0, cell.time.high - cell.time.mid) * per(cell) if cell.time.known else 0.0 for cell in cells],
+    ]
+    marker = look.pop("marker")
+    axes.errorbar(x, y, error, fmt="none", elinewidth=1, capsize=2, **look)
+    for cell, left, up in zip(cells, x, y, strict=True):
+        face = PAPER if cell.time.wide else look["color"]
+        axes.plot(left, up, marker, markersize=4.5, markeredgecolor=look["color"], markerfacecolor=face, alpha=0.9)
+
+
+def _times(axes: Axes, study: Study, axis: str) -> None:
+    groups = study.modes if axis == "mode" else study.algorithms
+    colours, markers = (MODES, ALGORITHM_MARKERS) if axis == "mode" else (ALGORITHMS, MODE_MARKERS)
+    for group in groups:
+        colour = _colour(colours, group)
+        members = [c for c in study.combinations if (c[0] if axis == "mode" else c[1]) == group]
+        for member in members:
+            cells, law = study.of(*member), study.laws[member]
+            marker = markers.get(member[1] if axis == "mode" else member[0], "o")
+            _points(axes, cells, lambda _: 1.0, color=colour, marker=marker)
+            if not math.isnan(law.exponent):
+                sizes = np.geomspace(law.sizes[0], law.sizes[-1], 80)
+                axes.plot(sizes, [law.time(size) for size in sizes], color=colour, linewidth=0.9, alpha=0.6)
+        mean = _geometric(study, members)
+        if len(members) > 1:
+            axes.plot(list(mean), list(mean.values()), color=colour, linewidth=2.6, alpha=0.9)
+    seconds_axis(axes)
+    axes.set_title(f"Training time by {axis}")
+    axes.set_ylabel(f"seconds of one {study.unit}")
+    population_axis(axes, study.populations)
+    finish(axes)
+    other = study.algorithms if axis == "mode" else study.modes
+    _legend(axes, [(g, _colour(colours, g)) for g in groups], [(o, markers.get(o, "o")) for o in other])
+
+
+def _geometric(study: Study, members: Sequence[tuple[str, str]]) -> dict[int, float]:
+    """Geometric mean over the members, at each population where all of them were measured."""
+    found = {}
+    for agents in study.populations:
+        cells = [study.cells.get((*member, agents)) for member in members]
+        known = [math.log(cell.time.mid) for cell in cells if cell is not None]
+        if len(known) == len(members):
+            found[agents] = math.exp(sum(known) / len(known))
+    return found
+
+
+def _legend(axes: Axes, colours: Iterable[tuple[str, str]], markers: Iterable[tuple[str, str]]) -> None:
+    handles = [Line2D([], [], color=colour, linewidth=2.6, label=name.upper()) for name, colour in colours]
+    handles += [Line2D([], [], color=INK, marker=mark, linestyle="", label=name.upper()) for name, mark in markers]
+    axes.legend(handles=handles, fontsize=8, frameon=False, ncols=2, loc="upper left")
+
+
+def _per_agent(axes: Axes, study: Study) -> None:
+    for mode, algorithm in study.combinations:
+        cells, colour = study.of(mode, algorithm), _colour(MODES, mode)
+        axes.plot(
+            [cell.agents for cell in cells],
+            [cell.time.mid / cell.agents for cell in cells],
+            color=colour,
+            linewidth=0.9,
+            alpha=0.6,
+        )
+        marker = ALGORITHM_MARKERS.get(algorithm, "o")
+        _points(axes, cells, lambda cell: 1 / cell.agents, color=colour, marker=marker)
+    seconds_axis(axes)
+    axes.set_title("Time per agent")
+    axes.set_ylabel("seconds per agent")
+    population_axis(axes, study.populations)
+    finish(axes)
+
+
+def _heat(axes: Axes, study: Study) -> None:
+    table = np.full((len(study.populations), len(study.combinations)), np.nan)
+    for column, combination in enumerate(study.combinations):
+        for cell in study.of(*combination):
+            table[study.populations.index(cell.agents), column] = cell.time.mid
+    norm = LogNorm(float(np.nanmin(table)), max(float(np.nanmax(table)), float(np.nanmin(table)) * 1.001))
+    axes.imshow(table, cmap="YlOrRd", norm=norm, aspect="auto")
+    for (row, column), value in np.ndenumerate(table):
+        if not math.isnan(value):
+            dark = norm(value) > 0.6
+            text = f"{value:.3g}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="#ffffff" if dark else "#222222")
+    axes.set_xticks(range(len(study.combinations)), [name_of(c).replace(" ", "\n") for c in study.combinations])
+    axes.set_yticks(range(len(study.populations)), [f"{n:,}" for n in study.populations])
+    axes.set_ylabel("agents")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(f"Seconds of one {study.unit}")
+
+
+@styled()
+def draw_phases(study: Study, path: Path) -> list[Path]:
+    """Shares of the phases by population, a panel for each combination."""
+    phases, rows, columns = phases_of(study), study.modes, study.algorithms
+    figure = canvas(max(6.5, 4.1 * len(columns)), 2.7 * len(rows) + 0.8)
+    panels = figure.subplots(len(rows), len(columns), squeeze=False, sharey=True)
+    for (row, column), axes in np.ndenumerate(panels):
+        cells = study.of(rows[row], columns[column])
+        axes.set_title(name_of((rows[row], columns[column])))
+        if not cells:
+            axes.set_axis_off()
+            continue
+        below = np.zeros(len(cells))
+        for number, phase in enumerate(phases):
+            share = np.array([cell.phases.get(phase, 0.0) for cell in cells])
+            axes.bar(range(len(cells)), share, bottom=below, color=PHASES[number % len(PHASES)], width=0.86)
+            below += share
+        axes.set_xticks(range(len(cells)), [f"{cell.agents:,}" for cell in cells])
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set_xlabel("agents")
+        axes.tick_params(length=0)
+    handles = [Patch(color=PHASES[number % len(PHASES)], label=phase) for number, phase in enumerate(phases)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(7, len(phases)), frameon=False)
+    return save(figure, path)
+
+
+@styled()
+def draw_kpis(kpis: Kpis, path: Path) -> list[Path]:
+    """A panel for each KPI of `drawn`: trained agents with intervals, references as lines."""
+    names = drawn(kpis)
+    rows = math.ceil(len(names) / COLUMNS)
+    figure = canvas(4.0 * COLUMNS, 2.9 * rows + 0.8)
+    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for axes, name in zip(panels, names, strict=False):
+        _kpi(axes, kpis, name)
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    modes = dict.fromkeys(player.split()[0] for player in kpis.learners)
+    algorithms = dict.fromkeys(player.split()[-1] for player in kpis.learners)
+    handles = [Line2D([], [], color=_colour(MODES, mode), linewidth=2.6, label=mode.upper()) for mode in modes]
+    handles += [
+        Line2D([], [], color=INK, marker=ALGORITHM_MARKERS.get(name, "o"), linestyle="", label=name.upper())
+        for name in algorithms
+    ]
+    handles += [
+        Line2D([], [], color=INK, linewidth=1.1, linestyle=REFERENCES.get(name, "-"), label=name.replace("_", " "))
+        for name in kpis.references
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)), frameon=False)
+    return save(figure, path)
+
+
+def _kpi(axes: Axes, kpis: Kpis, name: str) -> None:
+    everything: list[float] = []
+    players = [player for player in (*kpis.references, *kpis.learners) if player in kpis.values[name]]
+    for number, player in enumerate(players):
+        populations = sorted(kpis.values[name][player])
+        found = [kpis.at(name, player, agents) for agents in populations]
+        y = np.array([each.mid for each in found])
+        if player not in kpis.learned:
+            axes.plot(populations, y, color=INK, linewidth=1.1, alpha=0.75, linestyle=REFERENCES.get(player, "-"))
+        else:
+            mode, algorithm = player.split()
+            low = [each.mid - each.low if each.known else 0.0 for each in found]
+            high = [each.high - each.mid if each.known else 0.0 for each in found]
+            shifted = np.array(populations) * (1 + 0.03 * (number - len(players) / 2))
+            look: dict[str, Any] = {"markersize": 3.5, "linewidth": 1, "elinewidth": 0.8, "alpha": 0.85}
+            marker = ALGORITHM_MARKERS.get(algorithm, "o")
+            axes.errorbar(shifted, y, [low, high], color=_colour(MODES, mode), marker=marker, **look)
+        everything += y[~np.isnan(y)].tolist()
+    low_edge, high_edge = np.quantile(everything, (0.04, 0.98)).tolist()
+    margin = 0.12 * (high_edge - low_edge) or 0.05 * max(abs(high_edge), 0.1)
+    axes.set_ylim(low_edge - margin, high_edge + margin)
+    axes.set_title(title(name))
+    axes.set_ylabel(kpis.meanings[name].unit if kpis.meanings[name].unit != "1" else "")
+    population_axis(axes, kpis.populations)
+    finish(axes)

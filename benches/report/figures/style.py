@@ -1,0 +1,103 @@
+"""How all figures look, and how one drawing serves light and dark pages: ink, grid and paper are colours of their own,
+which `report_html` turns into the page's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+from benches.terminal.text import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, GRID, PAPER = "#1b1f24", "#d3d9df", "#fefefe"
+MODES = {"ctce": "#3b82c4", "ctde": "#dd7327", "dtde": "#2b9e78"}
+ALGORITHMS = {"ppo": "#8f68c8", "appo": "#c8506e", "sac": "#b0880f"}
+"""Middle tones, legible on white and on black."""
+SERIES = ("#3b82c4", "#dd7327", "#2b9e78", "#c8506e", "#8f68c8", "#b0880f", "#5f9ea8", "#a8697c", "#7d8a3c")
+PHASES = (*SERIES, "#4a6fa5", "#c98f6b", "#63b06a", "#9c9ea3")
+MARKERS = "osD^vPX<>"
+ALGORITHM_MARKERS = {"ppo": "o", "appo": "s", "sac": "D"}
+MODE_MARKERS = {"ctce": "o", "ctde": "s", "dtde": "D"}
+STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: small, sharp, and found by a search
+    "svg.hashsalt": "benches",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+}
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Draw in this look alone; matplotlib is left as it was. No warnings of text that is too long or has no glyph."""
+    with style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def label(text: str) -> str:
+    """Text of the records as a figure shows it: short, without formulas, never hidden for how it begins."""
+    return one_line(text, 80).replace("$", r"\$").lstrip("_")
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, drawn without a display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(axes: Axes, *, both: bool = True) -> None:
+    """A quiet grid behind the data."""
+    axes.grid(visible=True, which="major", axis="both" if both else "y", color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def population_axis(axes: Axes, populations: Sequence[int]) -> None:
+    """Logarithmic, with a tick at each population."""
+    axes.set_xscale("log")
+    axes.set_xticks(list(populations), [f"{n:,}" for n in populations])
+    axes.set_xlim(populations[0] * 0.8, populations[-1] * 1.25)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("agents")
+
+
+def seconds_axis(axes: Axes) -> None:
+    """Logarithmic, with plain numbers at 1, 2, 5, 10 and so on."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write the PNG and the SVG; returns both."""
+    files = [path.with_suffix(".png"), path.with_suffix(".svg")]
+    figure.savefig(files[0], dpi=160)
+    figure.set_layout_engine("none")  # it is found once, not for each file
+    figure.savefig(files[1], metadata={"Date": None})
+    return files

@@ -1,0 +1,265 @@
+"""What happens to the market as the population grows: KPIs of the evaluation episodes, trends, references."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benches.measure.records import Record
+from benches.report.data.study import ENOUGH, ORDER
+from benches.report.document import Figure, Row, Section, Table, Value, interval, number
+from benches.stats.convergence import Convergence, convergence
+from benches.stats.intervals import Interval, of_mean
+
+CASES = ("train/whole", "reference/policy", "reference/optimum")
+"""Whose evaluation episodes are compared."""
+OPTIMUM = "optimum"
+EFFICIENCY = "efficiency"
+CONVERGENCE = "convergence_iterations"
+MIN_POPULATIONS = 4
+"""Populations that a trend is taken from."""
+SIGNIFICANT = 0.05
+
+Episodes = dict[int, list[float]]
+"""Values of the evaluation episodes by seed, NaN where undefined; runs of one seed learn the same, so one counts."""
+
+
+class Meaning(NamedTuple):
+    """What a KPI is: unit, formula, source."""
+
+    unit: str
+    formula: str
+    source: str
+
+
+class Trend(NamedTuple):
+    """Change of a KPI per doubling of the population, and p of no change, corrected for all trends of the report."""
+
+    slope: float
+    p: float
+
+    @property
+    def significant(self) -> bool:
+        return self.p < SIGNIFICANT
+
+
+@dataclass
+class Kpis:
+    """values: by KPI, player (`ctde ppo`, a reference policy, the optimum) and population. learned: trainings' ends."""
+
+    meanings: dict[str, Meaning]
+    values: dict[str, dict[str, dict[int, Episodes]]] = field(default_factory=dict)
+    learned: dict[str, dict[int, list[Convergence]]] = field(default_factory=dict)
+
+    def add(self, kpi: str, player: str, agents: int, seed: int, episodes: Sequence[float]) -> None:
+        """Keep the values of one evaluation."""
+        places = self.values.setdefault(kpi, {}).setdefault(player, {}).setdefault(agents, {})
+        places[seed] = list(episodes)
+
+    def at(self, kpi: str, player: str, agents: int) -> Interval:
+        """Mean over seeds with an interval; over the episodes where there are fewer than three seeds."""
+        episodes = self.values.get(kpi, {}).get(player, {}).get(agents, {})
+        means = [of_mean(each).mid for each in episodes.values()]
+        over = of_mean(means)
+        if len(means) >= ENOUGH:
+            return over
+        within = of_mean([value for each in episodes.values() for value in each])
+        return within if not math.isnan(within.mid) else over
+
+    @property
+    def learners(self) -> list[str]:
+        """The trained players."""
+        return list(self.learned)
+
+    @property
+    def references(self) -> list[str]:
+        """The players that do not learn."""
+        players = dict.fromkeys(player for each in self.values.values() for player in each)
+        return [player for player in players if player not in self.learned]
+
+    @cached_property
+    def populations(self) -> list[int]:
+        return sorted({agents for kpi in self.values.values() for player in kpi.values() for agents in player})
+
+    @cached_property
+    def trends(self) -> dict[tuple[str, str], Trend]:
+        """By KPI and learner: a line through the populations' means over log2 N, one point per population.
+
+        p is of the slope (Student), corrected together for all of them (Benjamini and Hochberg 1995).
+        """
+        from scipy import stats  # takes a second
+
+        found: dict[tuple[str, str], tuple[float, float]] = {}
+        for kpi in self.values:
+            for player in self.learners:
+                points = [(math.log2(n), self.at(kpi, player, n).mid) for n in self.populations]
+                points = [point for point in points if not math.isnan(point[1])]
+                x, y = (np.array(each) for each in zip(*points, strict=True)) if points else (np.empty(0),) * 2
+                if len(points) >= MIN_POPULATIONS and float(np.ptp(y)) > 0:
+                    line = stats.linregress(x, y)
+                    found[kpi, player] = float(line.slope), float(line.pvalue)
+        if not found:
+            return {}
+        corrected = stats.false_discovery_control([p for _, p in found.values()])
+        return {key: Trend(slope, float(p)) for (key, (slope, _)), p in zip(found.items(), corrected, strict=True)}
+
+
+def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
+    """Everything that evaluation episodes tell. $ are per agent, so that populations compare."""
+    from market.evaluation.kpis import KPIS
+
+    meanings = {
+        EFFICIENCY: Meaning(
+            "1", "saving / (DSO-only cost - cost of the cooperative optimum)", "market.evaluation.optimum"
+        ),
+        **{
+            name: Meaning("$ per agent" if row.unit == "$" else row.unit, row.formula, row.reference)
+            for name, row in KPIS.items()
+        },
+        CONVERGENCE: Meaning(
+            "iterations", "first with 95 % of the improvement of the return", "benches.stats.convergence"
+        ),
+    }
+    found = Kpis(meanings)
+    gaps: dict[tuple[int, int], list[float]] = {}
+    ordered = sorted(runs_of(runs), key=lambda each: each[1].case != "reference/optimum")
+    for _, record in ordered:
+        agents, seed = int(record.size), record.seed
+        player = _player(record)
+        facts = {name: _numbers(values) for name, values in record.facts["evaluation_kpis"].items()}
+        if "alone_cost" in record.facts:
+            ends = zip(record.facts["alone_cost"], record.facts["optimal_cost"], strict=True)
+            gaps[(agents, seed)] = [alone - best for alone, best in ends]
+        gap, saved = gaps.get((agents, seed)), facts.get("cost_saving", [])
+        if gap is not None:
+            shares = [save / each if each > 1e-9 else math.nan for save, each in zip(saved, gap, strict=False)]
+            found.add(EFFICIENCY, player, agents, seed, shares)
+        for name, values in facts.items():
+            if name in KPIS:
+                share = agents if KPIS[name].unit == "$" else 1
+                found.add(name, player, agents, seed, [value / share for value in values])
+        if record.case == "train/whole":
+            ended = convergence(*(record.facts.get(name, []) for name in ("iteration_returns", "iteration_seconds")))
+            found.learned.setdefault(player, {}).setdefault(agents, []).append(ended)
+            if not math.isnan(ended.iteration):
+                found.add(CONVERGENCE, player, agents, seed, [ended.iteration])
+    return found
+
+
+def runs_of(runs: Sequence[Sequence[Record]]) -> list[tuple[int, Record]]:
+    """The records that hold KPIs of evaluation episodes, trainings in the order of the study."""
+    held = [
+        (number_, record)
+        for number_, records in enumerate(runs)
+        for record in records
+        if record.status == "ok" and record.case in CASES and "evaluation_kpis" in record.facts
+    ]
+    return sorted(held, key=lambda each: _place(each[1]))
+
+
+def _place(record: Record) -> tuple[str, int, float]:
+    algorithm = str(record.params.get("algorithm", ""))
+    return str(record.params.get("mode", "")), ORDER.index(algorithm) if algorithm in ORDER else 9, record.size
+
+
+def _player(record: Record) -> str:
+    params = record.params
+    if record.case == "reference/optimum":
+        return OPTIMUM
+    return str(params["policy"]) if record.case == "reference/policy" else f"{params['mode']} {params['algorithm']}"
+
+
+def _numbers(values: Any) -> list[float]:
+    each = values if isinstance(values, list) else [values]
+    return [math.nan if value is None else float(value) for value in each]
+
+
+def section(kpis: Kpis) -> Section:
+    """KPIs by population."""
+    seeds = max((len(e) for k in kpis.values.values() for p in k.values() for e in p.values()), default=0)
+    basis = "seeds" if seeds >= ENOUGH else "evaluation episodes of one training, not over seeds"
+    sentences = [
+        f"With one seed all play the same evaluation episodes. Intervals are 95 %, over {basis}.",
+        "A trend is the change per doubling of the population; its p is corrected for the number of trends.",
+    ]
+    names = shown(kpis)
+    caption = "KPIs by population: trained agents with 95 % intervals, references as dashed lines"
+    figures = [Figure("kpis", caption)] if drawn(kpis) else []
+    tables = [_trends(kpis, names), *(_table(kpis, name) for name in names), _learned(kpis), _meanings(kpis, names)]
+    return Section("What happens to the market", sentences, figures, [table for table in tables if table.rows])
+
+
+def shown(kpis: Kpis, populations: int = 1) -> list[str]:
+    """The KPIs that somebody has at so many populations."""
+    return [name for name in kpis.meanings if len(_defined(kpis, name)) >= populations]
+
+
+def drawn(kpis: Kpis) -> list[str]:
+    """The KPIs that have a panel in the figure: those at two populations, where there are as many."""
+    return shown(kpis, populations=min(2, len(kpis.populations)))
+
+
+def title(name: str) -> str:
+    """A KPI's name as a heading."""
+    return name.replace("_", " ").capitalize().replace("P2p", "P2P")
+
+
+def _defined(kpis: Kpis, name: str) -> set[int]:
+    players = kpis.values.get(name, {})
+    return {n for player in players for n in players[player] if not math.isnan(kpis.at(name, player, n).mid)}
+
+
+def _table(kpis: Kpis, name: str) -> Table:
+    meaning = kpis.meanings[name]
+    rows: list[Row] = [
+        [
+            player.upper() if player in kpis.learned else player,
+            *(interval(kpis.at(name, player, n)) for n in kpis.populations),
+        ]
+        for player in (*kpis.learners, *kpis.references)
+        if player in kpis.values[name]
+    ]
+    caption = f"{title(name)} ({meaning.unit})"
+    return Table(caption, ("player", *(f"N = {n}" for n in kpis.populations)), rows, meaning.formula)
+
+
+def _trends(kpis: Kpis, names: Sequence[str]) -> Table:
+    rows: list[Row] = []
+    for name in names:
+        trends = [kpis.trends.get((name, player)) for player in kpis.learners]
+        if any(trends):
+            cells = [Value("-", -math.inf) if t is None else _trend(t) for t in trends]
+            rows.append([name.replace("_", " "), kpis.meanings[name].unit, *cells])
+    columns = ("KPI", "unit", *(player.upper() for player in kpis.learners))
+    return Table("Change per doubling of the population (* significant)", columns, rows)
+
+
+def _trend(trend: Trend) -> Value:
+    return Value(f"{trend.slope:+.3g}{' *' if trend.significant else ''} (p {trend.p:.2g})", trend.slope)
+
+
+def _learned(kpis: Kpis) -> Table:
+    rows: list[Row] = []
+    for player, ends in kpis.learned.items():
+        for agents, each in sorted(ends.items()):
+            states = ", ".join(sorted({end.state for end in each}))
+            rows.append(
+                [
+                    player.upper(),
+                    number(agents),
+                    states,
+                    interval(of_mean([end.iteration for end in each])),
+                    interval(of_mean([end.seconds for end in each])),
+                ]
+            )
+    return Table("Convergence", ("training", "agents", "end", "iterations", "seconds"), rows)
+
+
+def _meanings(kpis: Kpis, names: Sequence[str]) -> Table:
+    rows: list[Row] = [[name.replace("_", " "), *kpis.meanings[name]] for name in names]
+    return Table("What the KPIs mean", ("KPI", "unit", "formula", "source"), rows)

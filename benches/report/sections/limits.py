@@ -1,0 +1,180 @@
+"""Where the time goes, what limits the population, and how well small populations predict large ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from benches.report.data.study import Cell, Combination, Study
+from benches.report.document import Figure, Row, Section, Table, Value, interval, number
+from benches.report.sections.times import name_of
+from benches.stats import forecast
+from benches.stats.forecast import GIB
+from benches.stats.intervals import Interval
+
+SMALL = 100
+"""Predictions are made from populations up to this one and judged beyond it."""
+MIN_SHARE = 0.005
+"""Phases that never take a larger share are not listed one by one."""
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What a training may take: seconds and GiB of memory."""
+
+    seconds: float = 3600.0
+    gib: float = 16.0
+
+
+def phases_of(study: Study) -> list[str]:
+    """The phases that matter, in order of first appearance; "other" last."""
+    seen = dict.fromkeys(name for cell in study.cells.values() for name in cell.phases)
+    shown = [n for n in seen if max(cell.phases.get(n, 0.0) for cell in study.cells.values()) >= MIN_SHARE]
+    return sorted(shown, key=lambda name: name == "other")
+
+
+def dominant(cell: Cell) -> str | None:
+    """The phase with the largest share; None without phases."""
+    return max(cell.phases, key=lambda name: cell.phases[name], default=None)
+
+
+def first_dominated(study: Study, combination: Combination) -> dict[str, int]:
+    """The first population at which each phase takes the largest share, by phase; others never do."""
+    found: dict[str, int] = {}
+    for cell in study.of(*combination):
+        name = dominant(cell)
+        if name is not None:
+            found.setdefault(name, cell.agents)
+    return found
+
+
+def affordable(study: Study, combination: Combination, budgets: Budgets) -> tuple[Interval, Interval]:
+    """The populations that the budgets of time and of memory afford, by the fits."""
+    law, memory = study.laws[combination], _memory(study.of(*combination))
+    by_time = forecast.affordable(lambda size: forecast.seconds_at(law, size), budgets.seconds)
+    by_memory = Interval(math.nan) if memory is None else forecast.affordable(memory.at, budgets.gib * GIB)
+    return by_time, by_memory
+
+
+def _memory(cells: list[Cell]) -> forecast.Memory | None:
+    """The law of the peaks of cells that had a process to themselves; others hold what the cells before them left."""
+    known = [cell for cell in cells if cell.isolated and not math.isnan(cell.memory)]
+    return forecast.memory_of([cell.agents for cell in known], [cell.memory for cell in known])
+
+
+@dataclass(frozen=True)
+class Check:
+    """A prediction from at most SMALL agents beside what was measured. error: predicted / measured - 1."""
+
+    combination: Combination
+    agents: int
+    predicted: Interval
+    measured: float
+
+    @property
+    def error(self) -> float:
+        return self.predicted.mid / self.measured - 1
+
+
+def checks(study: Study) -> list[Check]:
+    """Every cell beyond SMALL agents whose time could be predicted."""
+    found = []
+    for combination in study.combinations:
+        large = [cell for cell in study.of(*combination) if cell.agents > SMALL]
+        law = study.law_up_to(SMALL, combination) if large else None
+        for cell in large:
+            assert law is not None
+            predicted = forecast.seconds_at(law, cell.agents)
+            if not math.isnan(predicted.mid):
+                found.append(Check(combination, cell.agents, predicted, cell.time.mid))
+    return found
+
+
+def section(study: Study, budgets: Budgets, found: Sequence[Check]) -> Section:
+    """Bottlenecks and limits."""
+    sentences = ["Shares of the training's own phases, as its records name them."]
+    if not all(cell.isolated for cell in study.cells.values()):
+        sentences.append(
+            "Cells that shared a process kept some of each other's memory, so their peaks tell no law of memory: "
+            "--isolate gives each a process of its own."
+        )
+    figures = [Figure("phases", "Share of each phase in the training time, by population")] if phases_of(study) else []
+    return Section(
+        "Bottlenecks and limits", sentences, figures, [*_phases(study), _limits(study, budgets), *_checks(found)]
+    )
+
+
+def _phases(study: Study) -> Iterator[Table]:
+    phases = phases_of(study)
+    if not phases:
+        return
+    rows: list[Row] = [
+        [name_of(combination), *(_population(first_dominated(study, combination).get(phase)) for phase in phases)]
+        for combination in study.combinations
+    ]
+    yield Table("First population at which each phase takes the largest share", ("combination", *phases), rows)
+    shares: list[Row] = [
+        [
+            name_of((cell.mode, cell.algorithm)),
+            number(cell.agents),
+            *(Value(f"{cell.phases.get(phase, 0.0):.0%}", cell.phases.get(phase, 0.0)) for phase in phases),
+        ]
+        for _, cell in sorted(study.cells.items())
+    ]
+    yield Table("Share of each phase", ("combination", "agents", *phases), shares)
+
+
+def _population(agents: int | None) -> Value:
+    return Value("never", math.inf) if agents is None else number(agents)
+
+
+def _limits(study: Study, budgets: Budgets) -> Table:
+    rows: list[Row] = []
+    for combination in study.combinations:
+        by_time, by_memory = affordable(study, combination, budgets)
+        both = [each.mid for each in (by_time, by_memory) if not math.isnan(each.mid)]
+        largest = study.of(*combination)[-1]
+        limit = min(both, default=math.nan)
+        which = "-" if not both or math.isinf(limit) else "time" if limit == by_time.mid else "memory"
+        rows.append(
+            [
+                name_of(combination),
+                interval(by_time, 2),
+                interval(by_memory, 2),
+                which,
+                number(largest.agents),
+                number(largest.memory / GIB),
+            ]
+        )
+    columns = (
+        "combination",
+        f"agents within {budgets.seconds:g} s",
+        f"agents within {budgets.gib:g} GiB",
+        "what limits",
+        "largest measured",
+        "its peak (GiB)",
+    )
+    note = (
+        f"Predicted for one {study.unit}: time by the fitted t(N), memory by a + b N + d N^2, with 95 % intervals. Far "
+        "beyond the largest population that was measured this is an extrapolation; a dash where no law could be fitted."
+    )
+    return Table("The population that a budget affords", columns, rows, note)
+
+
+def _checks(found: Sequence[Check]) -> Iterator[Table]:
+    if not found:
+        return
+    rows: list[Row] = [
+        [
+            name_of(each.combination),
+            number(each.agents),
+            interval(each.predicted),
+            number(each.measured),
+            Value(f"{each.error:+.0%}", each.error),
+            "yes" if each.predicted.holds(each.measured) else "no",
+        ]
+        for each in found
+    ]
+    columns = ("combination", "agents", "predicted (s)", "measured (s)", "error", "within the interval")
+    yield Table(f"Predictions from at most {SMALL} agents beside what was measured", columns, rows)

@@ -1,0 +1,196 @@
+"""Time: every cell with its interval, how it scales, the fastest and the slowest, and paired comparisons."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from benches.report.data.series import INTERVALS
+from benches.report.data.study import Cell, Combination, Study
+from benches.report.document import Figure, Row, Section, Table, Value, interval, number
+from benches.stats.intervals import LEVEL, Interval, of_mean, of_ratio
+
+Axis = Literal["mode", "algorithm"]
+LISTED = 5
+"""How many of the fastest and the slowest cells are listed."""
+MIN_BLOCKS = 3
+"""Populations that a comparison needs for an interval."""
+
+
+def name_of(combination: Combination) -> str:
+    """`CTDE PPO`."""
+    return " ".join(part.upper() for part in combination)
+
+
+def scaling_factor(cells: list[Cell]) -> float:
+    """The seed's factor: growth of time over growth of population, from the first to the last cell; 1 is linear."""
+    first, last = cells[0], cells[-1]
+    if first.agents == last.agents:
+        return math.nan
+    return (last.time.mid / first.time.mid) / (last.agents / first.agents)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Time of `first` over time of `second`, all else equal. blocks: the ratio at each population."""
+
+    first: str
+    second: str
+    ratio: Interval
+    blocks: dict[int, float]
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval tells which is faster."""
+        return self.ratio.known and not self.ratio.holds(1.0)
+
+
+def compare(study: Study, axis: Axis) -> list[Comparison]:
+    """Every two modes (or algorithms), in pairs of cells that differ in nothing else.
+
+    Ratios are formed within a pair, then their geometric mean at each population; the interval is Student's over the
+    populations, at a level that holds for all comparisons of the axis together (Bonferroni). Seconds of different
+    populations are never averaged.
+    """
+    names = study.modes if axis == "mode" else study.algorithms
+    pairs = list(itertools.combinations(names, 2))
+    level = 1 - (1 - LEVEL) / max(1, len(pairs))
+    found = []
+    for first, second in pairs:
+        logs: dict[int, list[float]] = {}
+        for cell in study.cells.values():
+            if (cell.mode if axis == "mode" else cell.algorithm) != first:
+                continue
+            key = (second, cell.algorithm) if axis == "mode" else (cell.mode, second)
+            twin = study.cells.get((*key, cell.agents))
+            for repetition in cell.times.keys() & (twin.times.keys() if twin else ()):
+                assert twin is not None
+                ratio = cell.times[repetition] / twin.times[repetition]
+                logs.setdefault(cell.agents, []).append(math.log(ratio))
+        means = {agents: of_mean(each).mid for agents, each in sorted(logs.items())}
+        over = of_ratio(list(means.values()), level)
+        ratio_of = over if len(means) >= MIN_BLOCKS else Interval(over.mid)
+        found.append(Comparison(first, second, ratio_of, {n: math.exp(mean) for n, mean in means.items()}))
+    return found
+
+
+def best(comparisons: list[Comparison]) -> tuple[str, bool] | None:
+    """The name that is faster than the others, and whether each interval says so; None without comparisons."""
+    faster: dict[str, list[bool]] = {}
+    names = {name for each in comparisons for name in (each.first, each.second)}
+    for each in comparisons:
+        if not math.isnan(each.ratio.mid):
+            faster.setdefault(each.first if each.ratio.mid < 1 else each.second, []).append(each.decided)
+    for name, decided in faster.items():
+        if len(decided) == len(names) - 1:
+            return name, all(decided)
+    return None
+
+
+def section(study: Study) -> Section:
+    """Time by population, mode and algorithm."""
+    marked = sum(cell.time.wide for cell in study.cells.values())
+    repetitions = max(len(cell.records) for cell in study.cells.values())
+    basis = "the repetitions" if repetitions >= 3 else "what was timed within one repetition: machine noise, no more"
+    sentences = [
+        f"Seconds of one {study.unit}, warm-up, building and evaluation left out. Intervals are 95 %, over {basis}.",
+        f"{marked} of {len(study.cells)} cells are marked (!): half their interval is more than 10 % of the time.",
+    ]
+    figures = [Figure("time", f"Seconds of one {study.unit} by population: points with intervals, fitted curves")]
+    return Section(
+        "Time", sentences, figures, [_scaling(study), *_comparisons(study), *_extremes(study), _cells(study)]
+    )
+
+
+def _scaling(study: Study) -> Table:
+    rows: list[Row] = []
+    for combination, law in study.laws.items():
+        cells = study.of(*combination)
+        first, last = cells[0], cells[-1]
+        rows.append(
+            [
+                name_of(combination),
+                Value(f"{first.agents} to {last.agents}", last.agents),
+                Value(f"{number(first.time.mid).text} to {number(last.time.mid).text}", last.time.mid),
+                number(scaling_factor(cells)),
+                interval(Interval(law.exponent, law.low, law.high)),
+                number(law.floor),
+                number(law.knee),
+                law.verdict,
+                law.reason,
+            ]
+        )
+    columns = ("combination", "agents", "seconds", "scaling factor", "exponent k", "floor (s)", "knee", "verdict")
+    used = sorted({law.basis for law in study.laws.values()} - {"none"})
+    note = (
+        "Scaling factor: (last time / first time) / (last population / first population), 1 is linear. Exponent k of "
+        f"t(N) = floor + c N^k, {'; '.join(INTERVALS[basis] for basis in used) or 'undetermined'}. The verdict is "
+        "sub- or super-linear only where the whole interval lies below or above 1. Knee: the population from which "
+        "doubling it more than doubles the time; a dash where that happens at none that was measured."
+    )
+    return Table("How time scales", (*columns, "why undetermined"), rows, note)
+
+
+def _comparisons(study: Study) -> Iterator[Table]:
+    axes: tuple[Axis, Axis] = ("mode", "algorithm")
+    for axis in axes:
+        comparisons = compare(study, axis)
+        if not comparisons:
+            continue
+        columns = (axis, "against", "time ratio, all populations", "decided", *(f"N = {n}" for n in study.populations))
+        rows: list[Row] = [
+            [
+                each.first.upper(),
+                each.second.upper(),
+                interval(each.ratio),
+                ("faster" if each.ratio.mid < 1 else "slower") if each.decided else "no",
+                *(number(each.blocks.get(agents)) for agents in study.populations),
+            ]
+            for each in comparisons
+        ]
+        note = (
+            "Geometric mean ratios over pairs of cells that differ in nothing else. The interval is over populations, "
+            f"at a level that holds for all {len(comparisons)} comparisons together."
+        )
+        yield Table(f"Paired comparison by {axis}", columns, rows, note)
+
+
+def _extremes(study: Study) -> Iterator[Table]:
+    cells = sorted(study.cells.values(), key=lambda cell: cell.time.mid)
+    listed = min(LISTED, len(cells))
+    for caption, chosen in (("Fastest cells", cells[:listed]), ("Slowest cells", cells[::-1][:listed])):
+        rows: list[Row] = [
+            [
+                name_of((c.mode, c.algorithm)),
+                number(c.agents),
+                interval(c.time, mark_wide=True),
+                number(c.time.mid / c.agents),
+            ]
+            for c in chosen
+        ]
+        yield Table(caption, ("combination", "agents", "seconds", "seconds per agent"), rows)
+
+
+def _cells(study: Study) -> Table:
+    rows: list[Row] = [
+        [
+            cell.mode.upper(),
+            cell.algorithm.upper(),
+            number(cell.agents),
+            interval(cell.time, mark_wide=True),
+            number(cell.time.mid / cell.agents),
+            number(cell.mean("env_steps")),
+            number(cell.mean("agent_steps")),
+            number(cell.mean("gradient_steps"), 4),
+            number(cell.memory / 2**20),
+            number(cell.load),
+            number(len(cell.records)),
+        ]
+        for _, cell in sorted(study.cells.items())
+    ]
+    columns = ("mode", "algorithm", "agents", "seconds", "seconds per agent", "env-steps/s", "agent-steps/s")
+    rest = ("gradient steps", "peak memory (MiB)", "load average", "repetitions")
+    return Table("Every cell", (*columns, *rest), rows)

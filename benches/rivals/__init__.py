@@ -1,0 +1,1 @@
+"""The same training by other means: stock RLlib, and bare torch loops."""

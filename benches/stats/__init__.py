@@ -1,0 +1,1 @@
+"""What samples tell: scaling laws, intervals, forecasts, convergence."""

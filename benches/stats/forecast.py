@@ -1,0 +1,88 @@
+"""What a fitted law says beyond the sizes it was made from, and what a budget of time or memory affords."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from benches.stats.intervals import Interval
+from benches.stats.scaling import Scaling, around, standard_error
+
+LARGEST = 1e9
+"""A population beyond which no budget is followed."""
+GIB = 2**30
+
+
+def seconds_at(fit: Scaling, size: float) -> Interval:
+    """Seconds at `size` by the fit, with the interval of its bootstrap and jackknife, formed in logarithms."""
+    if math.isnan(fit.exponent):
+        return Interval(math.nan)
+    mid = math.log(fit.time(size))
+    drawn = [math.log(law.time(size)) for law in fit.drawn]
+    spread = 2 * standard_error([math.log(law.time(size)) for law in fit.left_out])
+    low, high = around(mid, drawn, spread)
+    return Interval(math.exp(mid), math.exp(low), math.exp(min(high, 700.0)))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by size: a + b N + d N^2 with a, b, d >= 0 (a mesh has N^2 lines); non-negative least squares of m / m."""
+
+    coefficients: tuple[float, float, float]
+    left_out: tuple[tuple[float, float, float], ...]
+
+    def at(self, size: float) -> Interval:
+        """Bytes at `size`, with two standard errors over the sizes."""
+        powers = np.array([1.0, size, size**2])
+        mid = float(powers @ self.coefficients)
+        spread = 2 * standard_error([float(powers @ each) for each in self.left_out])
+        return Interval(mid, mid - spread, mid + spread)
+
+
+def memory_of(sizes: Sequence[float], peaks: Sequence[float]) -> Memory | None:
+    """The memory law of peaks by size; None with fewer than four sizes."""
+    if len(sizes) < 4:
+        return None
+    at, held = np.asarray(sizes, np.float64), np.asarray(peaks, np.float64)
+    kept = [np.arange(len(at)) != left_out for left_out in range(len(at))]
+    return Memory(_quadratic(at, held), tuple(_quadratic(at[keep], held[keep]) for keep in kept))
+
+
+def _quadratic(sizes: NDArray[np.float64], peaks: NDArray[np.float64]) -> tuple[float, float, float]:
+    rows = np.stack([np.ones_like(sizes), sizes, sizes**2], axis=1) / peaks[:, None]
+    scale = rows.max(axis=0)
+    weights, _ = nnls(rows / scale, np.ones(len(sizes)))
+    a, b, d = (weights / scale).tolist()
+    return a, b, d
+
+
+def affordable(law: Callable[[float], Interval], budget: float) -> Interval:
+    """The largest size that stays within the budget by the law; its bounds by the bounds of the law.
+
+    0 where one agent is too much, infinite beyond LARGEST, NaN where the law is.
+    """
+    return Interval(
+        _largest(lambda size: law(size).mid, budget),
+        _largest(lambda size: law(size).high, budget),
+        _largest(lambda size: law(size).low, budget),
+    )
+
+
+def _largest(rising: Callable[[float], float], budget: float) -> float:
+    """Where a rising function passes the budget, by halving in logarithms."""
+    if math.isnan(rising(1.0)):
+        return math.nan
+    if rising(1.0) > budget:
+        return 0.0
+    if rising(LARGEST) <= budget:
+        return math.inf
+    low, high = 0.0, math.log(LARGEST)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(math.exp(middle)) <= budget else (low, middle)
+    return math.exp(low)

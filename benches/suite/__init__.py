@@ -1,0 +1,1 @@
+"""The pytest side: plugin, options, and the recorder of a run."""

@@ -1,0 +1,1 @@
+"""What tools read from a command line and show in a terminal."""

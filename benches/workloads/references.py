@@ -1,0 +1,80 @@
+"""What trained agents are compared with: policies that do not learn, and the cooperative optimum, on the very episodes
+that trainings are evaluated on. Cells of their own, so that no linear programme is charged to a training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benches.case import Outcome, Params
+from benches.workloads.training import EPISODES, population, seed_of
+
+if TYPE_CHECKING:
+    from market.clearing.orders import Ints
+    from market.evaluation.policies import Policy
+    from market.simulation.dynamics import Params as Market
+
+MANY = 200
+"""Up to so many agents the optimum of every evaluation episode is found, beyond of the first FEW."""
+FEW = 2
+
+
+def policies() -> tuple[str, ...]:
+    """The reference policies, from the registry."""
+    from market.evaluation.policies import POLICIES
+
+    return tuple(POLICIES)
+
+
+def solved(agents: int) -> int:
+    """Of how many evaluation episodes the optimum is found."""
+    return EPISODES if agents <= MANY else FEW
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A population, the numbers of the episodes it is evaluated on [E], and a policy if one is to be played."""
+
+    market: Market
+    episode: Ints
+    policy: Policy | None
+
+
+def episodes(params: Params) -> Evaluation:
+    """The episodes that `RLTrainer.evaluate` plays with the same population and seed."""
+    from market.envs import MarketVectorEnv
+    from market.evaluation.policies import POLICIES
+    from market.rl.scopes import Stream, derive
+
+    env = MarketVectorEnv(population(params), EPISODES)
+    env.reset(seed=derive(seed_of(params), Stream.EVALUATE))
+    policy = POLICIES[str(params["policy"])] if "policy" in params else None
+    return Evaluation(env.params, env.start.episode, policy)
+
+
+def play(prepared: Evaluation, _: int) -> Outcome:
+    """All episodes under the policy; their KPIs are no part of it."""
+    from market.evaluation.kpis import evaluate
+    from market.evaluation.policies import play
+
+    assert prepared.policy is not None
+    played = play(prepared.market, prepared.episode, prepared.policy)
+    return Outcome(later=lambda: {"evaluation_kpis": evaluate(played[1])})
+
+
+def solve(prepared: Evaluation, _: int) -> Outcome:
+    """The optimum of the first episodes; then, untimed, KPIs and the two costs that efficiency lies between, $."""
+    from market.evaluation.optimum import alone_cost, cooperative_optimum, optimal_kpis
+    from market.simulation.dynamics import initial
+
+    count = solved(prepared.market.num_agents)
+    start = initial(prepared.market, prepared.episode[:count])
+    optima = [cooperative_optimum(prepared.market, start, market) for market in range(count)]
+
+    def facts() -> dict[str, Any]:
+        kpis = optimal_kpis(prepared.market, start, optima)
+        alone, best = alone_cost(prepared.market, start), [optimum.cost for optimum in optima]
+        return {"evaluation_kpis": kpis, "alone_cost": alone, "optimal_cost": best}
+
+    return Outcome(later=facts)

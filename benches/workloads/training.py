@@ -1,0 +1,121 @@
+"""What the training cases prepare and call. Torch and ray load inside the functions, and only there."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from benches.case import Outcome, Params, Unsupported
+from benches.workloads.inputs import SEED, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from market import RLTrainer, Scenario
+    from market.rl.results import IterationRecord
+
+STEPS = 24
+"""Steps of an episode."""
+EPISODES = 10
+"""Episodes of a training iteration, and of the evaluation after a whole training."""
+
+
+PROFILES_AXIS = "profiles"
+"""The axis that --profiles adds: where generation and demand of a population come from."""
+
+
+def algorithms() -> tuple[str, ...]:
+    """The algorithms that can be trained now, from the registry; without torch or ray ppo, whose cases then fail."""
+    try:
+        from market.rl.algorithms.registry import ALGORITHMS
+    except ImportError:
+        return ("ppo",)
+    return tuple(algorithm.value for algorithm in ALGORITHMS)
+
+
+def seed_of(params: Params) -> int:
+    """The seed of a cell: of its population, its weights and its episodes."""
+    return number(params, "seed") if "seed" in params else SEED
+
+
+def population(params: Params) -> Scenario:
+    """The study's community of a cell."""
+    from market import Scenario
+
+    source = str(params.get(PROFILES_AXIS, "synthetic"))
+    return Scenario.study(number(params, "agents"), seed_of(params), profiles=source)
+
+
+def trainer(params: Params) -> RLTrainer:
+    """A trainer of the study's population, built and not yet trained."""
+    if params["algorithm"] not in algorithms():
+        raise Unsupported(f"{params['algorithm']} is not implemented yet; there are: {', '.join(algorithms())}")
+    from market import RLTrainer
+
+    return RLTrainer(
+        population(params),
+        algorithm=str(params["algorithm"]),
+        training=str(params["mode"]),
+        iters=number(params, "iterations"),
+        episodes_per_iteration=EPISODES,
+        seed=seed_of(params),
+    )
+
+
+def warm_up_beside(prepared: RLTrainer) -> None:
+    """One iteration of another trainer like it: what is compiled and loaded once is not charged to the training."""
+    from market import RLTrainer
+
+    with RLTrainer(prepared.scenario, prepared.algorithm, prepared.training, 1, EPISODES, seed=SEED) as other:
+        other.train_iteration()
+
+
+def train_iteration(prepared: RLTrainer, _: int) -> Outcome:
+    """One iteration of EPISODES episodes; each goes on from the one before."""
+    return _outcome([prepared.train_iteration()])
+
+
+def train_whole(prepared: RLTrainer, _: int) -> Outcome:
+    """All iterations, then the evaluation; KPIs and returns of the latter are kept for each of its episodes."""
+    result = prepared.train()
+    began = time.perf_counter()
+    evaluation = prepared.evaluate(EPISODES)
+    evaluation_seconds = time.perf_counter() - began
+    trained = _outcome(result.iterations)
+    return Outcome(
+        trained.phases,
+        {
+            **trained.facts,
+            "iteration_seconds": [record.total_seconds for record in result.iterations],
+            "iteration_returns": [record.return_mean for record in result.iterations],
+            "evaluation_seconds": evaluation_seconds,
+            "evaluation_return": evaluation.return_mean,
+            "evaluation_returns": evaluation.returns,
+            "evaluation_kpis": evaluation.kpis,
+            "build_seconds": result.set_up.build_seconds,
+            "device": result.device,
+        },
+    )
+
+
+def _outcome(records: Sequence[IterationRecord]) -> Outcome:
+    from market.support.phases import combined
+
+    return Outcome(
+        combined(sum(record.total_seconds for record in records), *((record.phases, 1.0) for record in records)),
+        {
+            "training_episodes": EPISODES * len(records),
+            "sampling_seconds": sum(record.sampling_seconds for record in records),
+            "learning_seconds": sum(record.learning_seconds for record in records),
+            "training_seconds": sum(record.total_seconds for record in records),
+            "gradient_steps": sum(record.gradient_steps for record in records),
+            "skipped_updates": sum(record.skipped_updates for record in records),
+            "return": records[-1].return_mean,
+            "kpis": dict(records[-1].kpis),
+        },
+    )
+
+
+def close_trainer(prepared: RLTrainer) -> None:
+    """Stop the algorithm."""
+    prepared.close()

@@ -1,0 +1,1 @@
+"""How a book becomes trades: orders, matching, pricing, fees, one book (`single`) or many (`batch`)."""

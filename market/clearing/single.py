@@ -1,0 +1,217 @@
+"""Clearing: `clear` takes a book and returns its trades, in three stages: partners, price-time priority, DSO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+
+from market.clearing.batch import Cleared, clear_packed
+from market.clearing.books import Book, Nodes, Packed
+from market.clearing.matching import _read
+from market.clearing.orders import (
+    PRICE_SLACK,
+    QUANTITY_SLACK,
+    Bools,
+    Ints,
+    Orders,
+    Trades,
+    energy_ticks,
+    price_ticks,
+    reputation_ticks,
+)
+from market.config import DSO, NO_PARTNER, PER_KWH, MarketConfig, check_range
+from market.grid.network import Grid, GridNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class ClearingResult:
+    """What `clear` returns. Energy in kWh, prices in $/MWh, money in $.
+
+    clearing_price: quantity-weighted mean price of the P2P trades, nan without any.
+    p2p_volume: traded between agents. dso_buy_volume: the DSO buys it from sellers at the feed-in tariff.
+    dso_sell_volume: the DSO sells it to buyers at the utility price.
+    social_welfare: gains from trade of the P2P trades, sum of quantity x (bid - ask).
+    budget_surplus: what buyers pay beyond what sellers receive (MCAFEE), kept by the DSO.
+    price_interval: the prices at which stage 2 clears, (lower, upper); under MCAFEE what sellers get and buyers pay.
+    congestion_mean, congestion_max: |flow| / capacity over the lines, caused by the P2P trades; 0 without a grid.
+    trades: all stages; put together when first asked for.
+    """
+
+    clearing_price: float
+    p2p_volume: float
+    dso_buy_volume: float
+    dso_sell_volume: float
+    social_welfare: float
+    budget_surplus: float
+    price_interval: tuple[float, float]
+    congestion_mean: float
+    congestion_max: float
+    _orders: Orders
+    _cleared: Cleared
+    _tariffs: tuple[float, float]
+
+    @cached_property
+    def trades(self) -> Trades:
+        """The trades of all stages: partners and book in the order in which they were matched, then the DSO's."""
+        return all_trades(self._cleared, 0, self._orders.is_buy, self._orders.agent, self._tariffs)
+
+
+def all_trades(
+    cleared: Cleared, market: int, is_buy: Bools, agent: Ints | None, tariffs: tuple[float, float]
+) -> Trades:
+    """The trades of all stages of one market of a batch.
+
+    is_buy: [N]. agent: ids [N], None when each position is an agent of its own. tariffs: feed-in tariff, utility price.
+    """
+    first, last = np.searchsorted(cleared.market, (market, market + 1))
+    left, base = cleared.left[market], market * cleared.left.shape[1]
+    count = last - first
+    size = count + np.count_nonzero(left)
+    buyer, seller = np.empty((2, size), np.int64)
+    price, quantity = np.empty((2, size))
+    stage = np.empty(size, np.int8)
+    mine = slice(first, last)
+    bid, ask = cleared.bid_order[mine] - base, cleared.ask_order[mine] - base
+    buyer[:count], seller[:count] = (bid, ask) if agent is None else (agent[bid], agent[ask])
+    price[:count], quantity[:count], stage[:count] = cleared.price[mine], cleared.energy[mine], cleared.stage[mine]
+    ids = np.empty(0, np.int64) if agent is None else agent
+    _supply(left, is_buy, ids, tariffs, count, (buyer, seller, price, quantity, stage))
+    seller_price = price
+    if cleared.seller_price is not cleared.price:
+        seller_price = price.copy()
+        seller_price[:count] = cleared.seller_price[mine]
+    network = cleared.network
+    if network is None:
+        distance, loss, fee = np.zeros(size), np.zeros(size), np.zeros(size)
+    else:
+        none = np.zeros(size - count)
+        terms = (network.distance[mine], network.loss[mine], network.fee[mine])
+        distance, loss, fee = (np.concatenate((term, none)) for term in terms)
+    return Trades(buyer, seller, price, seller_price, quantity, stage, distance, loss, fee)
+
+
+def clear(
+    orders: Orders,
+    config: MarketConfig,
+    *,
+    feed_in_tariff: float,
+    utility_price: float,
+    grid: Grid | GridNetwork | None = None,
+    last_price: float | None = None,
+    step_hours: float = 1.0,
+) -> ClearingResult:
+    """Clear one book.
+
+    orders: the book, [n]. config: price rule, limits, fees. feed_in_tariff <= utility_price: the DSO's prices, $/MWh.
+    grid: capacity, distances and lines; without one, trade is unlimited and free of losses and fees.
+    last_price: the last clearing price for PROPORTIONAL_SURPLUS, $/MWh; at first the DSO mid price.
+    step_hours: length of the step, h. Raises ValueError naming the field, the value and what is allowed.
+    """
+    if not isinstance(orders, Orders):
+        raise ValueError(f"orders: got {type(orders).__name__}; allowed: Orders(price=[...], quantity=[...], ...)")
+    if not isinstance(config, MarketConfig):
+        raise ValueError(f"config: got {config!r:.60}; allowed: a MarketConfig")
+    if grid is not None and not isinstance(grid, Grid | GridNetwork):
+        raise ValueError(f"grid: got {grid!r:.60}; allowed: a GridNetwork, a Grid or None")
+    check_range("utility_price", utility_price, 0.0, unit="$/MWh")
+    check_range("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
+    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    if last_price is None:
+        last_price = (feed_in_tariff + utility_price) / 2
+    check_range("last_price", last_price, 0.0, unit="$/MWh")
+    if isinstance(grid, GridNetwork):
+        grid = grid.to_grid()
+    book, wanted, offered = _packed(orders, config, grid)
+    prices = np.array([[feed_in_tariff], [utility_price], [last_price]], np.float64)
+    cleared = clear_packed(book, config, (prices[0], prices[1], prices[2]), grid, step_hours)
+    volume = round(float(cleared.volume[0]) * PER_KWH)
+    network = cleared.network
+    return ClearingResult(
+        clearing_price=float(cleared.clearing_price[0]),
+        p2p_volume=float(cleared.volume[0]),
+        dso_buy_volume=(offered - volume) / PER_KWH,
+        dso_sell_volume=(wanted - volume) / PER_KWH,
+        social_welfare=float(cleared.social_welfare[0]),
+        budget_surplus=float(cleared.budget_surplus[0]),
+        price_interval=(float(cleared.lower[0]), float(cleared.upper[0])),
+        congestion_mean=0.0 if network is None else float(network.routing.mean[0]),
+        congestion_max=0.0 if network is None else float(network.routing.max[0]),
+        _orders=orders,
+        _cleared=cleared,
+        _tariffs=(float(feed_in_tariff), float(utility_price)),
+    )
+
+
+def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Packed, int, int]:
+    """The orders as a batch of one, and the ticks of all bids and of all asks.
+
+    They are checked against the limits of `config` and the nodes of `grid`.
+    """
+    size, positions = len(orders), np.empty((1, 0), np.int64)
+    agent = positions if orders.agent is None else orders.agent[None]
+    partner = None if orders.partner is None else orders.partner[None]
+    node = None if grid is None else _nodes(orders, grid)
+    if partner is not None and orders.agent is not None:  # ids are renumbered from 0, to be looked up
+        known = np.unique(agent)
+        place = np.minimum(np.searchsorted(known, partner), max(len(known) - 1, 0))
+        partner = np.where(partner < 0, partner, np.where(np.isin(partner, known), place, NO_PARTNER))
+        agent = np.searchsorted(known, agent)
+    if orders.reputation is None and orders.arrival is None:
+        keys, quantity = np.empty((1, size), np.uint64), np.empty((1, size), np.int32)
+        low, high = config.min_price - PRICE_SLACK, config.max_price + PRICE_SLACK
+        least, most = config.min_quantity - QUANTITY_SLACK, config.max_quantity + QUANTITY_SLACK
+        named = positions[0] if partner is None else partner[0]
+        limits = (low, high, least, most)
+        fine, wanted, offered = _read(
+            orders.price, orders.quantity, orders.is_buy, named, *limits, keys[0], quantity[0]
+        )
+        if not fine:
+            orders.check_bounds(config)
+        return Packed(keys, quantity, positions, agent, node, partner), wanted, offered
+    orders.check_bounds(config)
+    arrival = np.arange(size) if orders.arrival is None else np.argsort(orders.arrival, kind="stable")
+    reputation = np.zeros(size) if orders.reputation is None else orders.reputation
+    quantity = energy_ticks(orders.quantity)
+    wanted, offered = int(quantity[orders.is_buy].sum()), int(quantity[~orders.is_buy].sum())
+    book = Book(
+        price=price_ticks(orders.price)[None],
+        quantity=quantity[None],
+        is_buy=orders.is_buy[None],
+        reputation=reputation_ticks(reputation)[None],
+        by_arrival=arrival[None],
+        agent=agent,
+        node=node,
+        partner=partner,
+    )
+    return book.packed(), wanted, offered
+
+
+def _nodes(orders: Orders, grid: Grid) -> Nodes:
+    """Grid node of each order [1, n]: its own, or the agent's id modulo the number of nodes; [1, 0] see `Packed`."""
+    if orders.node is None and orders.agent is None:
+        return np.empty((1, 0), np.int32)
+    if orders.node is None:
+        return (orders.agents % grid.num_nodes).astype(np.int32)[None]
+    if len(orders) and orders.node.max() >= grid.num_nodes:
+        raise ValueError(f"node: got {orders.node.max()}; allowed: 0 to {grid.num_nodes - 1}, the nodes of the grid")
+    return orders.node.astype(np.int32)[None]
+
+
+@njit(cache=True, nogil=True)
+def _supply(left, is_buy, agent, tariffs, row, out):  # type: ignore[no-untyped-def]
+    """Stage 3: writes the DSO's trades, what is left [N] of the orders, to the columns `out` from `row` on.
+
+    Each order is written, and the next one takes its row if nothing is left of it: a jump would be a coin toss.
+    agent: [N], or [0] when each position is an agent of its own.
+    """
+    buyer, seller, price, quantity, stage = out
+    for i in range(len(left)):
+        if row == len(stage):  # all that is left has been written
+            break
+        buys, owner = is_buy[i], agent[i] if len(agent) else i
+        buyer[row], seller[row] = owner if buys else DSO, DSO if buys else owner
+        price[row], quantity[row], stage[row] = tariffs[1] if buys else tariffs[0], left[i] / PER_KWH, 3
+        row += left[i] != 0

@@ -1,0 +1,158 @@
+"""Profiles from measured averages: BDEW's standard load profiles of 2025, and PV under the clear sky of a place.
+
+Sources and licences: `demandlib` (MIT) holds the profiles that BDEW publishes for free use: H25 from household meters
+of 2018 and 2019, G25 from business meters of 2022 and 2023. `pvlib` (BSD-3) computes the sun (NREL's SPA) and
+Ineichen's clear sky from monthly turbidity (SoDa, Linke). Both come with the extra `data`. Size, owners of PV, hours
+of rising and weather are those of the synthetic households (`market.community.synthetic.Traits`): only the shapes
+differ.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from market.clearing.orders import Floats
+from market.community.synthetic import Traits, energy_of_steps, rated_power
+from market.config import check_positive_int, check_range, nearest
+
+QUARTERS = 4
+"""Values an hour of the standard load profiles."""
+SHIFT = 2
+"""Hours read before and after the horizon, for households that are late or early."""
+PV_LOSSES = 0.14
+"""Share lost between panel and meter (PVWatts, doi:10.2172/1158421)."""
+MEAN_YEAR = 8760 / 1e6
+"""Power of a load of 1 GWh a year, demandlib's scale, in units of its mean."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and when the horizon begins, at midnight of `start`: latitude and longitude in degrees, tilt of panels too.
+
+    home, business: standard load profiles, of BDEW: H25, G25, L25 (farms), P25 and S25. The last two are what meters of
+    households with PV, and with storage, draw from the grid: take them for agents whose PV you do not simulate, since
+    their own consumption is already taken off.
+    """
+
+    latitude: float = 52.52
+    longitude: float = 13.40
+    timezone: str = "Europe/Berlin"
+    tilt: float = 35.0
+    start: str = "2025-05-12"
+    home: str = "H25"
+    business: str = "G25"
+
+    def __post_init__(self) -> None:
+        check_range("latitude", self.latitude, -90.0, 90.0, "degrees")
+        check_range("longitude", self.longitude, -180.0, 180.0, "degrees")
+        check_range("tilt", self.tilt, 0.0, 90.0, "degrees")
+        if not isinstance(self.start, str):
+            raise ValueError(f"start: got {self.start!r}; allowed: a date as '2025-05-12'")
+        names = ["H25", "G25", "L25", "P25", "S25"]
+        for field in ("home", "business"):
+            if getattr(self, field) not in names:
+                got = getattr(self, field)
+                raise ValueError(f"{field}: got {got!r}; allowed: {', '.join(names)}{nearest(str(got), names)}")
+
+
+BERLIN = Place()
+
+
+def measured_profiles(
+    capacity: ArrayLike, steps: int, seed: int = 42, step_hours: float = 1.0, place: Place = BERLIN
+) -> tuple[Floats, Floats]:
+    """Generation and demand of households 0..N-1, each [N, T], kWh per step.
+
+    capacity: [N] kW. steps: T. step_hours: h. A household's demand follows the standard load profile of its kind,
+    scaled to its yearly consumption (0.2 to 0.4 x capacity x 8760 h), moved by up to an hour and around the profile by
+    up to 20 %, both by the seed. Generation is PV of 0.6 to 1 x capacity under the clear sky less what the weather
+    takes. A household is the same in every population. ModuleNotFoundError without the extra `data`.
+    """
+    rated = rated_power(capacity)
+    steps = check_positive_int("steps", steps)
+    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    hours = math.ceil(steps * step_hours)
+    traits = Traits.of(np.arange(len(rated)), check_positive_int("seed", seed, low=0), hours)
+    times = _times(place, hours)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # both packages use what pandas 4 will drop
+        homes, businesses = _load(place.home, times), _load(place.business, times)
+        light = _light(place, times, traits.turn)
+
+    def power(hour: Floats) -> tuple[Floats, Floats]:
+        late = np.broadcast_to(hour - traits.late, (len(rated), len(hour)))
+        course = np.where(traits.is_business, _at(businesses[None], late), _at(homes[None], late))
+        generation = traits.size * _at(light, np.broadcast_to(hour, late.shape)) * traits.sky(hour)
+        return generation, course * traits.use(hour)
+
+    generation, demand = energy_of_steps(power, len(rated), steps, step_hours)
+    return generation * rated[:, None], demand * rated[:, None]
+
+
+def _times(place: Place, hours: int) -> Any:
+    """Middles of the quarter hours of the horizon, and of SHIFT hours before and after it, as pandas knows them."""
+    import pandas as pd
+
+    try:
+        midnight = pd.Timestamp(place.start, tz=place.timezone).normalize()
+    except (ValueError, KeyError) as error:  # zoneinfo's error for an unknown place is a KeyError
+        raise ValueError(
+            f"place: got start {place.start!r}, timezone {place.timezone!r}; allowed: a date as 2025-05-12 and a zone "
+            f"as Europe/Berlin ({error})"
+        ) from None
+    first = midnight - pd.Timedelta(hours=SHIFT)
+    return pd.date_range(first, periods=(hours + 2 * SHIFT) * QUARTERS, freq="15min")
+
+
+def _load(name: str, times: Any) -> Floats:
+    """A standard load profile at `times`, relative to its mean over the year, [Q]."""
+    bdew = _extra("demandlib.bdew")
+    return np.asarray(getattr(bdew, name)(times), np.float64) * MEAN_YEAR
+
+
+def _light(place: Place, times: Any, turn: Floats) -> Floats:
+    """Share of its peak power that a panel turned by `turn` [N, 1] gives under the clear sky, [N, Q].
+
+    Direct light by the angle of incidence, isotropic sky, albedo 0.25; 1 at 1000 W/m2 before losses, cells at 25 C.
+    """
+    import pandas as pd
+
+    pvlib = _extra("pvlib")
+    site = pvlib.location.Location(place.latitude, place.longitude, place.timezone)
+    middle = times + pd.Timedelta(minutes=60 / QUARTERS / 2)
+    sun = site.get_solarposition(middle)
+    sky = site.get_clearsky(middle, model="ineichen", solar_position=sun)
+    zenith, azimuth = sun["apparent_zenith"].to_numpy(), sun["azimuth"].to_numpy()
+    ghi, dni, dhi = (sky[name].to_numpy() for name in ("ghi", "dni", "dhi"))
+    towards = np.sign(place.latitude) if place.latitude else 1.0
+    facing = (180.0 if towards > 0 else 0.0) + towards * np.degrees(turn)
+    facing_sun = np.maximum(pvlib.irradiance.aoi_projection(place.tilt, facing, zenith, azimuth), 0.0)
+    diffuse = pvlib.irradiance.isotropic(place.tilt, dhi) + pvlib.irradiance.get_ground_diffuse(place.tilt, ghi)
+    return np.clip((dni * facing_sun + diffuse) / 1000, 0.0, 1.0) * (1 - PV_LOSSES)
+
+
+def _at(knots: Floats, hour: Floats) -> Floats:
+    """`knots` [N or 1, Q], the middles of the quarter hours, joined by straight lines and read at `hour` [N, T]."""
+    place = (hour + SHIFT) * QUARTERS - 0.5
+    before = np.floor(place).astype(np.int64)
+    weight = place - before
+    row = np.arange(len(knots))[:, None]
+    return np.asarray(knots[row, before] * (1 - weight) + knots[row, before + 1] * weight)
+
+
+def _extra(name: str) -> Any:
+    """The module `name` of the extra `data`."""
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"profiles: got 'measured' without {error.name}; allowed: after pip install 'lem-scalability[data]'"
+        ) from None

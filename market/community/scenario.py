@@ -1,0 +1,251 @@
+"""A scenario: who trades, where, under which rules. It turns thin descriptions into the arrays of a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from market.clearing.books import Nodes
+from market.clearing.orders import Ints
+from market.community.agents import KINDS, Battery, DERAgent, Fleet
+from market.community.measured import measured_profiles
+from market.community.series import Source, as_profile
+from market.community.synthetic import DERProfileHandler, DSOProfileHandler, synthetic_profiles
+from market.config import (
+    GridTopology,
+    MarketConfig,
+    check_bool,
+    check_positive_int,
+    check_range,
+    check_seed,
+    find,
+    nearest,
+)
+from market.grid.network import GridNetwork
+from market.simulation.dynamics import Params
+from market.support.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
+
+PROFILES = {"synthetic": synthetic_profiles, "measured": measured_profiles}
+"""Where the generation and demand of a population come from: (capacity, steps, seed, step_hours) -> [N, T] each."""
+STUDY_SEED = 42
+STUDY_CAPACITY = 5000.0
+"""Capacity of the study's grid, kW."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """Everything that an environment needs; the fields are the study's own names.
+
+    max_steps: steps of an episode. agents: at least one. market_config. grid_network: None for trade without a grid.
+    der_profile_handler: where agents' profiles came from, kept for the record. dso_profile_handler: the DSO's prices.
+    enable_reset_dso_profiles: new DSO prices for each episode. enable_asynchronous_order: a new order of arrival for
+    each step, else one for the whole episode. max_error: largest relative measurement error, in [0, 1).
+    num_anchor: peers whose reputation an agent sees. seed. step_hours: h.
+    cooperation_weight: of the community's score in each reward, in [0, 1].
+    """
+
+    agents: tuple[DERAgent, ...]
+    max_steps: int = 24
+    market_config: MarketConfig = field(default_factory=MarketConfig)
+    grid_network: GridNetwork | None = None
+    der_profile_handler: DERProfileHandler | None = None
+    dso_profile_handler: DSOProfileHandler | None = None
+    enable_reset_dso_profiles: bool = True
+    enable_asynchronous_order: bool = True
+    max_error: float = 0.15
+    num_anchor: int = 8
+    seed: int = STUDY_SEED
+    step_hours: float = 1.0
+    cooperation_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_positive_int("max_steps", self.max_steps)
+        check_positive_int("num_anchor", self.num_anchor, low=0)
+        check_seed(self.seed)
+        check_range("max_error", self.max_error, 0.0, 0.999)
+        check_range("step_hours", self.step_hours, 1e-3, 24.0, "h")
+        check_range("cooperation_weight", self.cooperation_weight, 0.0, 1.0)
+        check_bool("enable_reset_dso_profiles", self.enable_reset_dso_profiles)
+        check_bool("enable_asynchronous_order", self.enable_asynchronous_order)
+        for name, kind in (
+            ("market_config", MarketConfig),
+            ("grid_network", GridNetwork | None),
+            ("dso_profile_handler", DSOProfileHandler | None),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name}: got {getattr(self, name)!r:.60}; allowed: {getattr(kind, '__name__', kind)}")
+        agents = tuple(self.agents)
+        if not agents:
+            raise ValueError("agents: got 0 agents; allowed: at least 1")
+        seen: set[str] = set()
+        for agent in agents:
+            if not isinstance(agent, DERAgent):
+                raise ValueError(f"agents: got {agent!r:.60}; allowed: DERAgent objects")
+            if agent.id in seen:
+                raise ValueError(f"agents: got the id {agent.id!r} twice; allowed: one agent per id")
+            seen.add(agent.id)
+            if len(agent.generation_profile) != self.max_steps:
+                raise ValueError(
+                    f"generation_profile: got {len(agent.generation_profile)} steps for agent {agent.id!r}; "
+                    f"allowed: max_steps = {self.max_steps}"
+                )
+        object.__setattr__(self, "agents", agents)
+
+    @classmethod
+    def from_dict(cls, env_config: Mapping[str, Any]) -> Scenario:
+        """The scenario that an environment configuration describes; its keys are the fields of this class."""
+        cls._check_names("env_config", env_config)
+        if "agents" not in env_config:
+            raise ValueError("env_config: got no 'agents'; allowed: a list of at least 1 DERAgent")
+        return cls(**env_config)
+
+    @classmethod
+    def of(cls, description: Scenario | Mapping[str, Any] | None = None, **study: Any) -> Scenario:
+        """A scenario as an environment is given it: itself, a dictionary of fields, or arguments of `study`.
+
+        The dictionary holds the fields of this class, as in `from_dict`, or arguments of `study` such as num_agents.
+        `study` are those arguments, instead of a description.
+        """
+        if description is None:
+            if "num_agents" not in study:
+                raise ValueError(
+                    "num_agents: got nothing; allowed: num_agents=5, or a Scenario, or a dictionary of both"
+                )
+            return cls.study(**study)
+        if study:
+            raise ValueError(
+                f"scenario: got one and {', '.join(study)}, too; allowed: a description or fields of its own"
+            )
+        if isinstance(description, Scenario):
+            return description
+        if not isinstance(description, Mapping):
+            raise ValueError(
+                f"scenario: got {type(description).__name__}; allowed: a Scenario or a dictionary of its fields"
+            )
+        if "num_agents" in description and "agents" in description:
+            raise ValueError("num_agents: got agents, too; allowed: a number of agents to make, or agents of your own")
+        return cls.study(**description) if "num_agents" in description else cls.from_dict(description)
+
+    @classmethod
+    def _check_names(cls, field: str, given: Mapping[str, Any]) -> None:
+        names = [f.name for f in fields(cls)]
+        for key in given:
+            if key not in names:
+                raise ValueError(f"{field}: got {key!r}; allowed: {', '.join(names)}{nearest(str(key), names)}")
+
+    @classmethod
+    def study(
+        cls,
+        num_agents: int,
+        seed: int = STUDY_SEED,
+        topology: GridTopology | str = GridTopology.MESH,
+        *,
+        profiles: str = "synthetic",
+        kinds: Sequence[str] = ("prosumer",),
+        generation: Source | None = None,
+        demand: Source | None = None,
+        **overrides: Any,
+    ) -> Scenario:
+        """The study's population: capacity U(50, 150) kW, battery U(0.5, 1) x capacity kWh, one node per agent.
+
+        Agent i is the same in every population. profiles: "synthetic", or "measured" for standard load profiles and the
+        sun of a place (`market.community.measured`; needs the extra `data`).
+        kinds: of the agents in turn, see `market.community.agents.KINDS`; ("prosumer", "consumer", "storage") makes
+        thirds. generation, demand: your own kWh per step instead: an array [T] or [N, T], or a CSV file
+        with one column for all or one per agent. overrides: fields of the scenario, e.g. max_steps or market_config.
+        """
+        cls._check_names("overrides", overrides)
+        check_positive_int("num_agents", num_agents)
+        check_seed(seed)
+        steps = check_positive_int("max_steps", overrides.get("max_steps", 24))
+        hours = check_range("step_hours", overrides.get("step_hours", 1.0), 1e-3, 24.0, "h")
+        config = overrides.get("market_config", MarketConfig())
+        if not isinstance(config, MarketConfig):
+            raise ValueError(f"market_config: got {config!r:.60}; allowed: a MarketConfig")
+        draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
+        capacity = 50.0 + 100.0 * draw[:, 0]
+        storage = capacity * (0.5 + 0.5 * draw[:, 1])
+        made, used = find(PROFILES, profiles, "profiles")(capacity, steps, seed, hours)
+        if generation is not None:
+            made = as_profile(generation, steps, num_agents, "generation")
+        if demand is not None:
+            used = as_profile(demand, steps, num_agents, "demand")
+        if isinstance(kinds, str) or not isinstance(kinds, Sequence) or not kinds:
+            raise ValueError(f"kinds: got {kinds!r}; allowed: a list of {', '.join(KINDS)}")
+        turns = [find(KINDS, kind, "kinds") for kind in kinds]
+        agents = tuple(
+            turns[i % len(turns)](
+                DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), made[i], used[i])
+            )
+            for i in range(num_agents)
+        )
+        defaults: dict[str, Any] = {
+            "agents": agents,
+            "grid_network": GridNetwork(topology, num_agents, STUDY_CAPACITY, seed),  # type: ignore[arg-type]
+            "der_profile_handler": DERProfileHandler(seed),
+            "dso_profile_handler": DSOProfileHandler(config.min_price, config.max_price),
+            "seed": seed,
+        }
+        return cls(**(defaults | overrides))
+
+    @property
+    def num_agents(self) -> int:
+        return len(self.agents)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # workers derive the arrays themselves
+
+    @cached_property
+    def params(self) -> Params:
+        """The scenario as arrays."""
+        config, size = self.market_config, self.num_agents
+        return Params(
+            config=config,
+            grid=None if self.grid_network is None else self.grid_network.to_grid(),
+            fleet=Fleet.of([agent.battery for agent in self.agents]),
+            tariffs=self.dso_profile_handler or DSOProfileHandler(config.min_price, config.max_price),
+            node=self._nodes(),
+            capacity=np.array([agent.capacity for agent in self.agents]),
+            generation=np.stack([agent.generation_profile for agent in self.agents]),
+            demand=np.stack([agent.demand_profile for agent in self.agents]),
+            anchors=_anchors(size, self.num_anchor, self.seed),
+            redraw_tariffs=self.enable_reset_dso_profiles,
+            asynchronous=self.enable_asynchronous_order,
+            max_error=self.max_error,
+            cooperation_weight=self.cooperation_weight,
+            seed=self.seed,
+            step_hours=self.step_hours,
+        )
+
+    def _nodes(self) -> Nodes:
+        """Grid node of each agent [N]: its own, else the one it was assigned to, else the next in turn."""
+        network = self.grid_network
+        if network is None:
+            return np.zeros(self.num_agents, np.int32)
+        placed = network.agent_node or network.assign_agents_to_graph(self.agents)
+        nodes = np.empty(self.num_agents, np.int32)
+        for i, agent in enumerate(self.agents):
+            nodes[i] = agent.node if agent.node is not None else placed.get(agent.id, i % network.num_nodes)
+            if nodes[i] >= network.num_nodes:
+                raise ValueError(f"node: got {nodes[i]} for agent {agent.id!r}; allowed: 0 to {network.num_nodes - 1}")
+        return nodes
+
+
+def _anchors(agents: int, num_anchor: int, seed: int) -> Ints:
+    """Anchor peers of each agent [N, num_anchor], -1 in places that a small population leaves empty.
+
+    A circulant graph with seeded offsets in pairs of opposites: who is my anchor sees me as one (but for the last of an
+    odd number), so that two agents can name each other, and everybody is anchor of equally many.
+    """
+    near = permutation(seed, np.zeros(1, np.int64), 0, ANCHOR_STREAM, (agents - 1) // 2)[0] + 1
+    offsets = np.stack((near, agents - near), 1).ravel()
+    if agents % 2 == 0:
+        offsets = np.append(offsets, agents // 2)
+    offsets = offsets[:num_anchor]
+    anchors = np.full((agents, num_anchor), -1, np.int64)
+    anchors[:, : len(offsets)] = (np.arange(agents)[:, None] + offsets) % agents
+    return anchors

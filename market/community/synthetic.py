@@ -1,0 +1,261 @@
+"""Generation, demand and tariff profiles: synthetic ones for any horizon and step, and the DSO's measured prices.
+
+Household k depends on the seed and on k alone, so a population keeps its first households when it grows. Time starts at
+midnight. Synthetic power is a function of time: profiles of 15 minutes add up to those of an hour, and a longer horizon
+begins with the shorter one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from market.community.series import Source, as_profile, numbers_of
+from market.config import MAX_PRICE, PRICE_TICK, check_positive_int, check_range
+from market.support.rng import HOUSEHOLD_STREAM, TARIFF_STREAM, WEATHER_STREAM, uniform
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_TRAITS, _CLOUDS, _HABITS = range(3)  # what a household's random numbers are for
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
+CONSUMERS, BUSINESSES = 0.3, 0.2
+"""Shares of the households without PV and of those with the demand of a business."""
+PV_SIZE, DEMAND_LEVEL = (0.6, 1.0), (0.2, 0.4)
+"""Ranges of peak PV power and mean demand, both per capacity."""
+GREY_LOSS, CLOUD_LOSS = 0.3, 0.2
+"""Largest share of the sun that a grey day takes from all, and passing clouds from one household."""
+DEMAND_NOISE = 0.2
+"""Demand moves around its daily course by at most this share."""
+HAZE = 0.059
+"""Optical depth of the clear sky in Haurwitz's model."""
+
+NIGHT_BAND, DAY_BAND, EVENING_BAND, BAND_SWING = 0.5, 0.7, 0.88, 0.08
+"""Utility price by time of use, and how far an episode moves it, in shares of the way from min_price to max_price."""
+TARIFF_RANGE = (0.05, 0.25)
+"""Range of the feed-in tariff, likewise."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """Demand over a day: base + sum over the peaks of height x exp(-((hour - centre) / width)^2), scaled to mean 1.
+
+    base. peaks: (centre h, width h, height) of each.
+    """
+
+    base: float
+    peaks: tuple[tuple[float, float, float], ...]
+
+    def at(self, hour: Floats) -> Floats:
+        """Demand at `hour`, relative to the mean of the day; same shape."""
+        total, mean = np.full_like(hour, self.base), self.base
+        for centre, width, height in self.peaks:
+            away = (hour - centre + 12) % 24 - 12  # the short way round the clock
+            total += height * np.exp(-np.square(away / width))
+            mean += height * width * math.sqrt(math.pi) / 24
+        return total / mean
+
+
+HOME = Course(base=0.5, peaks=((7.5, 1.25, 1.0), (19.0, 2.0, 1.2)))
+BUSINESS = Course(base=0.4, peaks=((13.0, 4.5, 2.0),))
+
+
+def _sun(hour: Floats, turn: Floats) -> Floats:
+    """Share of its peak power that a panel turned by `turn` [N, 1] (radians, east < 0 < west) gives at `hour` [T].
+
+    Haurwitz (1945), J. Meteorology 2:154-166, at the equinox on the equator, where the sun stands at the hour angle w:
+    light exp(-0.059 / cos w), seen under the angle w - turn; zero from 18 to 6 h.
+    """
+    angle = (hour % 24 - 12) * math.pi / 12
+    height = np.maximum(np.cos(angle), 1e-9)  # below the horizon the exponential is exactly 0
+    return np.exp(HAZE - HAZE / height) * np.maximum(np.cos(angle) * np.cos(turn) + np.sin(angle) * np.sin(turn), 0.0)
+
+
+def _between(knots: Floats, hour: Floats) -> Floats:
+    """`knots` [N, H], one per whole hour, joined by straight lines and read at `hour` [T]."""
+    before = hour.astype(np.int64)
+    weight = hour - before
+    return knots[:, before] * (1 - weight) + knots[:, before + 1] * weight
+
+
+@dataclass(frozen=True, eq=False)
+class Traits:
+    """What households 0..N-1 of a seed are like, whatever their profiles come from; all [N, 1] but the last three.
+
+    size: peak PV power per capacity, 0 without PV. turn: of the panels from the south, radians, east < 0 < west.
+    is_business. level: mean demand per capacity. late: hours by which the day begins late.
+    clouds, habits: a number in [0, 1] for each whole hour [N, H]. grey: one for each day [D].
+    """
+
+    size: Floats
+    turn: Floats
+    is_business: NDArray[np.bool_]
+    level: Floats
+    late: Floats
+    clouds: Floats
+    habits: Floats
+    grey: Floats
+
+    @classmethod
+    def of(cls, household: Ints, seed: int, hours: int) -> Traits:
+        """Those of the households numbered `household` [N], for so many hours."""
+        traits = uniform(seed, household, _TRAITS, HOUSEHOLD_STREAM, 5)[:, :, None]
+        common = uniform(seed, np.zeros(1, np.int64), 0, WEATHER_STREAM, hours // 24 + 2)[0]
+        # Owners of PV: household 0, and by the golden ratio an even share of every run of households, however short.
+        rank = (CONSUMERS + (1 - CONSUMERS) * common[0] + household * GOLDEN_RATIO) % 1
+        return cls(
+            size=(rank[:, None] >= CONSUMERS) * (PV_SIZE[0] + traits[:, 0] * (PV_SIZE[1] - PV_SIZE[0])),
+            turn=(traits[:, 1] - 0.5) * math.pi / 2,
+            is_business=traits[:, 2] < BUSINESSES,
+            level=DEMAND_LEVEL[0] + traits[:, 3] * (DEMAND_LEVEL[1] - DEMAND_LEVEL[0]),
+            late=2 * traits[:, 4] - 1,
+            clouds=uniform(seed, household, _CLOUDS, HOUSEHOLD_STREAM, hours + 1),
+            habits=uniform(seed, household, _HABITS, HOUSEHOLD_STREAM, hours + 1),
+            grey=common[1:],
+        )
+
+    def sky(self, hour: Floats) -> Floats:
+        """Share of the clear sky's light that the weather leaves at `hour` [T], [N, T]."""
+        grey = self.grey[(hour // 24).astype(np.int64)]
+        return (1 - GREY_LOSS * grey) * (1 - CLOUD_LOSS * _between(self.clouds, hour))
+
+    def use(self, hour: Floats) -> Floats:
+        """Demand at `hour` [T] per capacity and per daily course, [N, T]: its mean, and the habits around it."""
+        return self.level * (1 - DEMAND_NOISE + 2 * DEMAND_NOISE * _between(self.habits, hour))
+
+
+Power = Callable[[Floats], tuple[Floats, Floats]]
+"""Generation and demand [N, T] at hours [T] since the first midnight."""
+
+
+def energy_of_steps(power: Power, agents: int, steps: int, step_hours: float) -> tuple[Floats, Floats]:
+    """Generation and demand of every step, each [N, T]: the midpoint rule, on quarter hours or shorter steps."""
+    generation, demand = np.zeros((agents, steps)), np.zeros((agents, steps))
+    parts = max(1, round(step_hours / 0.25))
+    for part in range(parts):
+        hour = (np.arange(steps, dtype=np.float64) * parts + part + 0.5) * (step_hours / parts)
+        made, used = power(hour)
+        generation += made
+        demand += used
+    return generation * (step_hours / parts), demand * (step_hours / parts)
+
+
+def _households(household: Ints, capacity: Floats, steps: int, seed: int, step_hours: float) -> tuple[Floats, Floats]:
+    """Generation and demand [N, T], kWh, of the households numbered `household` [N] with `capacity` [N] kW."""
+    steps = check_positive_int("steps", steps)
+    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    traits = Traits.of(household, seed, math.ceil(steps * step_hours))
+
+    def power(hour: Floats) -> tuple[Floats, Floats]:
+        late = hour - traits.late
+        course = np.where(traits.is_business, BUSINESS.at(late), HOME.at(late))
+        return traits.size * _sun(hour, traits.turn) * traits.sky(hour), course * traits.use(hour)
+
+    generation, demand = energy_of_steps(power, len(household), steps, step_hours)
+    return generation * capacity[:, None], demand * capacity[:, None]
+
+
+def synthetic_profiles(
+    capacity: ArrayLike, steps: int, seed: int = 42, step_hours: float = 1.0
+) -> tuple[Floats, Floats]:
+    """Generation and demand of households 0..N-1, each [N, T], kWh per step.
+
+    capacity: [N] kW. steps: T. step_hours: h. Generation stays below the capacity and is zero at night; demand is about
+    0.3 x capacity on average and nearly reaches the capacity at its peak. Some households only consume, some are shops.
+    """
+    rated = rated_power(capacity)
+    return _households(np.arange(len(rated)), rated, steps, check_positive_int("seed", seed, low=0), step_hours)
+
+
+def rated_power(capacity: ArrayLike) -> Floats:
+    """`capacity` [N], kW, as finite float64 >= 0, else a one-line ValueError."""
+    rated = np.asarray(capacity, np.float64)
+    if rated.ndim != 1:
+        raise ValueError(f"capacity: got an array of shape {rated.shape}; allowed: one dimension, [agents]")
+    for value in rated[~((rated >= 0) & (rated < np.inf))]:
+        check_range("capacity", float(value), 0.0, unit="kW")
+    return rated
+
+
+class DERProfileHandler:
+    """Profiles of one household after another: call k gives household k of the seed, as in `synthetic_profiles`."""
+
+    def __init__(self, seed: int = 42) -> None:
+        self.seed = check_positive_int("seed", seed, low=0)
+        self.household = 0
+        """Number of the next household."""
+
+    def get_energy_profiles(self, steps: int, capacity: float, step_hours: float = 1.0) -> tuple[Floats, Floats]:
+        """Generation and demand of the next household, each [T], kWh per step. capacity: kW. step_hours: h."""
+        rated = np.array([check_range("capacity", capacity, 0.0, unit="kW")])
+        generation, demand = _households(np.array([self.household]), rated, steps, self.seed, step_hours)
+        self.household += 1
+        return generation[0], demand[0]
+
+
+@dataclass(frozen=True, eq=False)
+class DSOProfileHandler:
+    """Prices of the DSO, $/MWh: drawn anew for each episode, or measured ones that every episode shares.
+
+    min_price, max_price: limits of both. feed_in_tariff, utility_price: both None, or both measured: a number, an array
+    [T] or a CSV file with one column; the tariff lies below the price at every step.
+    """
+
+    min_price: float
+    max_price: float
+    feed_in_tariff: Source | None = None
+    utility_price: Source | None = None
+
+    def __post_init__(self) -> None:
+        low = check_range("min_price", self.min_price, 0.0, MAX_PRICE, "$/MWh")
+        high = check_range("max_price", self.max_price, 0.0, MAX_PRICE, "$/MWh")
+        if high - low < PRICE_TICK:
+            raise ValueError(f"min_price: got {low!r}; allowed: below max_price = {high!r} $/MWh")
+        sources = {"feed_in_tariff": self.feed_in_tariff, "utility_price": self.utility_price}
+        missing = [field for field, source in sources.items() if source is None]
+        if len(missing) == 1:
+            raise ValueError(f"{missing[0]}: got None; allowed: a profile, as the other price has one")
+        if missing:
+            return
+        prices = {field: numbers_of(source, field) for field, source in sources.items() if source is not None}
+        for field, values in prices.items():
+            if values.ndim > 1:
+                raise ValueError(f"{field}: got an array of shape {values.shape}; allowed: one profile, [steps]")
+            if values.size and not low <= values.min() <= values.max() <= high:
+                extreme = values.min() if values.min() < low else values.max()
+                raise ValueError(f"{field}: got {extreme}; allowed: {low:g} to {high:g} $/MWh")
+            object.__setattr__(self, field, values)
+        tariff, price = prices.values()
+        if tariff.ndim and price.ndim and len(tariff) != len(price):
+            raise ValueError(f"utility_price: got {len(price)} values; allowed: {len(tariff)} as in feed_in_tariff")
+        if (tariff >= price).any():
+            step = int(np.argmax(tariff >= price))
+            raise ValueError(f"feed_in_tariff: got step {step} at or above utility_price; allowed: below it")
+
+    def get_price_profiles(
+        self, steps: int, seed: int = 42, episode: ArrayLike = 0, step_hours: float = 1.0
+    ) -> tuple[Floats, Floats]:
+        """Feed-in tariff and utility price, each [E, T], $/MWh, of the episodes numbered `episode` ([E], or one).
+
+        Drawn prices have min_price <= tariff < price <= max_price. The price has three bands (night 22 to 7 h, evening
+        17 to 21 h, day) that move up and down together by the episode; the tariff is flat and well below them.
+        """
+        steps = check_positive_int("steps", steps)
+        numbers = np.atleast_1d(np.asarray(episode, np.int64))
+        if self.feed_in_tariff is not None and self.utility_price is not None:
+            tariff = as_profile(self.feed_in_tariff, steps, 1, "feed_in_tariff")
+            price = as_profile(self.utility_price, steps, 1, "utility_price")
+            return np.repeat(tariff, len(numbers), axis=0), np.repeat(price, len(numbers), axis=0)
+        check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+        level = uniform(seed, numbers, 0, TARIFF_STREAM, 2)
+        hour = (np.arange(steps) + 0.5) * step_hours % 24
+        band = np.select([(hour < 7) | (hour >= 22), (hour >= 17) & (hour < 21)], [NIGHT_BAND, EVENING_BAND], DAY_BAND)
+        price = band + BAND_SWING * (2 * level[:, :1] - 1)
+        tariff = np.broadcast_to(TARIFF_RANGE[0] + level[:, 1:] * (TARIFF_RANGE[1] - TARIFF_RANGE[0]), price.shape)
+        span = self.max_price - self.min_price
+        return self.min_price + span * tariff, self.min_price + span * price

@@ -1,0 +1,1 @@
+"""The distribution grid: topologies, lines, routes of trades, and power flow."""

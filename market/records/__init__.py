@@ -1,0 +1,1 @@
+"""What is kept and can be checked: the ledger, the audit, and the export."""

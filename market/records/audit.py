@@ -1,0 +1,72 @@
+"""Do energy and money add up? The laws that every step obeys, for environments and exports alike.
+
+A check takes what an episode left behind and knows nothing of how it came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from market.clearing.orders import Floats
+from market.community.agents import Fleet
+from market.config import PER_KWH
+from market.simulation.history import Flows
+
+TOLERANCE = 1e-9
+"""Relative to the largest amount that takes part; energy among peers is exact to the Wh."""
+AMOUNTS = (
+    "generation",
+    "demand",
+    "bought_p2p",
+    "sold_p2p",
+    "bought_dso",
+    "sold_dso",
+    "charged",
+    "discharged",
+    "imported",
+    "exported",
+)
+"""What is never negative."""
+
+
+def audit(history: Flows, fleet: Fleet) -> None:
+    """ValueError naming the first law that T steps of E episodes break, where, and by how much.
+
+    history: from the first step on, [T, E, N]. fleet: the N batteries, which held `fleet.initial` before it.
+    """
+    for problem in violations(history, fleet):
+        raise ValueError(problem)
+
+
+def violations(history: Flows, fleet: Fleet) -> Iterator[str]:
+    """A line for every law that does not hold, with the place of the largest deviation."""
+    h = history
+    before = np.concatenate((np.broadcast_to(fleet.initial, (1, *h.energy.shape[1:])), h.energy[:-1]))
+    stored = before + h.charged * fleet.charge_efficiency - h.discharged / fleet.discharge_efficiency
+    taken = h.generation + h.bought_p2p + h.bought_dso + h.imported + h.discharged
+    given = h.demand + h.sold_p2p + h.sold_dso + h.exported + h.charged
+    utility, feed_in = h.utility_price[..., None] / 1000, h.feed_in_tariff[..., None] / 1000
+    earned = (h.from_dso * utility - h.to_dso * feed_in + h.fee).sum(-1) + h.budget_surplus
+    bought, sold = (np.rint(side * PER_KWH).sum(-1) for side in (h.bought_p2p, h.sold_p2p))
+    yield from _unequal("balance: generation + bought + imported + discharged", "kWh", taken, given)
+    yield from _unequal("battery: before + efficiency x charged - discharged / efficiency", "kWh", stored, h.energy)
+    yield from _unequal("battery: stored within its limits", "kWh", h.energy, np.clip(h.energy, fleet.low, fleet.high))
+    yield from _unequal("trade: bought from peers", "Wh", bought, sold, tolerance=0.0)
+    yield from _unequal("money: paid by the agents", "$", h.cost.sum(-1), h.dso_income)
+    yield from _unequal("money: the DSO's trades, fees and surplus", "$", earned, h.dso_income)
+    for name in AMOUNTS:
+        amount = getattr(h, name)
+        yield from _unequal(f"sign: {name}", "kWh", amount, np.maximum(amount, 0.0), tolerance=0.0)
+
+
+def _unequal(law: str, unit: str, left: Floats, right: Floats, tolerance: float = TOLERANCE) -> Iterator[str]:
+    """The message when `left` and `right`, [T, E] or [T, E, N], are not the same."""
+    allowed = tolerance * max(1.0, np.abs(right).max(initial=0.0)) if tolerance else 0.0
+    off = np.nan_to_num(np.abs(left - right), nan=np.inf)
+    if (off <= allowed).all():
+        return
+    place = np.unravel_index(np.argmax(off), off.shape)
+    where = ", ".join(f"{name} {i}" for name, i in zip(("step", "episode", "agent"), place, strict=False))
+    yield f"{law}: got {left[place]:.9g} at {where}; allowed: {right[place]:.9g} {unit}, since nothing may get lost"

@@ -1,0 +1,1 @@
+"""PPO, APPO and SAC: a file each, and a row each in `registry.ALGORITHMS`."""

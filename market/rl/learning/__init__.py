@@ -1,0 +1,1 @@
+"""From sampled episodes to updated weights."""

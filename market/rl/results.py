@@ -1,0 +1,132 @@
+"""What training and evaluation return."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.config import RLAlgorithm, TrainingMode
+from market.rl.hyperparameters import Hyperparameters
+from market.support.phases import combined
+
+
+def mean_of_numbers(values: NDArray[np.float64]) -> float:
+    """Mean of those values, of any shape, that are numbers: a market without trades has no price. nan when none is."""
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if numbers.size else math.nan
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """Seconds before the first iteration: starting Ray (0 when none was started) and building the algorithm."""
+
+    ray_seconds: float
+    build_seconds: float
+
+
+@dataclass(frozen=True)
+class IterationRecord:
+    """One training iteration. Wall-clock seconds: total = sampling + learning + other (weight transfer, bookkeeping).
+
+    With several env runners or learners, sampling and learning are the seconds of the slowest. Where APPO has actors
+    it does both at once: `other` is then less, or below zero, by as long as they overlap.
+    return_mean: undiscounted team return, mean over the iteration's episodes. kpis: their mean KPIs, nan if undefined.
+    env_steps: steps of the community; agent_steps = env_steps x agents.
+    phases: exclusive wall-clock seconds that add up to total_seconds. Sampling: environment (an episode's step without
+    the parts named next), clearing, settlement, observation, policy (forward pass and draw). Learning: forward, loss,
+    backward, optimiser (clipping included). Both: batch (stacking episodes, advantages or replay, minibatches). The
+    rest: framework. With several actors of a kind, the mean over them; waiting for the slowest is framework's.
+    gradient_steps: optimiser steps. skipped_updates: gradients left out because they were not finite, one per step and
+    agent (one per step where the networks are central). losses: of the last minibatch, mean over agents.
+    """
+
+    iteration: int
+    sampling_seconds: float
+    learning_seconds: float
+    other_seconds: float
+    total_seconds: float
+    return_mean: float
+    kpis: Mapping[str, float]
+    env_steps: int
+    agent_steps: int
+    gradient_steps: int
+    skipped_updates: int
+    losses: Mapping[str, float]
+    phases: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A training run: what was asked for, what it ran on, and one record per iteration."""
+
+    algorithm: RLAlgorithm
+    training: TrainingMode
+    num_agents: int
+    seed: int
+    threads: int
+    device: str
+    hyperparameters: Hyperparameters
+    set_up: SetUp
+    iterations: tuple[IterationRecord, ...]
+
+    @property
+    def sampling_seconds(self) -> float:
+        return sum(record.sampling_seconds for record in self.iterations)
+
+    @property
+    def learning_seconds(self) -> float:
+        return sum(record.learning_seconds for record in self.iterations)
+
+    @property
+    def other_seconds(self) -> float:
+        return sum(record.other_seconds for record in self.iterations)
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds by phase, over all iterations."""
+        return combined(self.total_seconds, *((record.phases, 1.0) for record in self.iterations))
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(record.total_seconds for record in self.iterations)
+
+    @property
+    def env_steps(self) -> int:
+        return sum(record.env_steps for record in self.iterations)
+
+    @property
+    def agent_steps(self) -> int:
+        return sum(record.agent_steps for record in self.iterations)
+
+    @property
+    def gradient_steps(self) -> int:
+        return sum(record.gradient_steps for record in self.iterations)
+
+    @property
+    def skipped_updates(self) -> int:
+        return sum(record.skipped_updates for record in self.iterations)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Episodes of the deterministic policy (E episodes, N agents).
+
+    returns: team return [E]. agent_returns: own returns [E, N]. kpis: name -> [E].
+    """
+
+    returns: NDArray[np.float64]
+    agent_returns: NDArray[np.float64]
+    kpis: Mapping[str, NDArray[np.float64]]
+
+    @property
+    def return_mean(self) -> float:
+        return float(self.returns.mean())
+
+    @property
+    def kpi_means(self) -> dict[str, float]:
+        """Mean of each KPI over the episodes that have it; nan where none has."""
+        return {name: mean_of_numbers(values) for name, values in self.kpis.items()}

@@ -1,0 +1,1 @@
+"""From weights to sampled episodes: the env runner, and a policy without RLlib."""

@@ -1,0 +1,300 @@
+"""The market as pure functions over arrays of E episodes and N agents: Params, State, initial(), observe(), step().
+
+No RL and no loop over agents, trades or episodes: a step costs the same number of Python calls for any E and N.
+Randomness is a hash of (seed, episode, step), so an episode in a batch is the episode alone, to the last bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from market.clearing.batch import Cleared, clear_batch
+from market.clearing.books import Book, Nodes
+from market.clearing.orders import Bools, Floats, Ints, energy_of, price_of, price_ticks, reputation_ticks, sum_by
+from market.community.agents import Fleet, charge_discharge
+from market.community.synthetic import DSOProfileHandler
+from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig
+from market.grid.network import Grid
+from market.grid.power_flow import Feeder, voltage_deviation
+from market.simulation.history import StepRecord
+from market.simulation.observation import observation
+from market.simulation.settlement import Exchange, Settlement, exchange, settle
+from market.support.phases import phase
+from market.support.rng import ARRIVAL_STREAM, permutation
+
+ACTION_SIZE = 4
+"""price, quantity, side, partner; each in [-1, 1]."""
+REPUTATION_RATE = 0.1
+"""Weight of the newest score in the exponential average of reputation."""
+INITIAL_REPUTATION = 0.5
+REWARD_LIMIT = 10.0
+"""The own part of a reward stays within +-REWARD_LIMIT."""
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """What stays the same over all episodes of a scenario.
+
+    config, grid, fleet, tariffs (the DSO's). node: [N]. capacity: rated power [N], kW.
+    generation, demand: [N, T] kWh. anchors: peers whose reputation each agent sees [N, A], -1 where there is none.
+    redraw_tariffs: new DSO profiles for each episode, else those of episode 0. asynchronous: a new order of arrival
+    for each step, else one per episode. max_error: largest relative measurement error.
+    cooperation_weight: of the community's share in each reward. seed, step_hours.
+    """
+
+    config: MarketConfig
+    grid: Grid | None
+    fleet: Fleet
+    tariffs: DSOProfileHandler
+    node: Nodes
+    capacity: Floats
+    generation: Floats
+    demand: Floats
+    anchors: Ints
+    redraw_tariffs: bool
+    asynchronous: bool
+    max_error: float
+    cooperation_weight: float
+    seed: int
+    step_hours: float
+
+    @property
+    def num_agents(self) -> int:
+        return len(self.capacity)
+
+    @property
+    def max_steps(self) -> int:
+        return self.generation.shape[1]
+
+    @cached_property
+    def alone(self) -> tuple[Floats, Floats, Floats]:
+        """The DSO-only baseline: each agent with its own battery and no market, whatever the tariffs.
+
+        Returns imported [N, T], exported [N, T], both kWh, and stored energy [N, T + 1], kWh.
+        """
+        stored = np.empty((self.num_agents, self.max_steps + 1))
+        imported, exported = np.empty_like(self.generation), np.empty_like(self.generation)
+        stored[:, 0] = self.fleet.initial
+        for t in range(self.max_steps):
+            net = self.generation[:, t] - self.demand[:, t]
+            battery = charge_discharge(net, stored[:, t], self.fleet)
+            balance = net - battery.charged + battery.discharged
+            imported[:, t], exported[:, t] = np.maximum(-balance, 0.0), np.maximum(balance, 0.0)
+            stored[:, t + 1] = battery.energy
+        return imported, exported, stored
+
+    @cached_property
+    def feeder(self) -> Feeder | None:
+        """The grid as a radial feeder; None without a grid and where it has loops."""
+        return None if self.grid is None else Feeder.of(self.grid)
+
+    @cached_property
+    def reward_scale(self) -> Floats:
+        """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or battery cycle a day, at the highest price."""
+        imported, exported, _ = self.alone
+        own, cycle = (imported + exported).mean(1), 2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24
+        turnover = np.maximum(np.where(own > 0, own, cycle), self.config.min_quantity)
+        return np.maximum(turnover * self.config.max_price / 1000, 1e-6)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where E episodes stand, all at the same step. step: 0..T. episode: numbers [E].
+
+    feed_in_tariff, utility_price: the DSO's [E, T], $/MWh. energy: stored [E, N], kWh. reputation: [E, N].
+    last_price: the last clearing price [E], $/MWh. last: the last step's record; None at the start.
+    """
+
+    step: int
+    episode: Ints
+    feed_in_tariff: Floats
+    utility_price: Floats
+    energy: Floats
+    reputation: Floats
+    last_price: Floats
+    last: StepRecord | None
+
+
+def initial(params: Params, episode: Ints) -> State:
+    """The start of the episodes numbered `episode`, [E]."""
+    numbers = np.asarray(episode, np.int64)
+    drawn = numbers if params.redraw_tariffs else np.zeros_like(numbers)
+    feed_in_tariff, utility_price = params.tariffs.get_price_profiles(
+        params.max_steps, params.seed, drawn, params.step_hours
+    )
+    shape = (len(numbers), params.num_agents)
+    return State(
+        step=0,
+        episode=numbers,
+        feed_in_tariff=feed_in_tariff,
+        utility_price=utility_price,
+        energy=np.broadcast_to(params.fleet.initial, shape).copy(),
+        reputation=np.full(shape, INITIAL_REPUTATION),
+        last_price=(feed_in_tariff[:, 0] + utility_price[:, 0]) / 2,
+        last=None,
+    )
+
+
+def observe(params: Params, state: State) -> Floats:
+    """What each agent sees, [E, N, observation_size], scaled to order one and within +-10; see `observation`."""
+    with phase("observation"):
+        return observation(params, state)
+
+
+def orders(params: Params, state: State, action: Floats) -> Book:
+    """The book that `action` [E, N, 4] in [-1, 1] places; values outside are clipped.
+
+    price: from min_price to max_price. quantity: from nothing to all that the agent can deliver (a seller: its surplus
+    and its battery) or take (a buyer: its deficit and its battery); less than min_quantity is no order.
+    side: >= 0 buys. partner: in equal parts nobody, the DSO, and the anchors; used with partner preference only.
+    """
+    config, t = params.config, state.step
+    action = np.clip(action, -1.0, 1.0)
+    net = params.generation[:, t] - params.demand[:, t]
+    is_buy = action[..., 2] >= 0
+    can_buy = np.maximum(params.fleet.acceptable(state.energy) - net, 0.0)
+    can_sell = np.maximum(params.fleet.deliverable(state.energy) + net, 0.0)
+    wanted = np.minimum((action[..., 1] + 1) / 2 * np.where(is_buy, can_buy, can_sell), config.max_quantity)
+    quantity = np.where(wanted >= config.min_quantity, np.floor(wanted / ENERGY_TICK), 0.0).astype(np.int32)
+    shape = is_buy.shape
+    draw = t + 1 if params.asynchronous else 0
+    return Book(
+        price=price_ticks(config.min_price + (action[..., 0] + 1) / 2 * (config.max_price - config.min_price)),
+        quantity=quantity,
+        is_buy=is_buy,
+        reputation=reputation_ticks(state.reputation),
+        by_arrival=permutation(params.seed, state.episode, draw, ARRIVAL_STREAM, shape[1]),
+        agent=np.empty((shape[0], 0), np.int64),
+        node=None if params.grid is None else np.broadcast_to(params.node, shape),
+        partner=_partner(params, action[..., 3]) if config.enable_partner_preference else None,
+    )
+
+
+def _partner(params: Params, action: Floats) -> Ints:
+    """The partner named, [E, N]: an agent, DSO or NO_PARTNER; an empty anchor place names nobody."""
+    agents, anchors = params.anchors.shape
+    options = np.full((agents, anchors + 2), NO_PARTNER)
+    options[:, 1] = DSO
+    options[:, 2:] = np.where(params.anchors < 0, NO_PARTNER, params.anchors)
+    choice = np.minimum(((action + 1) / 2 * (anchors + 2)).astype(np.int64), anchors + 1)
+    return np.asarray(options[np.arange(agents), choice])
+
+
+def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, StepRecord]:
+    """One step of E episodes: place orders, clear, settle, reward.
+
+    action: [E, N, 4], not checked: `market.evaluation.policies.check_actions` does. Returns the next state, the reward
+    of each agent [E, N], and the record. The reward is the agent's saving against the DSO alone, in units of
+    `reward_scale` and within +-REWARD_LIMIT, plus cooperation_weight x the community's score in [-1, 1].
+    """
+    t = state.step
+    if t >= params.max_steps:
+        raise ValueError(f"step: got step {t} of an episode that is over; allowed: 0 to {params.max_steps - 1}")
+    book = orders(params, state, action)
+    feed_in, utility = state.feed_in_tariff[:, t], state.utility_price[:, t]
+    with phase("clearing"):
+        cleared = clear_batch(book, params.config, feed_in, utility, state.last_price, params.grid, params.step_hours)
+    generation, demand = params.generation[:, t], params.demand[:, t]
+    with phase("settlement"):
+        traded = exchange(cleared, book.is_buy)
+        settled = settle(
+            generation, demand, traded, cleared.budget_surplus, state.energy, params.fleet, feed_in, utility
+        )
+    record = _record(params, state, book, cleared, traded, settled)
+    own = np.clip(record.saving / params.reward_scale, -REWARD_LIMIT, REWARD_LIMIT)
+    reward = own + params.cooperation_weight * record.cooperation[:, None]
+    following = State(
+        step=t + 1,
+        episode=state.episode,
+        feed_in_tariff=state.feed_in_tariff,
+        utility_price=state.utility_price,
+        energy=settled.energy,
+        reputation=_reputation(params, state, book, traded, settled, cleared),
+        last_price=np.where(np.isnan(cleared.clearing_price), state.last_price, cleared.clearing_price),
+        last=record,
+    )
+    return following, reward, record
+
+
+def storage_value(params: Params, state: State) -> Floats:
+    """What a stored kWh is worth at the end, [E, N] $/MWh: delivered at the episode's mean feed-in tariff."""
+    return state.feed_in_tariff.mean(1)[:, None] * params.fleet.discharge_efficiency
+
+
+def _record(
+    params: Params, state: State, book: Book, cleared: Cleared, traded: Exchange, settled: Settlement
+) -> StepRecord:
+    """The step's record, with the saving of each agent against the DSO alone."""
+    t = state.step
+    imported, exported, stored = params.alone
+    feed_in, utility = state.feed_in_tariff[:, t], state.utility_price[:, t]
+    alone_cost = (imported[:, t] * utility[:, None] - exported[:, t] * feed_in[:, None]) / 1000
+    more_stored = (settled.energy - state.energy) - (stored[:, t + 1] - stored[:, t])
+    saving = alone_cost - settled.cost + storage_value(params, state) * more_stored / 1000
+    shape = book.is_buy.shape
+    nothing = np.zeros(shape[0])
+    network = cleared.network
+    return StepRecord(
+        generation=np.broadcast_to(params.generation[:, t], shape),
+        demand=np.broadcast_to(params.demand[:, t], shape),
+        ordered=energy_of(book.quantity),
+        is_buy=book.is_buy,
+        bought_p2p=traded.bought_p2p,
+        sold_p2p=traded.sold_p2p,
+        bought_dso=traded.bought_dso,
+        sold_dso=traded.sold_dso,
+        charged=settled.charged,
+        discharged=settled.discharged,
+        imported=settled.imported,
+        exported=settled.exported,
+        energy=settled.energy,
+        fee=traded.fee,
+        cost=settled.cost,
+        alone_cost=alone_cost,
+        saving=saving,
+        feed_in_tariff=feed_in,
+        utility_price=utility,
+        clearing_price=cleared.clearing_price,
+        social_welfare=cleared.social_welfare,
+        budget_surplus=cleared.budget_surplus,
+        dso_income=settled.dso_income,
+        loss=nothing if network is None else sum_by(cleared.market, network.loss, shape[0]),
+        congestion_mean=nothing if network is None else network.routing.mean,
+        congestion_max=nothing if network is None else network.routing.max,
+        overloaded_hours=nothing if network is None else network.routing.overloaded_hours,
+        voltage_deviation=_voltage_deviation(params, t, settled),
+        cleared=cleared,
+    )
+
+
+def _voltage_deviation(params: Params, t: int, settled: Settlement) -> Floats:
+    """Largest |voltage - 1| on a feeder [E], p.u., by what agents generate, use and store; trades decide who pays."""
+    if params.feeder is None:
+        return np.full(len(settled.energy), np.nan)
+    fed_in = params.generation[:, t] - params.demand[:, t] + settled.discharged - settled.charged
+    return voltage_deviation(params.feeder, params.node, fed_in, params.step_hours)
+
+
+def _reputation(
+    params: Params, state: State, book: Book, traded: Exchange, settled: Settlement, cleared: Cleared
+) -> Floats:
+    """Reputation after the step, [E, N] in [0, 1]: an exponential average of three scores of those who placed an order.
+
+    fill: share of the order traded with peers. fairness: nearness of the limit price to the clearing price.
+    contribution: share of the agent's exchange that stayed within the community.
+    """
+    local = traded.bought_p2p + traded.sold_p2p
+    outside = traded.bought_dso + traded.sold_dso + settled.imported + settled.exported
+    ordered = energy_of(book.quantity)
+    placed: Bools = ordered > 0
+    fill = np.divide(local, ordered, out=np.zeros_like(local), where=placed)
+    reference = np.where(np.isnan(cleared.clearing_price), state.last_price, cleared.clearing_price)
+    span = max(params.config.max_price - params.config.min_price, 1e-9)
+    fairness = 1 - np.minimum(np.abs(price_of(book.price) - reference[:, None]) / span, 1.0)
+    exchanged = local + outside
+    contribution = np.divide(local, exchanged, out=np.ones_like(local), where=exchanged > 0)
+    score = (np.minimum(fill, 1.0) + fairness + contribution) / 3
+    return np.where(placed, state.reputation + REPUTATION_RATE * (score - state.reputation), state.reputation)

@@ -1,0 +1,123 @@
+"""What a step leaves behind: one StepRecord per step, and a History of T of them for whole episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+
+from market.clearing.batch import Cleared
+from market.clearing.orders import Bools, Floats, Trades
+from market.clearing.single import all_trades
+from market.records.ledger import Ledger
+
+
+@dataclass(frozen=True, eq=False)
+class Flows:
+    """Energy and money of agents [..., E, N] and of communities [..., E]. Energy in kWh, money in $, prices in $/MWh.
+
+    Agents: generation; demand; ordered; is_buy; bought_p2p, sold_p2p: with peers; bought_dso, sold_dso: rest of the
+    orders; charged: drawn by the battery; discharged: delivered by it; imported, exported: rest of the balance;
+    energy: stored after the step; fee: network fees; cost: paid in all; alone_cost: what it would pay with the DSO
+    alone; saving: alone_cost - cost, and the value of energy stored beyond the DSO-only battery.
+    Communities: feed_in_tariff; utility_price; clearing_price: nan without trades; social_welfare: gains from trade;
+    budget_surplus; dso_income: all that the DSO takes in; loss: supplied by the DSO for losses; congestion_mean and
+    congestion_max: |flow| / capacity over the lines; overloaded_hours: summed over the lines; voltage_deviation:
+    largest |voltage - 1| of a node, p.u., by what agents generate, use and store; nan without a grid and with loops.
+    """
+
+    generation: Floats
+    demand: Floats
+    ordered: Floats
+    is_buy: Bools
+    bought_p2p: Floats
+    sold_p2p: Floats
+    bought_dso: Floats
+    sold_dso: Floats
+    charged: Floats
+    discharged: Floats
+    imported: Floats
+    exported: Floats
+    energy: Floats
+    fee: Floats
+    cost: Floats
+    alone_cost: Floats
+    saving: Floats
+    feed_in_tariff: Floats
+    utility_price: Floats
+    clearing_price: Floats
+    social_welfare: Floats
+    budget_surplus: Floats
+    dso_income: Floats
+    loss: Floats
+    congestion_mean: Floats
+    congestion_max: Floats
+    overloaded_hours: Floats
+    voltage_deviation: Floats
+
+    @cached_property
+    def from_dso(self) -> Floats:
+        """All energy taken from the DSO, [..., E, N]."""
+        return self.bought_dso + self.imported
+
+    @cached_property
+    def to_dso(self) -> Floats:
+        """All energy given to the DSO, [..., E, N]."""
+        return self.sold_dso + self.exported
+
+    @cached_property
+    def self_sufficiency(self) -> Floats:
+        """Share of the demand that the community met itself, [..., E]: 1 - net import / demand, in [0, 1]."""
+        return 1 - ratio(np.maximum(self.net_import, 0.0), self.demand.sum(-1), 0.0)
+
+    @cached_property
+    def self_consumption(self) -> Floats:
+        """Share of the generation that stayed in the community, [..., E]: 1 - net export / generation, in [0, 1]."""
+        return 1 - ratio(np.maximum(-self.net_import, 0.0), self.generation.sum(-1), 0.0)
+
+    @cached_property
+    def net_import(self) -> Floats:
+        """Energy from the DSO less energy to it, [..., E]."""
+        return self.from_dso.sum(-1) - self.to_dso.sum(-1)
+
+    @cached_property
+    def cooperation(self) -> Floats:
+        """The community's score in [-1, 1], [..., E]: mean of self-sufficiency and self-consumption less congestion."""
+        return (self.self_sufficiency + self.self_consumption) / 2 - np.minimum(self.congestion_mean, 1.0)
+
+
+def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
+    """part / whole within [0, 1], of their common shape; `empty` where the whole is zero."""
+    share = np.divide(part, whole, out=np.full(np.shape(whole), empty), where=whole > 0)
+    return np.clip(share, 0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class StepRecord(Flows):
+    """One step of E episodes, arrays [E, N] and [E]. cleared: what was matched."""
+
+    cleared: Cleared
+
+    def trades(self, episode: int) -> Trades:
+        """All trades of one of the episodes, the DSO's too."""
+        tariffs = float(self.feed_in_tariff[episode]), float(self.utility_price[episode])
+        return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
+
+
+def ledger_of(records: Sequence[StepRecord], episode: int, difficulty: int) -> Ledger:
+    """The trades of one of the episodes, a block per step. difficulty: leading zero hex digits."""
+    chain = Ledger(difficulty)
+    for number, record in enumerate(records):
+        chain.append(record.trades(episode), number)
+    return chain
+
+
+class History(Flows):
+    """T steps of E episodes: arrays [T, E, N] and [T, E]."""
+
+    @classmethod
+    def of(cls, records: Sequence[Flows]) -> History:
+        """Stack the records of consecutive steps."""
+        return cls(**{f.name: np.stack([getattr(r, f.name) for r in records]) for f in fields(Flows)})

@@ -1,0 +1,1 @@
+"""What is no economics: random numbers, threads, phases of time, compiled kernels and freed memory."""

@@ -1,0 +1,204 @@
+"""What the gate concludes, from made-up measurements: each verdict, and how often it errs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benches.gate import verdict as gate_verdict
+from benches.gate.plan import Cell, match, wanted
+from benches.gate.run import OK, REGRESSION, UNMEASURED, Gate, Result
+from benches.gate.verdict import (
+    LOOKS,
+    Interval,
+    TimeVerdict,
+    WorkVerdict,
+    agreed,
+    judge_shape,
+    judge_time,
+    judge_work,
+)
+
+
+def cell(case="a/b", size=10, version="1", clock="cpu", rounds=60):
+    return Cell(case, version, {"agents": size}, "agents", float(size), clock, 1.2, rounds)
+
+
+def pairs(change, count=LOOKS[0], noise=0.02, between=0.005, seed=0, samples=40):
+    """Log ratios of `count` process pairs whose head takes 1 + change times as long."""
+    rng = np.random.default_rng(seed)
+    return [math.log1p(change) + rng.normal(0, between) + rng.normal(0, noise, samples) for _ in range(count)]
+
+
+def until_final(change, seed, **noise):
+    drawn = pairs(change, LOOKS[-1], seed=seed, **noise)
+    looks = (judge_time(drawn[:count], last=count == LOOKS[-1]) for count in LOOKS)
+    return next(verdict for verdict in looks if verdict.final)
+
+
+@pytest.mark.parametrize(("change", "outcome"), [(0.0, "same"), (0.10, "slower"), (0.25, "slower"), (-0.2, "faster")])
+def test_a_clear_case_is_decided_at_the_first_look(change, outcome):
+    verdict = judge_time(pairs(change))
+    assert (verdict.outcome, verdict.final, verdict.pairs) == (outcome, True, LOOKS[0])
+    assert verdict.interval.low < 1 + change < verdict.interval.high
+
+
+def test_between_looks_nothing_is_decided():
+    assert not judge_time(pairs(0.25, LOOKS[0] + 1)).final
+    assert judge_time(pairs(0.25, LOOKS[0] + 1), last=True).outcome == "slower", "but what is measured last counts"
+
+
+def test_noise_asks_for_more_pairs_and_then_is_unclear():
+    loud = {"noise": 0.3, "between": 0.2}
+    assert not judge_time(pairs(0.1, **loud)).final
+    verdict = judge_time(pairs(0.0, **loud), last=True)
+    assert (verdict.outcome, verdict.final) == ("unclear", True)
+
+
+def test_one_pair_decides_nothing():
+    verdict = judge_time(pairs(0.5, 1), last=True)
+    assert verdict.outcome == "unclear"
+    assert verdict.interval.high == math.inf
+
+
+def test_what_repeats_exactly_has_an_interval_of_nothing():
+    verdict = judge_time([np.full(10, math.log(1.2))] * LOOKS[0])
+    assert verdict.interval.low == pytest.approx(verdict.interval.high) == pytest.approx(1.2)
+    assert verdict.outcome == "slower"
+
+
+@pytest.mark.parametrize("noise", [{"between": 0.03}, {"noise": 0.1}], ids=str)
+def test_looking_again_and_again_raises_no_false_alarm_and_misses_no_slowdown(noise):
+    equal = [until_final(0.0, seed, samples=15, **noise).outcome for seed in range(100)]
+    assert equal.count("slower") <= 100 * gate_verdict.ERROR
+    assert equal.count("faster") <= 100 * gate_verdict.ERROR
+    slower = [until_final(0.10, seed, samples=15, **noise).outcome for seed in range(40)]
+    assert slower.count("slower") >= 38
+    assert slower.count("same") == 0
+
+
+def test_work_that_grows_shrinks_changes_or_does_not_repeat():
+    base = [{"python_calls": 100, "builtin_calls": 50, "peak_bytes": 1000, "trades": 7, "old": 1, "random": 5}] * 2
+    head = [
+        {"python_calls": 120, "builtin_calls": 40, "peak_bytes": 1004, "trades": 8, "random": 50},
+        {"python_calls": 120, "builtin_calls": 40, "peak_bytes": 1008, "trades": 8, "random": 90},
+    ]
+    verdict = judge_work(base, head)
+    assert verdict.more == [("python_calls", 100, 120)]
+    assert verdict.less == [("builtin_calls", 50, 40)]
+    assert verdict.changed == [("trades", 7, 8)], "another result is told, and is no regression"
+    assert verdict.unsteady == ["random"]
+    assert judge_work([], []).more == []
+
+
+def test_one_process_decides_nothing():
+    verdict = judge_work([{"python_calls": 100}], [{"python_calls": 200}] * 2)
+    assert (verdict.more, verdict.unsteady) == ([], ["python_calls"])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "found"),
+    [
+        ("builtin_calls", [53, 53], 53),
+        ("builtin_calls", [53, 60], None),
+        ("builtin_calls", [10_000, 10_001], None),
+        ("builtin_calls", [99, 53, 53], 53),
+        ("builtin_calls", [53, 60, 53], None),
+        ("builtin_calls", [53, 53, 60], None),
+        ("builtin_calls", [53], None),
+        ("trades", [7, 8], None),
+        ("peak_bytes", [24_567, 24_343], 24_343),
+        ("peak_bytes", [24_567, 20_000, 20_008], 20_000),
+        ("peak_bytes", [24_567, 20_000], None),
+    ],
+)
+def test_what_the_processes_of_a_side_agree_upon(name, values, found):
+    assert agreed(name, values) == found
+
+
+@given(st.lists(st.integers(0, 3), max_size=5))
+def test_a_counter_that_decides_is_equal_in_two_processes(values):
+    found = agreed("builtin_calls", values)
+    assert found is None or values.count(found) >= max(2, len(values) - 1)
+
+
+def result(time_outcome, *, more=False, problem=""):
+    found = Result(cell(), problem=problem)
+    found.time = TimeVerdict(time_outcome, Interval(1.0, 0.9, 1.1), 4, final=True)
+    found.work = WorkVerdict(more=[("python_calls", 1, 2)] if more else [])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("shown", "words", "status"),
+    [
+        (result("slower", more=True), "slower, more work", REGRESSION),
+        (result("faster", more=True), "faster, more work", REGRESSION),
+        (result("same", more=True), "more work", REGRESSION),
+        (result("slower"), "slower", REGRESSION),
+        (result("faster"), "faster", OK),
+        (result("unclear"), "unclear", UNMEASURED),
+        (result("slower", more=True, problem="head: broken"), "failed", UNMEASURED),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_time_and_work_are_both_shown_and_either_is_a_regression(shown, words, status):
+    assert shown.outcome == words
+    assert Gate({}, results=[shown]).status == status
+    assert Gate({}, results=[shown], stopped="interrupted").status == UNMEASURED
+
+
+def test_a_cell_with_more_than_one_thread_is_judged_by_time_alone():
+    for threads, more in ((1, True), (2, False)):
+        found = Result(dataclasses.replace(cell(), params={"agents": 10, "threads": threads}))
+        found.counters = {"base": [{"builtin_calls": 53}] * 2, "head": [{"builtin_calls": 60}] * 2}
+        found.judge(0.05, last=True)
+        assert bool(found.work.more) == more
+        assert not found.to_count
+
+
+def test_instructions_decide_when_two_processes_counted_them():
+    found = Result(cell())
+    found.instructions = {"base": [1000.0], "head": [1100.0]}
+    assert found.instructions_differ(0.05)
+    assert not found.instructions_differ(0.2)
+    found.judge(0.05, last=True)
+    assert (found.work.more, found.work.unsteady) == ([], [])
+    found.instructions = {"base": [1000.0, 1001.0], "head": [1100.0, 1099.0]}
+    found.judge(0.05, last=True)
+    assert found.work.more == [("instructions", 1000, 1099)]
+
+
+def samples(exponent):
+    rng = np.random.default_rng(0)
+    return [{float(n): [n**exponent * math.exp(rng.normal(0, 0.01))] for n in (1, 3, 10, 30, 100)} for _ in range(4)]
+
+
+def test_the_shape_is_over_budget_when_the_whole_interval_is_and_was_not():
+    assert judge_shape(samples(1.0), samples(1.5), 1.2).over
+    assert not judge_shape(samples(1.0), samples(1.1), 1.2).over
+    assert not judge_shape(samples(1.5), samples(1.5), 1.2).over, "it was over budget before"
+
+
+def test_tables_are_joined_by_what_means_the_same():
+    base = [cell(), cell(size=20), cell("gone/now"), cell("edited/case")]
+    head = [cell(), cell(size=30), cell("new/case", 1), cell("new/case", 2), cell("edited/case", version="2")]
+    plan = match(base, head, wanted())
+    assert plan.cells == [cell()]
+    assert plan.new == ["a/b agents=30", "new/case"]
+    assert plan.removed == ["a/b agents=20", "gone/now"]
+    assert plan.changed == ["edited/case (version 1 to 2)"]
+
+
+def test_what_is_wanted():
+    assert wanted(["b"])(cell())
+    assert not wanted(["c"])(cell())
+    assert not wanted()(cell(rounds=1)), "a whole training cannot be paired"
+    assert not wanted()(cell(size=1_000_000))
+    assert not wanted()(cell(clock="wall", size=50))
+    assert wanted()(cell(clock="wall", size=100))

@@ -1,0 +1,37 @@
+"""The bare loops are the learners' updates: the same weights after several of them."""
+
+from __future__ import annotations
+
+import numba
+import pytest
+import torch
+
+from benches.rivals.bare import BARE, pair
+from benches.workloads.inputs import SEED
+from market.config import RLAlgorithm, TrainingMode
+from market.rl.scopes import Stream, seeded
+
+
+def test_every_algorithm_has_a_bare_loop() -> None:
+    assert set(BARE) == {algorithm.value for algorithm in RLAlgorithm}
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="kernels as Python round otherwise, and Adam makes that large")
+@pytest.mark.parametrize("mode", TrainingMode)
+@pytest.mark.parametrize("algorithm", BARE)
+def test_bare_loop_learns_the_same_weights(algorithm: str, mode: TrainingMode) -> None:
+    """The policy that sampled stays as it was, so that ratios and importance weights matter."""
+    prepared = pair({"algorithm": algorithm, "mode": mode.value, "agents": 3})
+    with prepared.trainer:
+        bare = prepared.bare
+        before = {name: p.detach().clone() for name, p in bare.module.named_parameters()}
+        for _ in range(2):
+            position = bare.learner._weights_seq_no, bare.learner._learner_index
+            bare.learn(prepared.episodes)
+            with seeded(SEED, Stream.LEARN, *position):
+                bare.update(prepared.episodes)
+        ours = dict(bare.learner.population.named_parameters())
+        assert ours.keys() == before.keys()
+        for name, p in bare.module.named_parameters():
+            assert torch.allclose(p, ours[name], rtol=0.0, atol=1e-5), name
+        assert max(float((ours[name] - p).abs().max().detach()) for name, p in before.items()) > 1e-3

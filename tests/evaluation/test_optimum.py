@@ -1,0 +1,96 @@
+"""The DSO-only baseline and the cooperative optimum bracket what any policy can do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from market import Battery, DERAgent, GridNetwork, GridTopology, Scenario
+from market.evaluation import policies
+from market.evaluation.optimum import alone_cost, cooperative_optimum, position
+from market.simulation.dynamics import initial
+
+
+def play(scenario, episodes, policy):
+    return scenario.params, *policies.play(scenario.params, np.arange(episodes), policy)
+
+
+def nothing(params, state):
+    action = np.zeros((*state.energy.shape, 4))
+    action[..., 1] = -1.0
+    return action
+
+
+def two_agents(capacity):
+    """One agent has 10 kWh too much in step 0, the other 10 kWh too little; no batteries."""
+    agents = [
+        DERAgent("sun", 20.0, None, np.array([10.0, 0.0]), np.array([0.0, 0.0])),
+        DERAgent("house", 20.0, None, np.array([0.0, 0.0]), np.array([10.0, 0.0])),
+    ]
+    return Scenario(agents, max_steps=2, grid_network=GridNetwork("line", 2, capacity))
+
+
+@pytest.mark.parametrize("num_agents", [1, 2, 7])
+def test_without_orders_everybody_pays_what_the_baseline_pays(num_agents):
+    params, start, history = play(Scenario.study(num_agents), 3, nothing)
+    np.testing.assert_allclose(history.saving.sum((0, 2)), 0.0, atol=1e-9)
+    np.testing.assert_allclose(position(params, start, history), 0.0, atol=1e-9)
+    more = (history.energy[-1] - params.fleet.initial) * params.fleet.discharge_efficiency
+    worth = start.feed_in_tariff.mean(1) * more.sum(1) / 1000
+    np.testing.assert_allclose(history.cost.sum((0, 2)) - worth, alone_cost(params, start), rtol=1e-9)
+
+
+@pytest.mark.parametrize("num_agents", [1, 2, 7])
+@pytest.mark.parametrize("topology", list(GridTopology))
+@pytest.mark.parametrize("policy", policies.POLICIES.values())
+def test_no_policy_beats_the_optimum(num_agents, topology, policy):
+    params, start, history = play(Scenario.study(num_agents, topology=topology), 2, policy)
+    assert (position(params, start, history) <= 1 + 1e-9).all()
+
+
+def test_sharing_is_worth_the_spread_and_the_capacity_limits_it():
+    scenario = two_agents(capacity=100.0)
+    params, start = scenario.params, initial(scenario.params, np.arange(1))
+    spread = (start.utility_price[0, 0] - start.feed_in_tariff[0, 0]) / 1000
+    assert alone_cost(params, start)[0] - cooperative_optimum(params, start).cost == pytest.approx(10 * spread)
+    narrow = two_agents(capacity=4.0).params
+    best = cooperative_optimum(narrow, initial(narrow, np.arange(1)))
+    assert alone_cost(narrow, start)[0] - best.cost == pytest.approx(4 * spread)
+    assert best.imported[0] == pytest.approx(6.0)
+    assert best.exported[0] == pytest.approx(6.0)
+
+
+def test_pooled_and_full_programme_agree_when_the_capacity_is_wide():
+    scenario = Scenario.study(6)
+    wide, state = scenario.params, initial(scenario.params, np.arange(2))
+    pooled = cooperative_optimum(replace(wide, grid=None), state, 1)
+    from market.evaluation.optimum import _solve
+
+    assert _solve(wide, state, 1, capacity=1e6).cost == pytest.approx(pooled.cost, rel=1e-9)
+
+
+def test_trading_the_imbalance_reaches_the_optimum_of_two():
+    scenario = two_agents(capacity=100.0)
+    scenario = replace(
+        scenario, market_config=replace(scenario.market_config, distance_fee=0.0, congestion_fee=0.0, loss_rate=0.0)
+    )
+
+    def trade(params, state):
+        side = np.array([-1.0, 1.0])
+        return np.stack([np.zeros(2), np.ones(2), side, np.zeros(2)], -1)[None]
+
+    params, start, history = play(scenario, 1, trade)
+    assert position(params, start, history)[0] == pytest.approx(1.0)
+    assert history.bought_p2p.sum() == pytest.approx(10.0)
+
+
+def test_optimal_battery_moves_energy_from_noon_to_evening():
+    battery = Battery(10.0, 0.0, 1.0, 1.0, 1.0, 0.0)
+    agent = DERAgent("a", 10.0, battery, np.array([8.0, 0.0]), np.array([0.0, 8.0]))
+    scenario = Scenario([agent], max_steps=2)
+    best = cooperative_optimum(scenario.params, initial(scenario.params, np.arange(1)))
+    assert best.charged[0, 0] == pytest.approx(8.0)
+    assert best.discharged[0, 1] == pytest.approx(8.0)
+    assert best.imported.sum() == pytest.approx(0.0)

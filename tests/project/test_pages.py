@@ -1,0 +1,25 @@
+"""The Python in the pages of both packages runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = [
+    pytest.param(code, id=f"{page.stem}-{number}")
+    for page in sorted(ROOT.glob("*/docs/*.md"))
+    for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL))
+]
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_python_in_the_docs_runs(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "page", "exec"), {"__name__": "__main__"})
+
+
+def test_there_are_such_blocks():
+    assert len(BLOCKS) >= 2

@@ -1,0 +1,261 @@
+"""Modes, networks, distributions, advantages and clipping: each against a slow or known twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from ray.rllib.algorithms.impala.torch.vtrace_torch_v2 import vtrace_torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.distribution.torch.torch_distribution import TorchDiagGaussian
+from ray.rllib.utils.postprocessing.value_predictions import compute_value_targets
+from torch import nn
+
+from market.config import TrainingMode
+from market.rl.learning.connectors import estimate_advantages
+from market.rl.learning.gradients import GradientClipper
+from market.rl.learning.vtrace import vtrace
+from market.rl.modes import MODES
+from market.rl.networks.modules import PopulationModule
+from market.rl.networks.stacked import AgentGaussian, CentralMLP, JointGaussian, StackedLinear, StackedMLP
+from market.rl.sampling.policy import agent_policy, population_policy
+from market.rl.scopes import Stream, derive, quiet_rllib, seeded, torch_threads
+
+AGENTS, OBS, ACT, ROWS = 4, 5, 2, 6
+EVERY_MODE = pytest.mark.parametrize("mode", list(MODES))
+OWN_ACTORS = pytest.mark.parametrize("mode", [m for m in MODES if not MODES[m].joint_actor])
+
+
+def make_module(mode: TrainingMode, agents: int = AGENTS, activation: str = "tanh") -> PopulationModule:
+    with quiet_rllib(), seeded(3, Stream.BUILD):
+        return PopulationModule(
+            observation_space=spaces.Box(-10, 10, (agents, OBS)),
+            action_space=spaces.Box(-1, 1, (agents, ACT)),
+            inference_only=False,
+            model_config={"mode": mode.value, "hidden": (8, 7), "activation": activation, "initial_std": 1.0},
+        )
+
+
+def observations(agents: int = AGENTS, rows: int = ROWS) -> torch.Tensor:
+    return torch.randn(rows, agents, OBS, generator=torch.Generator().manual_seed(1))
+
+
+def test_stacked_network_is_n_networks() -> None:
+    net = StackedMLP(AGENTS, (OBS, 8, 3), "relu")
+    x = observations()
+    for agent in range(AGENTS):
+        layers: list[nn.Module] = []
+        for layer in net.layers:
+            if isinstance(layer, StackedLinear):
+                linear = nn.Linear(*layer.weight.shape[1:])
+                linear.weight.data.copy_(layer.weight[agent].detach().T)
+                linear.bias.data.copy_(layer.bias[agent, 0].detach())
+                layers.append(linear)
+            else:
+                layers.append(layer)
+        torch.testing.assert_close(net(x)[:, agent], nn.Sequential(*layers)(x[:, agent]))
+
+
+def test_central_network_sees_everybody() -> None:
+    x = observations().requires_grad_()
+    out = CentralMLP(AGENTS, (OBS, 8, 3), "tanh", heads=2)(x)
+    assert out.shape == (ROWS, 2, 3)
+    (gradient,) = torch.autograd.grad(out[0, 0, 0], x)
+    assert (gradient[0] != 0).all()
+    assert (gradient[1:] == 0).all()
+
+
+def test_gaussians_agree_with_rllib() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, others = (0.5 * torch.randn(ROWS, AGENTS, 2 * ACT, generator=generator) for _ in range(2))
+    actions = torch.randn(ROWS, AGENTS, ACT, generator=generator)
+    ours, theirs = AgentGaussian.from_logits(logits), TorchDiagGaussian.from_logits(logits)
+    other, their_other = AgentGaussian.from_logits(others), TorchDiagGaussian.from_logits(others)
+    torch.testing.assert_close(ours.logp(actions), theirs.logp(actions))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy())
+    torch.testing.assert_close(ours.kl(other), theirs.kl(their_other))
+    joint = JointGaussian.from_logits(logits)
+    torch.testing.assert_close(joint.logp(actions), theirs.logp(actions).sum(1))
+    torch.testing.assert_close(joint.kl(JointGaussian.from_logits(others)), theirs.kl(their_other).sum(1))
+
+
+def test_extreme_logits_give_finite_densities() -> None:
+    logits = torch.tensor([1e3, -1e3]).repeat_interleave(2 * ACT).reshape(2, 1, 2 * ACT)
+    distribution = AgentGaussian.from_logits(logits)
+    value, logp = distribution.sample(return_logp=True)
+    assert value.isfinite().all()
+    assert logp.isfinite().all()
+
+
+@pytest.mark.parametrize("terminated", [True, False])
+def test_advantages_are_rllibs_for_every_agent(terminated: bool) -> None:
+    episodes, steps, gamma, lambda_ = 3, 5, 0.9, 0.7
+    random = np.random.default_rng(0)
+    values = random.normal(size=(episodes, steps + 1, AGENTS)).astype(np.float32)
+    rewards = random.normal(size=(episodes, steps, AGENTS)).astype(np.float32)
+    ends = np.full(episodes, float(terminated), np.float32)
+    ours, targets = estimate_advantages(*(torch.from_numpy(x) for x in (values, rewards, ends)), gamma, lambda_)
+    flags = np.zeros((episodes, steps + 1), np.float32)
+    flags[:, -2] = 1.0
+    for agent in range(AGENTS):
+        theirs = compute_value_targets(
+            values=values[..., agent].ravel(),
+            rewards=np.pad(rewards[..., agent], ((0, 0), (0, 1))).ravel(),
+            terminateds=(flags * terminated).ravel(),
+            truncateds=(flags * (not terminated)).ravel(),
+            gamma=gamma,
+            lambda_=lambda_,
+        )
+        np.testing.assert_allclose(targets[..., agent].ravel(), theirs, rtol=1e-5, atol=1e-5)
+        advantages = theirs - values[..., agent].ravel()
+        standard = (advantages - advantages.mean()) / advantages.std()
+        np.testing.assert_allclose(ours[..., agent].ravel(), standard, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_vtrace_is_rllibs_for_every_agent(mode: TrainingMode) -> None:
+    """RLlib's single-agent V-trace, per agent; a central critic's targets weigh the joint action, advantages the own.
+
+    The first two episodes ended for good, the others were cut.
+    """
+    episodes, steps, gamma, central = 5, 6, 0.9, MODES[mode].central_critic
+    columns, ratios = 1 if central else AGENTS, MODES[mode].ratios(AGENTS)
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(episodes, steps + 1, columns, generator=generator)
+    rewards = torch.randn(episodes, steps, columns, generator=generator)
+    log_rhos = torch.randn(episodes, steps, ratios, generator=generator)
+    discounts = torch.full((episodes, steps, 1), gamma)
+    discounts[:2, -1] = 0.0
+    targets, advantages = vtrace(values, rewards, discounts, log_rhos, central)
+    assert targets.shape == rewards.shape
+    assert advantages.shape == log_rhos.shape
+
+    def theirs(log_rho: torch.Tensor, column: int) -> tuple[torch.Tensor, torch.Tensor]:
+        found = vtrace_torch(
+            target_action_log_probs=log_rho.T,
+            behaviour_action_log_probs=torch.zeros(steps, episodes),
+            discounts=discounts[..., 0].T,
+            rewards=rewards[..., column].T,
+            values=values[:, :-1, column].T,
+            bootstrap_values=values[:, -1, column],
+        )
+        return found[0].T, found[1].T
+
+    for agent in range(ratios):
+        column = 0 if central else agent
+        weighing = log_rhos.sum(-1) if central else log_rhos[..., agent]
+        expected, advantage = theirs(weighing, column)
+        torch.testing.assert_close(targets[..., column], expected)
+        own = log_rhos[..., agent].exp().clamp(max=1.0) / weighing.exp().clamp(max=1.0)
+        torch.testing.assert_close(advantages[..., agent], advantage * own)
+
+
+def test_gradients_are_clipped_per_agent_and_centrally() -> None:
+    module = make_module(TrainingMode.CTDE)
+    clipper = GradientClipper(module, limit=0.5)
+    random = torch.Generator().manual_seed(0)
+    size = torch.tensor([1e-3, 1.0, 10.0, 1e-2])
+    for p in module.parameters():
+        p.grad = torch.randn(p.shape, generator=random)
+    for p in module.actor.parameters():
+        p.grad.mul_(size.view(-1, 1, 1))  # type: ignore[union-attr]
+    before = [p.grad.clone() for p in module.actor.parameters()]  # type: ignore[union-attr]
+    assert clipper.clip() == 0
+    after = [p.grad for p in module.actor.parameters()]
+    for agent in range(AGENTS):
+        norm = torch.cat([g[agent].flatten() for g in before]).norm()
+        for g, b in zip(after, before, strict=True):
+            torch.testing.assert_close(g[agent], b[agent] * min(1.0, float(0.5 / norm)))  # type: ignore[index]
+    critic = torch.cat([p.grad.flatten() for p in module.critic.parameters()])  # type: ignore[union-attr]
+    assert float(critic.norm()) == pytest.approx(0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("steps_before", [0, 2])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_an_agent_without_finite_gradient_sits_out(steps_before: int, poison: float) -> None:
+    """Its weights and moments stay, those of the others move as if nothing had happened."""
+    results = []
+    for poisoned in (False, True):
+        module = make_module(TrainingMode.DTDE)
+        optimizer = torch.optim.Adam(module.parameters(), fused=True)
+        clipper = GradientClipper(module, limit=0.5)
+        for step in range(steps_before + 1):
+            for k, p in enumerate(module.parameters()):
+                p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(10 * step + k))
+            if step == steps_before:
+                before = [p.detach().clone() for p in module.parameters()]
+                moments = [optimizer.state[p]["exp_avg"].clone() for p in module.parameters() if step]
+                if poisoned:
+                    next(module.critic.parameters()).grad[1, 0, 0] = poison  # type: ignore[index]
+            assert clipper.clip() == (poisoned and step == steps_before)
+            with clipper.guard(optimizer):
+                optimizer.step()
+        results.append([p.detach() for p in module.parameters()])
+    for k, (clean, broken) in enumerate(zip(*results, strict=True)):
+        assert torch.equal(broken[1], before[k][1])
+        assert torch.equal(broken[[0, 2, 3]], clean[[0, 2, 3]])
+        assert not torch.equal(clean[1], before[k][1])
+        if steps_before:
+            moment = optimizer.state[list(module.parameters())[k]]["exp_avg"]
+            assert torch.equal(moment[1], moments[k][1])
+
+
+@EVERY_MODE
+@pytest.mark.parametrize("agents", [1, AGENTS])
+def test_shapes(mode: TrainingMode, agents: int) -> None:
+    module, row = make_module(mode, agents), MODES[mode]
+    batch = {Columns.OBS: observations(agents)}
+    logits = module.forward_train(batch)[Columns.ACTION_DIST_INPUTS]
+    assert logits.shape == (ROWS, agents, 2 * ACT)
+    assert module.compute_values(batch).shape == ((ROWS,) if row.central_critic else (ROWS, agents))
+    logp = module.action_dist_cls.from_logits(logits).logp(torch.zeros(ROWS, agents, ACT))
+    assert logp.shape == ((ROWS,) if row.joint_ratio else (ROWS, agents))
+
+
+@EVERY_MODE
+def test_who_depends_on_whom(mode: TrainingMode) -> None:
+    """Gradients of actions and values show exactly the observations that a mode lets them read."""
+    module, row = make_module(mode), MODES[mode]
+    x = observations().requires_grad_()
+    logits = module.forward_train({Columns.OBS: x})[Columns.ACTION_DIST_INPUTS]
+    values = module.compute_values({Columns.OBS: x}).reshape(ROWS, -1)
+    for i in range(AGENTS):
+        (gradient,) = torch.autograd.grad(logits[:, i].sum(), x, retain_graph=True)
+        for j in range(AGENTS):
+            assert bool(gradient[:, j].any()) == (i == j or row.joint_actor)
+    for i in range(values.shape[1]):
+        (gradient,) = torch.autograd.grad(values[:, i].sum(), x, retain_graph=True)
+        for j in range(AGENTS):
+            assert bool(gradient[:, j].any()) == (i == j or row.central_critic)
+
+
+@OWN_ACTORS
+def test_one_agent_acts_on_its_own_observation_alone(mode: TrainingMode) -> None:
+    """The decentralised policy is given nothing else, and does what the whole population would do."""
+    module = make_module(mode, activation="relu")
+    x = observations().numpy()
+    for agent in range(AGENTS):
+        own = agent_policy(module, agent)(x[:, agent])
+        np.testing.assert_allclose(own, population_policy(module)(x)[:, agent], atol=1e-6)
+    with pytest.raises(ValueError, match=f"agent: got {AGENTS}; allowed: 0 to {AGENTS - 1}"):
+        agent_policy(module, AGENTS)
+
+
+def test_joint_actor_cannot_be_taken_apart() -> None:
+    with pytest.raises(ValueError, match="joint actor"):
+        agent_policy(make_module(TrainingMode.CTCE), 0)
+
+
+def test_random_states_and_threads_are_given_back() -> None:
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002  # RLlib draws from it
+    threads = torch.get_num_threads()
+    draws = []
+    for position in (1, 1, 2):
+        with seeded(5, Stream.LEARN, position), torch_threads(1):
+            draws.append((float(torch.rand(1)), float(np.random.rand())))  # noqa: NPY002
+    assert draws[0] == draws[1] != draws[2]
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    assert torch.get_num_threads() == threads
+    assert derive(5, Stream.LEARN, 1) != derive(5, Stream.SAMPLE, 1) != derive(6, Stream.SAMPLE, 1)
