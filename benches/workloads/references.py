@@ -12,8 +12,8 @@ from benches.workloads.training import EPISODES, population, seed_of
 
 if TYPE_CHECKING:
     from market.clearing.orders import Ints
+    from market.community.params import Params as Market
     from market.evaluation.policies import Policy
-    from market.simulation.dynamics import Params as Market
 
 MANY = 200
 """Up to so many agents the optimum of every evaluation episode is found, beyond of the first FEW."""

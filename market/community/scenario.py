@@ -13,6 +13,7 @@ from market.clearing.books import Nodes
 from market.clearing.orders import Ints
 from market.community.agents import KINDS, Battery, DERAgent, Fleet
 from market.community.measured import measured_profiles
+from market.community.params import Params
 from market.community.series import Source, as_profile
 from market.community.synthetic import DERProfileHandler, DSOProfileHandler, synthetic_profiles
 from market.config import (
@@ -26,7 +27,6 @@ from market.config import (
     nearest,
 )
 from market.grid.network import GridNetwork
-from market.simulation.dynamics import Params
 from market.support.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
 
 PROFILES = {"synthetic": synthetic_profiles, "measured": measured_profiles}

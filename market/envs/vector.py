@@ -18,10 +18,11 @@ from market.config import check_positive_int
 from market.evaluation.kpis import evaluate
 from market.evaluation.policies import check_actions
 from market.records.export import export
-from market.records.ledger import Ledger
-from market.simulation.dynamics import ACTION_SIZE, State, initial, observe, step
-from market.simulation.history import History, StepRecord, ledger_of
+from market.records.ledger import Ledger, ledger_of
+from market.simulation.dynamics import ACTION_SIZE, initial, observe, step
+from market.simulation.history import History, StepRecord
 from market.simulation.observation import LIMIT, observation_size
+from market.simulation.state import State
 
 AGENT_REWARDS = "agent_rewards"
 """Key of the step's info that holds the reward of each agent, [E, N]."""

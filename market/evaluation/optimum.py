@@ -16,9 +16,11 @@ from scipy.optimize import linprog
 from scipy.sparse import block_array, diags_array, eye_array, kron
 
 from market.clearing.orders import Floats
+from market.community.params import Params
 from market.evaluation.kpis import KPIS
-from market.simulation.dynamics import Params, State, storage_value
+from market.simulation.dynamics import storage_value
 from market.simulation.history import Flows, History
+from market.simulation.state import State
 
 OPTIMAL = ("p2p_share", "self_consumption", "self_sufficiency", "peak_to_average", "coordination_effectiveness")
 """KPIs that the energy of an optimum decides."""

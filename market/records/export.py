@@ -17,8 +17,8 @@ from market.community.scenario import Scenario
 from market.community.tables import load_community, read_table, save_community, write_table
 from market.config import DSO, PER_KWH
 from market.records.audit import TOLERANCE, audit
-from market.records.ledger import Block, Ledger, encode
-from market.simulation.history import Flows, History, StepRecord, ledger_of
+from market.records.ledger import Block, Ledger, encode, ledger_of
+from market.simulation.history import Flows, History, StepRecord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import count
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from market.clearing.orders import Trades
 from market.config import check_positive_int
+from market.simulation.history import StepRecord
 
 GENESIS = "0" * 64
 """Head of an empty ledger: what the first block holds as its previous hash."""
@@ -146,3 +148,11 @@ def decode(content: bytes) -> tuple[int, Trades]:
     if not genuine:
         raise ValueError(f"content: got {content!r:.60}; allowed: bytes that market.records.ledger.encode wrote")
     return step, trades
+
+
+def ledger_of(records: Sequence[StepRecord], episode: int, difficulty: int) -> Ledger:
+    """The trades of one of the episodes, a block per step. difficulty: leading zero hex digits."""
+    chain = Ledger(difficulty)
+    for number, record in enumerate(records):
+        chain.append(record.trades(episode), number)
+    return chain

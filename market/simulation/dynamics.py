@@ -1,4 +1,4 @@
-"""The market as pure functions over arrays of E episodes and N agents: Params, State, initial(), observe(), step().
+"""The market as pure functions over arrays of E episodes and N agents: initial(), observe(), step().
 
 No RL and no loop over agents, trades or episodes: a step costs the same number of Python calls for any E and N.
 Randomness is a hash of (seed, episode, step), so an episode in a batch is the episode alone, to the last bit.
@@ -6,22 +6,18 @@ Randomness is a hash of (seed, episode, step), so an episode in a batch is the e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 
 from market.clearing.batch import Cleared, clear_batch
-from market.clearing.books import Book, Nodes
+from market.clearing.books import Book
 from market.clearing.orders import Bools, Floats, Ints, energy_of, price_of, price_ticks, reputation_ticks, sum_by
-from market.community.agents import Fleet, charge_discharge
-from market.community.synthetic import DSOProfileHandler
-from market.config import DSO, ENERGY_TICK, NO_PARTNER, MarketConfig
-from market.grid.network import Grid
-from market.grid.power_flow import Feeder, voltage_deviation
+from market.community.params import Params
+from market.config import DSO, ENERGY_TICK, NO_PARTNER
+from market.grid.power_flow import voltage_deviation
 from market.simulation.history import StepRecord
 from market.simulation.observation import observation
 from market.simulation.settlement import Exchange, Settlement, exchange, settle
+from market.simulation.state import State
 from market.support.phases import phase
 from market.support.rng import ARRIVAL_STREAM, permutation
 
@@ -32,90 +28,6 @@ REPUTATION_RATE = 0.1
 INITIAL_REPUTATION = 0.5
 REWARD_LIMIT = 10.0
 """The own part of a reward stays within +-REWARD_LIMIT."""
-
-
-@dataclass(frozen=True, eq=False)
-class Params:
-    """What stays the same over all episodes of a scenario.
-
-    config, grid, fleet, tariffs (the DSO's). node: [N]. capacity: rated power [N], kW.
-    generation, demand: [N, T] kWh. anchors: peers whose reputation each agent sees [N, A], -1 where there is none.
-    redraw_tariffs: new DSO profiles for each episode, else those of episode 0. asynchronous: a new order of arrival
-    for each step, else one per episode. max_error: largest relative measurement error.
-    cooperation_weight: of the community's share in each reward. seed, step_hours.
-    """
-
-    config: MarketConfig
-    grid: Grid | None
-    fleet: Fleet
-    tariffs: DSOProfileHandler
-    node: Nodes
-    capacity: Floats
-    generation: Floats
-    demand: Floats
-    anchors: Ints
-    redraw_tariffs: bool
-    asynchronous: bool
-    max_error: float
-    cooperation_weight: float
-    seed: int
-    step_hours: float
-
-    @property
-    def num_agents(self) -> int:
-        return len(self.capacity)
-
-    @property
-    def max_steps(self) -> int:
-        return self.generation.shape[1]
-
-    @cached_property
-    def alone(self) -> tuple[Floats, Floats, Floats]:
-        """The DSO-only baseline: each agent with its own battery and no market, whatever the tariffs.
-
-        Returns imported [N, T], exported [N, T], both kWh, and stored energy [N, T + 1], kWh.
-        """
-        stored = np.empty((self.num_agents, self.max_steps + 1))
-        imported, exported = np.empty_like(self.generation), np.empty_like(self.generation)
-        stored[:, 0] = self.fleet.initial
-        for t in range(self.max_steps):
-            net = self.generation[:, t] - self.demand[:, t]
-            battery = charge_discharge(net, stored[:, t], self.fleet)
-            balance = net - battery.charged + battery.discharged
-            imported[:, t], exported[:, t] = np.maximum(-balance, 0.0), np.maximum(balance, 0.0)
-            stored[:, t + 1] = battery.energy
-        return imported, exported, stored
-
-    @cached_property
-    def feeder(self) -> Feeder | None:
-        """The grid as a radial feeder; None without a grid and where it has loops."""
-        return None if self.grid is None else Feeder.of(self.grid)
-
-    @cached_property
-    def reward_scale(self) -> Floats:
-        """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or battery cycle a day, at the highest price."""
-        imported, exported, _ = self.alone
-        own, cycle = (imported + exported).mean(1), 2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24
-        turnover = np.maximum(np.where(own > 0, own, cycle), self.config.min_quantity)
-        return np.maximum(turnover * self.config.max_price / 1000, 1e-6)
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """Where E episodes stand, all at the same step. step: 0..T. episode: numbers [E].
-
-    feed_in_tariff, utility_price: the DSO's [E, T], $/MWh. energy: stored [E, N], kWh. reputation: [E, N].
-    last_price: the last clearing price [E], $/MWh. last: the last step's record; None at the start.
-    """
-
-    step: int
-    episode: Ints
-    feed_in_tariff: Floats
-    utility_price: Floats
-    energy: Floats
-    reputation: Floats
-    last_price: Floats
-    last: StepRecord | None
 
 
 def initial(params: Params, episode: Ints) -> State:

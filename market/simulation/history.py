@@ -11,7 +11,6 @@ import numpy as np
 from market.clearing.batch import Cleared
 from market.clearing.orders import Bools, Floats, Trades
 from market.clearing.single import all_trades
-from market.records.ledger import Ledger
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +103,6 @@ class StepRecord(Flows):
         """All trades of one of the episodes, the DSO's too."""
         tariffs = float(self.feed_in_tariff[episode]), float(self.utility_price[episode])
         return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
-
-
-def ledger_of(records: Sequence[StepRecord], episode: int, difficulty: int) -> Ledger:
-    """The trades of one of the episodes, a block per step. difficulty: leading zero hex digits."""
-    chain = Ledger(difficulty)
-    for number, record in enumerate(records):
-        chain.append(record.trades(episode), number)
-    return chain
 
 
 class History(Flows):

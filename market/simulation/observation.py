@@ -6,16 +6,13 @@ units of the summed capacities. Market and community signals tell of the step be
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from market.clearing.orders import Floats
+from market.community.params import Params
 from market.simulation.history import StepRecord, ratio
+from market.simulation.state import State
 from market.support.rng import ERROR_STREAM, uniform
-
-if TYPE_CHECKING:
-    from market.simulation.dynamics import Params, State
 
 MARKET_SIGNALS = (
     "hour_sine",

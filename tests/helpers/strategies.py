@@ -12,7 +12,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from market import Battery, ClearingMechanism, DERAgent, GridNetwork, GridTopology, MarketConfig, Scenario
-from market.simulation.dynamics import Params, initial, step
+from market.community.params import Params
+from market.simulation.dynamics import initial, step
 
 RULES = list(ClearingMechanism)
 PAIRWISE = [r for r in RULES if r not in (ClearingMechanism.UNIFORM, ClearingMechanism.MCAFEE)]

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS_FILE = ROOT / ".ci" / "constraints.txt"
 MODULES = sorted(p for p in [*ROOT.glob("market/**/*.py"), *ROOT.glob("benches/**/*.py")] if p.parent.name != "docs")
+PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
 MAX_LINES = 300
 MAX_MODULES = 12
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -43,7 +44,6 @@ LAYERS = (
     "envs",
     "rl",
 )
-UPWARD = {("market.community.scenario", "simulation"), ("market.simulation.history", "records")}  # still to be turned
 
 PUBLIC = (
     "Battery",
@@ -87,22 +87,20 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Modules that a file imports, not counting for types only, and whether that happens when the file itself is."""
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Modules that a file imports, and when: at its own import, at a call, or for types only."""
     tree = ast.parse(path.read_text())
     typing_only = {id(n) for block in ast.walk(tree) if is_for_types(block) for n in ast.walk(block)}
     in_function = {id(n) for block in ast.walk(tree) if isinstance(block, FUNCTIONS) for n in ast.walk(block)}
     for node in ast.walk(tree):
-        at_import = id(node) not in in_function
-        if id(node) in typing_only:
-            continue
+        when = "types" if id(node) in typing_only else "call" if id(node) in in_function else "import"
         if isinstance(node, ast.Import):
-            yield from ((alias.name, at_import) for alias in node.names)
+            yield from ((alias.name, when) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import; write the whole name"
             assert node.module is not None
-            yield node.module, at_import
-            yield from ((f"{node.module}.{alias.name}", at_import) for alias in node.names)
+            yield node.module, when
+            yield from ((f"{node.module}.{alias.name}", when) for alias in node.names)
 
 
 def is_for_types(node: ast.AST) -> bool:
@@ -195,14 +193,26 @@ def test_layers_import_downward_only(path: Path) -> None:
         assert target != "market", f"{own}: import from the module that defines the name"
         if target.startswith("market."):
             other = target.split(".")[1]
-            known = other == layer or (own, other) in UPWARD
-            assert known or other in LAYERS[: LAYERS.index(layer)], f"{own} imports {target}, a layer above it"
+            assert other == layer or other in LAYERS[: LAYERS.index(layer)], f"{own} imports {target}, a layer above it"
         assert target.split(".")[0] not in ("benches", "tests"), f"{own} imports {target}"
 
 
 def test_no_import_cycles() -> None:
     names = {module_name(path): path for path in MODULES if path.name != "__init__.py"}
-    graph = {name: {t for t, at_import in imports(path) if at_import and t in names} for name, path in names.items()}
+    graph = {name: {t for t, when in imports(path) if when != "call" and t in names} for name, path in names.items()}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=module_name)
+def test_what_stands_in_a_folder_forms_no_circle(package: Path) -> None:
+    own, graph = module_name(package), dict[str, set[str]]()
+    for path in package.parent.rglob("*.py"):
+        if path != package:
+            child, *targets = (
+                name.removeprefix(f"{own}.").split(".")[0]
+                for name in (module_name(path), *(t for t, _ in imports(path) if t.startswith(f"{own}.")))
+            )
+            graph.setdefault(child, set()).update(set(targets) - {child})
     graphlib.TopologicalSorter(graph).prepare()
 
 
@@ -216,12 +226,12 @@ def test_imports_only_what_its_extra_installs(path: Path) -> None:
     if part == "envs":
         allowed -= {"torch", "ray"}
     allowed |= EXTRA_IMPORTS.get(module_name(path), set())
-    for target, at_import in imports(path):
+    for target, when in imports(path):
         package = target.split(".")[0]
-        if package in sys.stdlib_module_names:
+        if package in sys.stdlib_module_names or when == "types":
             continue
         assert package in allowed, f"{module_name(path)} imports {package}; allowed: {', '.join(sorted(allowed))}"
-        if top == "benches" and at_import:
+        if top == "benches" and when == "import":
             assert package not in FRAMEWORKS, f"{module_name(path)}: import {package} inside the function that uses it"
 
 
