@@ -59,8 +59,8 @@ bench: $(READY) ## quick benchmarks, under 5 minutes: tables, CSV and figure in 
 study: $(READY) ## the study's 54 trainings and its report; continue with ARGS='--resume'
 	@$(BIN)/pytest --benchmark-only --profile study $(if $(PROFILES),--profiles=$(PROFILES)) $(ARGS)
 
-test: $(READY) ## tests that are quick, and each benchmark once, untimed; under 5 minutes
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+test: $(READY) ## tests that are quick, on all cores, and each benchmark once, untimed; under 5 minutes
+	@$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadfile $(ARGS)
 
 test-all: $(READY) $(PYMARKET)/.ready ## every test, PyMarket's auction beside ours included
 	@$(BIN)/pytest $(ARGS)

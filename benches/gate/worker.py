@@ -22,15 +22,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-MEASURE = Path(__file__).parents[1] / "measure"
+OWN = Path(__file__).parents[1]
 Answer = dict[str, Any]
 COUNTED = 2
 """The round that is counted; 0 warms up and 1 shows what a call costs."""
 
 
-def beside(name: str) -> ModuleType:
-    """A module of `measure` in the gate's own tree, whatever `benches` means in this process."""
-    spec = importlib.util.spec_from_file_location(f"gate_{name}", MEASURE / f"{name}.py")
+def beside(place: str) -> ModuleType:
+    """A module of the gate's own tree (`measure/counters`), whatever `benches` means in this process."""
+    spec = importlib.util.spec_from_file_location(f"gate_{Path(place).name}", OWN / f"{place}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -82,7 +82,7 @@ class Cells:
         self.table = CASES
         self.case: Any = None
         self.prepared: Any = None
-        self.counters = beside("counters")
+        self.counters = beside("measure/counters")
 
     def listing(self, profile: str) -> Answer:
         """Every cell of a profile, with what decides how it is measured and judged."""
@@ -177,7 +177,7 @@ def answer(cells: Cells, request: dict[str, Any]) -> Answer:
 
 def told(error: Exception) -> str:
     """What an error says, on one line."""
-    text = beside("text")
+    text = beside("terminal/text")
     return str(text.one_line(text.told(error)))
 
 

@@ -60,7 +60,10 @@ def test_a_report_is_written_in_any_surroundings(tmp_path, odd):
     lines = [json.dumps(dataclasses.asdict(each)) + "\n" for each in (*records, failed)]
     (tmp_path / FILE).write_text("".join(lines), encoding="utf-8")
     usual = {name: value for name, value in os.environ.items() if name not in ("LANG", "LC_ALL", "DISPLAY")}
-    told = "import os, sys, benches.report as r; s = r.main(sys.argv[1:]); print(os.environ.get('MPLBACKEND')); exit(s)"
+    told = (
+        "import os, sys; from benches.report import command; status = command.main(sys.argv[1:]); "
+        "print(os.environ.get('MPLBACKEND')); exit(status)"
+    )
     command = [sys.executable, "-c", told, str(tmp_path)]
     done = subprocess.run(
         command, cwd=ROOT, env=usual | odd, capture_output=True, encoding="utf-8", timeout=120, check=False

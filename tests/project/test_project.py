@@ -68,7 +68,7 @@ EXTRA_IMPORTS = {
     "market.envs.multi_agent": {"ray"},
     "market.envs.parallel": {"pettingzoo"},
 }  # loaded on first use of what is in them
-REPORTING = ("matplotlib", "seaborn", "rich", "pytest")
+REPORTING = ("matplotlib", "rich", "pytest")
 
 # Registry -> the enum whose every member it serves; None when its keys are plain names.
 REGISTRIES = {

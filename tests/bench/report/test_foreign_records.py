@@ -93,7 +93,7 @@ def quick_report(monkeypatch):
     """Few replicates and blank figures."""
     monkeypatch.setitem(scaling.fit.__kwdefaults__, "replicates", 10)
     for module, name in (("scaling", "draw"), ("study", "draw_time"), ("study", "draw_phases"), ("study", "draw_kpis")):
-        monkeypatch.setattr(f"benches.figures_{module}.{name}", blank)
+        monkeypatch.setattr(f"benches.report.figures.{module}.{name}", blank)
 
 
 def counts(run, line):
