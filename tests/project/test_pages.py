@@ -1,4 +1,4 @@
-"""The Python in the pages of both packages runs as it stands."""
+"""The Python in the pages of both packages runs as it stands, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "market" / "README.md", *ROOT.glob("*/docs/**/*.md")]
 BLOCKS = [
     pytest.param(code, id=f"{page.stem}-{number}")
     for page in sorted(ROOT.glob("*/docs/*.md"))
@@ -23,3 +24,9 @@ def test_python_in_the_docs_runs(code, tmp_path, monkeypatch):
 
 def test_there_are_such_blocks():
     assert len(BLOCKS) >= 2
+
+
+@pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), link
