@@ -175,6 +175,7 @@ CASES = table(
     ),
     Case(
         name="reference/policy",
+        version="2",
         size="agents",
         options=(PROFILES_AXIS,),
         grids=_agents((1, 10), POPULATIONS, MORE, seed=(SEED,), policy=reference.policies),
@@ -186,6 +187,7 @@ CASES = table(
     ),
     Case(
         name="reference/optimum",
+        version="2",
         size="agents",
         options=(PROFILES_AXIS,),
         grids=_agents((1, 10), POPULATIONS, MORE, seed=(SEED,)),

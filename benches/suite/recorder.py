@@ -165,9 +165,8 @@ class Recorder:
 
     def _stop_at_signals(self) -> None:
         """Let SIGTERM, and a terminal that is closed, stop the run as Ctrl-C does; a second one ends it at once."""
-        caught = [
-            n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL
-        ]  # as nohup has it
+        # under nohup SIGHUP is ignored, and stays so
+        caught = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
 
         def let_go() -> None:
             for number in caught:
@@ -240,11 +239,11 @@ class Recorder:
         if self.run is None or self.config.option.collectonly:
             return
         terminalreporter.section("scalability")
-        self._restore()
-        from benches.report import command as report  # scipy and matplotlib load only now
-
-        folder = self.run.folder if self.config.getoption("report") == "yes" else None
         try:
+            self._restore()
+            from benches.report import command as report  # scipy and matplotlib load only now
+
+            folder = self.run.folder if self.config.getoption("report") == "yes" else None
             for line in report.lines([self.run], folder, color=terminalreporter.hasmarkup):
                 terminalreporter.write_line(line)
         except Exception as error:  # noqa: BLE001 - whatever it is, the records are there
@@ -253,7 +252,8 @@ class Recorder:
                 f"is mended: python -m benches.report {self.run.folder}"
             )
             self.incomplete = True
-        missing = {point.key for point in self.points.values()} - {record.key for record in self.run.read()[0]}
+        recorded = {record.key for record in self.run.read()[0]} if self.run.file.is_file() else set()
+        missing = {point.key for point in self.points.values()} - recorded
         if missing:
             terminalreporter.write_line(f"{len(missing)} cells are missing; go on with: {self._onward}")
             self.incomplete = True
