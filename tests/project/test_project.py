@@ -220,11 +220,9 @@ def test_what_stands_in_a_folder_forms_no_circle(package: Path) -> None:
 def test_imports_only_what_its_extra_installs(path: Path) -> None:
     top, *rest = path.relative_to(ROOT).parts
     part = rest[0] if top == "market" else top
-    extras = {"benches": ("rl", "bench"), "rl": ("rl",), "envs": ("rl",)}.get(part, ())
+    extras = {"benches": ("rl", "bench"), "rl": ("rl",), "envs": ("envs",)}.get(part, ())
     allowed = {r.name.replace("-", "_") for r in requirements(*extras)} | {"market"}
     allowed |= {"benches"} if top == "benches" else set()
-    if part == "envs":
-        allowed -= {"torch", "ray"}
     allowed |= EXTRA_IMPORTS.get(module_name(path), set())
     for target, when in imports(path):
         package = target.split(".")[0]
