@@ -13,17 +13,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from market.support.kernels import kernel_cache
-
-with kernel_cache():
-    from market.clearing.orders import Orders, Trades
-    from market.clearing.single import ClearingResult, clear
-    from market.community.agents import Battery, DERAgent
-    from market.community.scenario import Scenario
-    from market.community.synthetic import DERProfileHandler, DSOProfileHandler
-    from market.config import DSO, NO_PARTNER, ClearingMechanism, GridTopology, MarketConfig, RLAlgorithm, TrainingMode
-    from market.grid.network import GridNetwork
-    from market.records.ledger import Ledger
+from market.clearing.orders import Orders, Trades
+from market.clearing.single import ClearingResult, clear
+from market.community.agents import Battery, DERAgent
+from market.community.scenario import Scenario
+from market.community.synthetic import DERProfileHandler, DSOProfileHandler
+from market.config import DSO, NO_PARTNER, ClearingMechanism, GridTopology, MarketConfig, RLAlgorithm, TrainingMode
+from market.grid.network import GridNetwork
+from market.records.ledger import Ledger
 
 if TYPE_CHECKING:
     from market.rl.trainer import RLTrainer

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from market.clearing.books import Book, Packed, price_limits, ranked
@@ -22,6 +21,7 @@ from market.clearing.trade_reduction import _reduce
 from market.config import PER_KWH, PER_PRICE, MarketConfig, check_positive_int
 from market.grid.network import Grid
 from market.support.allocator import keep_freed_memory
+from market.support.kernels import kernel
 from market.support.threads import in_parts
 
 UNLIMITED = np.iinfo(np.int64).max // 4
@@ -69,7 +69,7 @@ class Cleared:
         return left
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _deduct(left, bid_order, ask_order, ticks):  # type: ignore[no-untyped-def]
     """Take what traded [K] off both orders; left: flat."""
     for k in range(len(ticks)):
@@ -77,7 +77,7 @@ def _deduct(left, bid_order, ask_order, ticks):  # type: ignore[no-untyped-def]
         left[ask_order[k]] -= ticks[k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sums(offsets, ticks, price, seller_price, reduces, out):  # type: ignore[no-untyped-def]
     """out [E, 3]: sums over each market's trades of the ticks, and of ticks x price and ticks x seller_price.
 
@@ -96,7 +96,7 @@ def _sums(offsets, ticks, price, seller_price, reduces, out):  # type: ignore[no
         out[e, 0], out[e, 1], out[e, 2] = volume, paid, received
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _match(  # type: ignore[no-untyped-def]
     first, keys, by_arrival, agent, left, room, bounds, reduction, partners, trades, totals
 ):
@@ -142,7 +142,7 @@ def _match(  # type: ignore[no-untyped-def]
         totals[e, 0], totals[e, 1], totals[e, 2] = gains + more, lower, upper
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _close_up(spans, orders, prices, stage, offsets):  # type: ignore[no-untyped-def]
     """Moves the trades of the markets, at spans [E, 2], next to each other, and fills in offsets [E + 1]."""
     count = 0

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
 from market.clearing.books import Packed
 from market.clearing.orders import Floats, Ints, Positions
 from market.config import MarketConfig
 from market.grid.network import Grid
 from market.grid.routing import Routing, route
+from market.support.kernels import kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def network_terms(
     return Network(energy, distance, loss, fee, routing)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _look_up(node, size, num_nodes, orders, offsets, nodes):  # type: ignore[no-untyped-def]
     """nodes [2, K]: those of the flat orders [2, K] of E markets of `size` positions. node: [E, N] or [E, 0].
 
@@ -81,7 +81,7 @@ def _look_up(node, size, num_nodes, orders, offsets, nodes):  # type: ignore[no-
                 found[k] = stands[position] if len(stands) else np.uint32(position) % np.uint32(num_nodes)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _charge(tables, trades, offsets, utility_price, terms, out):  # type: ignore[no-untyped-def]
     """out: distance km, loss kWh and fee $ of each trade [K]. tables: distances and shares lost [n, n], zones [n].
 

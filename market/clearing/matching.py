@@ -9,9 +9,10 @@ positions themselves. `market.clearing` validates and documents; nothing here ch
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
 from market.config import DSO, ENERGY_TICK, PER_PRICE, PRICE_TICK
+from market.support.kernels import kernel
 
 ARRIVAL_BITS, REPUTATION_BITS, PRICE_BITS = 24, 16, 23
 PRICE_SHIFT = ARRIVAL_BITS + REPUTATION_BITS
@@ -22,7 +23,7 @@ BUCKETS = 1024
 """Price classes that `_screen` tells apart."""
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _key(price, is_buy, reputation, rank):  # type: ignore[no-untyped-def]
     """Sort key of an order; all in ticks, reputation in 16 bits."""
     worse = uint64(REPUTATION_MASK - reputation) << uint64(ARRIVAL_BITS) | uint64(rank)
@@ -31,21 +32,21 @@ def _key(price, is_buy, reputation, rank):  # type: ignore[no-untyped-def]
     return ASK_BIT | uint64(price) << uint64(PRICE_SHIFT) | worse
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _price(key):  # type: ignore[no-untyped-def]
     """Limit price in ticks that a key holds."""
     price = np.int64(key >> uint64(PRICE_SHIFT)) & PRICE_MASK
     return price if key >= ASK_BIT else PRICE_MASK - price
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _position(key, by_arrival):  # type: ignore[no-untyped-def]
     """Order position that a key stands for; by_arrival: [N] or [0] of its market."""
     rank = np.int64(key & uint64(ARRIVAL_MASK))
     return by_arrival[rank] if len(by_arrival) else rank
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pack(price, is_buy, active, reputation, by_arrival, keys):  # type: ignore[no-untyped-def]
     """keys [E, N]: one per arrival rank, EMPTY for inactive orders. All inputs [E, N]; by_arrival may be [E, 0]."""
     for e in range(keys.shape[0]):
@@ -57,7 +58,7 @@ def _pack(price, is_buy, active, reputation, by_arrival, keys):  # type: ignore[
                 keys[e, rank] = EMPTY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read(price, quantity, is_buy, partner, low, high, least, most, keys, ticks):  # type: ignore[no-untyped-def]
     """Orders as floats [n] to keys and energy ticks [n], in order of arrival and all of one reputation, in one pass.
 
@@ -80,7 +81,7 @@ def _read(price, quantity, is_buy, partner, low, high, least, most, keys, ticks)
     return fine, wanted, offered - wanted
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _screen(keys, by_arrival, quantity, bounds):  # type: ignore[no-untyped-def]
     """Moves the keys of the orders that may trade to the front, in order; returns how many. One market, by rank [N].
 
@@ -125,13 +126,13 @@ def _screen(keys, by_arrival, quantity, bounds):  # type: ignore[no-untyped-def]
     return kept
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sides(keys):  # type: ignore[no-untyped-def]
     """Places where the asks start and end among the sorted keys of one market."""
     return np.searchsorted(keys, ASK_BIT), np.searchsorted(keys, EMPTY)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gather(keys, end, by_arrival, left, energy):  # type: ignore[no-untyped-def]
     """energy [>= end + 2]: what is left [N] of the order at each place; a pass of its own, so that loads overlap."""
     if len(by_arrival):
@@ -143,7 +144,7 @@ def _gather(keys, end, by_arrival, left, energy):  # type: ignore[no-untyped-def
     energy[end : end + 2] = 0  # `_merge` reads ahead
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _merge(keys, energy, asks, end, room, by_arrival, base, count, orders, prices):  # type: ignore[no-untyped-def]
     """Price-time priority over one market's sorted keys, bids [0, asks) and asks [asks, end); `room`: ticks.
 
@@ -185,7 +186,7 @@ def _merge(keys, energy, asks, end, room, by_arrival, base, count, orders, price
     return count, bid, ask, last_bid, last_ask, welfare
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _next_price(keys, energy, start, end, missing):  # type: ignore[no-untyped-def]
     """Price in ticks of the first order from place `start` on with energy left, or `missing`."""
     for place in range(start, end):
@@ -194,7 +195,7 @@ def _next_price(keys, energy, start, end, missing):  # type: ignore[no-untyped-d
     return missing
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _interval(keys, energy, asks, end, bid, ask, last_bid, last_ask):  # type: ignore[no-untyped-def]
     """Prices, in ticks, at which the matched volume is what both sides want: the k-double-auction interval.
 
@@ -208,7 +209,7 @@ def _interval(keys, energy, asks, end, bid, ask, last_bid, last_ask):  # type: i
     return lower, upper
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pair_up(keys, energy, start, market, size, by_arrival, orders, prices):  # type: ignore[no-untyped-def]
     """Stage 1 without a capacity: merge each pair of agents' orders, group g at start[g]:start[g+1] of market[g].
 

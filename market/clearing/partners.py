@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from market.clearing.books import Keys, Packed
 from market.clearing.matching import ASK_BIT, EMPTY, _pair_up, _position, _price
 from market.clearing.orders import Energies, Floats, Ints, price_ticks
 from market.config import PER_PRICE
+from market.support.kernels import kernel
 
 Partners = tuple[Ints, Floats, Ints]
 """Trades of stage 1 in serving order, (flat bid, flat ask, ticks) [3, M], their prices [2, M], and starts [E+1]."""
@@ -36,7 +36,7 @@ def serve_partners(book: Packed, left: Energies, room: Ints) -> Partners:
     return matches, prices[:, serving], starts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mutual(keys, by_arrival, quantity, partner, matches, prices, bid_keys):  # type: ignore[no-untyped-def]
     """Matches where each position is an agent of its own, so that no order is in two: how many. Inputs [E, N].
 
@@ -87,7 +87,7 @@ def _by_agents(book: Packed, partner: Ints) -> tuple[Ints, Floats, Keys]:
     return matches, prices, key_of[matches[0]]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _named(keys, by_arrival, agent, partner, named_keys, found):  # type: ignore[no-untyped-def]
     """Who names another agent, to named_keys and found (flat, market, agent, partner); returns how many."""
     count, size = 0, partner.shape[1]
@@ -106,7 +106,7 @@ def _named(keys, by_arrival, agent, partner, named_keys, found):  # type: ignore
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _serve(matches, starts, room, left):  # type: ignore[no-untyped-def]
     """Cuts each market's matches [3, M], in serving order, to its room [E]; room and left [E, N] are reduced."""
     for e in range(len(room)):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
 from market.clearing.batch import Cleared, clear_packed
 from market.clearing.books import Book, Nodes, Packed
@@ -24,6 +23,7 @@ from market.clearing.orders import (
 )
 from market.config import DSO, NO_PARTNER, PER_KWH, MarketConfig, check_range
 from market.grid.network import Grid, GridNetwork
+from market.support.kernels import kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +200,7 @@ def _nodes(orders: Orders, grid: Grid) -> Nodes:
     return orders.node.astype(np.int32)[None]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _supply(left, is_buy, agent, tariffs, row, out):  # type: ignore[no-untyped-def]
     """Stage 3: writes the DSO's trades, what is left [N] of the orders, to the columns `out` from `row` on.
 

@@ -8,12 +8,13 @@ Keys and energy are one market's, by place: bids in [0, asks), asks in [asks, en
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
 from market.clearing.matching import PRICE_SHIFT, _merge, _position, _price
+from market.support.kernels import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unit(keys, energy, end, by_arrival, agent):  # type: ignore[no-untyped-def]
     """The quantity of all orders with something left, if it is the same and their agents differ; else 0."""
     owners = np.empty(end, np.int64)
@@ -36,7 +37,7 @@ def _unit(keys, energy, end, by_arrival, agent):  # type: ignore[no-untyped-def]
     return unit
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mcafee(keys, energy, asks, end, unit, room, bounds):  # type: ignore[no-untyped-def]
     """McAfee (1992) on a book of equal units: (pairs that trade, sellers' price, buyers' price), prices in ticks.
 
@@ -61,7 +62,7 @@ def _mcafee(keys, energy, asks, end, unit, room, bounds):  # type: ignore[no-unt
     return pairs - 1, offers[pairs - 1], bids[pairs - 1]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _shave(fill, volume, keys):  # type: ignore[no-untyped-def]
     """Cut `fill` [n], ticks, to the sum `volume` by equal shares, none below zero.
 
@@ -87,7 +88,7 @@ def _shave(fill, volume, keys):  # type: ignore[no-untyped-def]
     return shaved
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _huang(keys, energy, asks, last_bid, last_ask):  # type: ignore[no-untyped-def]
     """Huang et al. (2002): ticks by place that trade when the orders at the marginal places are left out.
 
@@ -101,7 +102,7 @@ def _huang(keys, energy, asks, last_bid, last_ask):  # type: ignore[no-untyped-d
     return fill, volume
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _reduce(keys, energy, asks, end, room, by_arrival, agent, bounds, base, count, orders, prices):  # type: ignore[no-untyped-def]
     """Stage 2 under trade reduction for one market; bids [0, asks), asks [asks, end), other arguments as of `_merge`.
 

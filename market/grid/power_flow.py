@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
 
 from market.config import check_range
 from market.grid.network import Floats, Grid, Ints
+from market.support.kernels import kernel
 
 SOURCE = 0
 """The node that feeds the grid: 650, 800, the centre, the root, the first of a line."""
@@ -76,7 +76,7 @@ class PowerFlow(NamedTuple):
     voltage: Floats
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sweep(power, square, order, parent, rise):  # type: ignore[no-untyped-def]
     """power [n]: fed in, kW; becomes what each node sends to its parent. Fills square [n]: squared voltage, p.u."""
     for k in range(len(order) - 1, 0, -1):
@@ -87,14 +87,14 @@ def _sweep(power, square, order, parent, rise):  # type: ignore[no-untyped-def]
         square[node] = square[parent[node]] + rise[node] * power[node]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _power_flow(power, square, order, parent, rise):  # type: ignore[no-untyped-def]
     """Sweeps E markets; power, square: [E, n]."""
     for e in range(len(power)):
         _sweep(power[e], square[e], order, parent, rise)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _deviation(injection, node, order, parent, rise, deviation):  # type: ignore[no-untyped-def]
     """Fills deviation [E], p.u. injection: of agents [E, N], kW. Returns -1, or the first agent at an unknown node."""
     n = len(order)

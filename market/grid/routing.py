@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from market.grid.network import Floats, Grid, Ints
+from market.support.kernels import kernel
 
 Nodes = NDArray[np.int32] | NDArray[np.int64]
 
@@ -28,7 +28,7 @@ class Routing(NamedTuple):
     overloaded_hours: Floats
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_flows(flow, paths, seller, buyer, energy):  # type: ignore[no-untyped-def]
     """Adds the trades [K] to flow [L], walking each path back from the buyer."""
     predecessor, line_of, line_from = paths
@@ -41,7 +41,7 @@ def _add_flows(flow, paths, seller, buyer, energy):  # type: ignore[no-untyped-d
             node = before
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _congest(flow, limit, paths, trades, hours, utilisation):  # type: ignore[no-untyped-def]
     """Fills utilisation [K], zeros before, of one market's trades; returns its mean, max and overloaded hours.
 
@@ -74,7 +74,7 @@ def _congest(flow, limit, paths, trades, hours, utilisation):  # type: ignore[no
     return mean, most, overloaded
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _congest_pairs(flow, limit, paths, trades, hours, utilisation):  # type: ignore[no-untyped-def]
     """`_congest` by pairs of nodes: trades between the same nodes take the same path, and flows add up."""
     seller, buyer, energy = trades
@@ -89,7 +89,7 @@ def _congest_pairs(flow, limit, paths, trades, hours, utilisation):  # type: ign
     return sums
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore[no-untyped-def]
     """Fills `routing`, zeros before; flow: as in `_congest`. Trades that outnumber the pairs of nodes go by pairs.
 

@@ -8,8 +8,10 @@ Streams keep the uses apart; they are named here so that no two share one.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 from numpy.typing import NDArray
+
+from market.support.kernels import kernel
 
 TARIFF_STREAM, ARRIVAL_STREAM, ERROR_STREAM, ANCHOR_STREAM = range(4)
 POPULATION_STREAM, HOUSEHOLD_STREAM, WEATHER_STREAM, POLICY_STREAM = range(4, 8)
@@ -17,21 +19,21 @@ POPULATION_STREAM, HOUSEHOLD_STREAM, WEATHER_STREAM, POLICY_STREAM = range(4, 8)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _mix(x: np.uint64) -> np.uint64:
     x = (x ^ (x >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> uint64(27))) * uint64(0x94D049BB133111EB)
     return x ^ (x >> uint64(31))
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _start(seed: int, episode: int, step: int, stream: int) -> np.uint64:
     key = _mix(uint64(seed) + _GOLDEN)
     key = _mix(key ^ (uint64(episode) + _GOLDEN))
     return _mix(key ^ ((uint64(step) << uint64(8)) + uint64(stream) + _GOLDEN))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _uniform(seed, episode, step, stream, out):  # type: ignore[no-untyped-def]
     for e in range(out.shape[0]):
         key = _start(seed, episode[e], step, stream)
@@ -40,7 +42,7 @@ def _uniform(seed, episode, step, stream, out):  # type: ignore[no-untyped-def]
             out[e, i] = (_mix(key) >> uint64(11)) * 2.0**-53
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _permutation(seed, episode, step, stream, out):  # type: ignore[no-untyped-def]
     for e in range(out.shape[0]):
         key = _start(seed, episode[e], step, stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,27 @@ def test_the_place_that_the_user_names_is_kept(tmp_path: Path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert printed.stdout.startswith(str(tmp_path))
+
+
+@pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")
+def test_an_edit_of_a_kernel_recompiles_the_kernels_of_other_files_that_call_it(tmp_path: Path):
+    (tmp_path / "market" / "support").mkdir(parents=True)
+    for name in ("__init__", "support/__init__", "support/kernels", "support/user", "support/used"):
+        (tmp_path / "market" / f"{name}.py").touch()
+    shutil.copy(market.support.kernels.__file__, tmp_path / "market" / "support" / "kernels.py")
+    used, user = (tmp_path / "market" / "support" / f"{name}.py" for name in ("used", "user"))
+    head = "from market.support.kernels import kernel\n"
+    user.write_text(f"{head}from market.support.used import add\n\n@kernel\ndef twice(x):\n    return add(add(x))\n")
+
+    def run(step: int) -> tuple[str, str]:
+        used.write_text(f"{head}\n@kernel\ndef add(x):\n    return x + {step}\n")
+        code = "from market.support.user import twice; print(twice(1), sum(twice.stats.cache_hits.values()))"
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-P", "-c", code]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        number, hits = done.stdout.split()
+        return number, hits
+
+    assert run(1) == ("3", "0")
+    assert run(1) == ("3", "1"), "an unchanged kernel is loaded"
+    assert run(10) == ("21", "0"), "its own file is as before, and it is compiled anew all the same"

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from market.support.kernels import kernel_cache
+from market.support.kernels import kernel
 
 TANH_LIMIT = np.float32(7.90531110763549805)
 """From here on tanh is one, in single precision."""
@@ -32,27 +31,26 @@ EVEN = tuple(
 """tanh x is nearly x P(x^2) / Q(x^2): the minimax coefficients of P and Q, highest power first, that Eigen uses
 (Eigen/src/Core/MathFunctionsImpl.h, generic_fast_tanh_float)."""
 
-with kernel_cache():
 
-    @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp"})
-    def _tanh(x: NDArray[np.float32]) -> None:
-        """x becomes tanh x, [n], within 3e-7; written so that the compiler can use vector instructions."""
-        for i in range(x.size):
-            v = min(max(x[i], -TANH_LIMIT), TANH_LIMIT)
-            v = x[i] if x[i] != x[i] else v  # not a number stays so
-            s = v * v
-            p = ODD[0]
-            p = p * s + ODD[1]
-            p = p * s + ODD[2]
-            p = p * s + ODD[3]
-            p = p * s + ODD[4]
-            p = p * s + ODD[5]
-            p = p * s + ODD[6]
-            q = EVEN[0]
-            q = q * s + EVEN[1]
-            q = q * s + EVEN[2]
-            q = q * s + EVEN[3]
-            x[i] = v * p / q
+@kernel(error_model="numpy", fastmath={"contract", "arcp"})
+def _tanh(x: NDArray[np.float32]) -> None:
+    """x becomes tanh x, [n], within 3e-7; written so that the compiler can use vector instructions."""
+    for i in range(x.size):
+        v = min(max(x[i], -TANH_LIMIT), TANH_LIMIT)
+        v = x[i] if x[i] != x[i] else v  # not a number stays so
+        s = v * v
+        p = ODD[0]
+        p = p * s + ODD[1]
+        p = p * s + ODD[2]
+        p = p * s + ODD[3]
+        p = p * s + ODD[4]
+        p = p * s + ODD[5]
+        p = p * s + ODD[6]
+        q = EVEN[0]
+        q = q * s + EVEN[1]
+        q = q * s + EVEN[2]
+        q = q * s + EVEN[3]
+        x[i] = v * p / q
 
 
 def tanh_(x: Tensor) -> Tensor:
