@@ -34,7 +34,7 @@ def test_a_timed_run_records_everything_and_reports_at_the_end(project):
     first = lines(project)[0]
     assert len(first["seconds"]) == len(first["cpu_seconds"]) == 5
     assert first["median"] == pytest.approx(2e-4, rel=0.9)
-    assert first["phases"]["learning"] == [0.2] * 5
+    assert first["phases"]["learning"] == pytest.approx([0.2] * 5)
     assert first["facts"] == {"episodes": 7}
     assert first["rates"]["env_steps"] == pytest.approx(24 / first["median"])
     assert first["warmup_seconds"] > 0
