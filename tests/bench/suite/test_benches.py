@@ -1,8 +1,12 @@
 """The benchmark plugin as its users meet it: toy cases in a folder of their own, run by a pytest of its own."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
-from bench_support import lines, make_project, run, statuses
+from bench_support import environment, lines, make_project, run, statuses
 from benches.report import command as report
 
 
@@ -95,35 +99,45 @@ def test_repeat_gives_each_training_several_seeds_and_a_record_for_each(project)
     assert "train/iteration mode=ctce" in output, "the study's own seed goes without saying"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--profile=studdy"], "--profile: got 'studdy'; allowed: quick, study, full; did you mean study?"),
-        (["--modes=ctde,dtd"], "--modes: got 'dtd'; allowed: ctce, ctde, dtde; did you mean dtde?"),
-        (["--algorithms=pop"], "--algorithms: got 'pop'; allowed: ppo, appo, sac; did you mean"),
-        (["--populations=1,x"], "--populations: got 'x'; allowed: whole numbers >= 1"),
-        (["--populations=0"], "--populations: got '0'; allowed: whole numbers >= 1"),
-        (["--populations="], "--populations: got ''; allowed: values with commas"),
-        (["--iterations=1,2"], "--iterations: got '1,2'; allowed: one whole number >= 1"),
-        (["--repeat=0"], "--repeat: got '0'; allowed: whole numbers >= 1"),
-        (["--benchmark-min-rounds=9"], "--benchmark-min-rounds: got it for cells that have rounds"),
-        (["--benchmark-warmup"], "--benchmark-warmup: got it for cells that have rounds"),
-        (["--iterations=-1"], "--iterations: got '-1'; allowed: whole numbers >= 1"),
-        (["--case=tyo"], "--case: got 'tyo'; allowed: toy/add, toy/broken"),
-        (["--resume"], "--resume: run: got 'latest'; allowed: a folder with cases.jsonl; here: none"),
-        (["--resume=nope"], "--resume: run: got 'nope'"),
-        (["--ray-address=foo"], "ray_address: got 'foo'; allowed: auto, host:port or ray://host:port"),
-        (["--ray-address=127.0.0.1:1"], "ray_address: got '127.0.0.1:1'; allowed: that of a running cluster"),
-        (["--results=pytest.ini"], "--results: cannot write to"),
-        (["--results=/proc/results"], "--results: cannot write to /proc/results"),  # read-only for root, too
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
-)
-def test_bad_options_are_one_line_errors(project, arguments, message):
-    status, output = run(project, "--benchmark-only", *arguments)
-    assert status == pytest.ExitCode.USAGE_ERROR
-    (line,) = [line for line in output.splitlines() if line.startswith("ERROR: ")]
-    assert message in line
+BAD_OPTIONS = [
+    (["--profile=studdy"], "--profile: got 'studdy'; allowed: quick, study, full; did you mean study?"),
+    (["--modes=ctde,dtd"], "--modes: got 'dtd'; allowed: ctce, ctde, dtde; did you mean dtde?"),
+    (["--algorithms=pop"], "--algorithms: got 'pop'; allowed: ppo, appo, sac; did you mean"),
+    (["--populations=1,x"], "--populations: got 'x'; allowed: whole numbers >= 1"),
+    (["--populations=0"], "--populations: got '0'; allowed: whole numbers >= 1"),
+    (["--populations="], "--populations: got ''; allowed: values with commas"),
+    (["--iterations=1,2"], "--iterations: got '1,2'; allowed: one whole number >= 1"),
+    (["--repeat=0"], "--repeat: got '0'; allowed: whole numbers >= 1"),
+    (["--benchmark-min-rounds=9"], "--benchmark-min-rounds: got it for cells that have rounds"),
+    (["--benchmark-warmup"], "--benchmark-warmup: got it for cells that have rounds"),
+    (["--iterations=-1"], "--iterations: got '-1'; allowed: whole numbers >= 1"),
+    (["--case=tyo"], "--case: got 'tyo'; allowed: toy/add, toy/broken"),
+    (["--resume"], "--resume: run: got 'latest'; allowed: a folder with cases.jsonl; here: none"),
+    (["--resume=nope"], "--resume: run: got 'nope'"),
+    (["--ray-address=foo"], "ray_address: got 'foo'; allowed: auto, host:port or ray://host:port"),
+    (["--ray-address=127.0.0.1:1"], "ray_address: got '127.0.0.1:1'; allowed: that of a running cluster"),
+    (["--results=pytest.ini"], "--results: cannot write to"),
+    (["--results=/proc/results"], "--results: cannot write to /proc/results"),  # read-only for root, too
+]
+ASK_ALL = """
+import contextlib, io, json, sys, pytest
+
+for arguments in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        status = pytest.main(["-p", "no:cacheprovider", "--benchmark-only", *arguments])
+    print(json.dumps([int(status), out.getvalue()]))
+"""
+
+
+def test_bad_options_are_one_line_errors(project):
+    """All in one process, for each start takes seconds."""
+    command = [sys.executable, "-c", ASK_ALL, json.dumps([arguments for arguments, _ in BAD_OPTIONS])]
+    done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    for (arguments, message), (status, output) in zip(BAD_OPTIONS, answers, strict=True):
+        assert status == pytest.ExitCode.USAGE_ERROR, arguments
+        (line,) = [line for line in output.splitlines() if line.startswith("ERROR: ")]
+        assert message in line, arguments
 
 
 def test_damaged_options_of_a_run_are_named(project):

@@ -102,6 +102,7 @@ def test_a_run_killed_at_a_random_cell_resumes_to_the_same_set_of_records(projec
     assert len(resumed) == 4 + 3 + 2 * 8
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_reports_what_it_has_and_says_how_to_go_on(project):
     with subprocess.Popen(
         command("--benchmark-only", "--case", "hang"), cwd=project, env=environment(), stdout=subprocess.PIPE, text=True
@@ -130,6 +131,7 @@ def test_a_cell_that_hangs_or_lacks_memory_fails_and_the_others_are_measured(pro
     assert "failed: toy/swell agents=2: MemoryError: Unable to allocate 1.00 EiB" in output
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_what_was_finished(project):
     """A limit on the size of a file stands for the full disk: after some records nothing more can be written."""
     limited = f"ulimit -f 8; exec {shlex.join(command('--benchmark-only', '--case=add,train', '--report=yes'))}"
@@ -154,6 +156,7 @@ def test_a_full_disk_ends_the_run_with_what_was_finished(project):
     assert len(statuses(project)) == 12
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_told_and_loses_nothing(project):
     assert run(project, "--benchmark-only", "--case=toy/add")[0] == 0
     (project / "results" / "latest" / "scalability_results.csv").mkdir()
@@ -164,6 +167,7 @@ def test_a_report_that_cannot_be_written_is_told_and_loses_nothing(project):
     assert len(lines(project)) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_writes_is_left_alone(project):
     assert run(project, "--benchmark-only", "--case=toy/add")[0] == 0
     before = (project / "results" / "latest" / "cases.jsonl").read_bytes()
@@ -177,6 +181,7 @@ def test_a_run_that_another_process_writes_is_left_alone(project):
     assert run(project, "--benchmark-only", "--resume", "--case=toy/add")[0] == 0, "the claim ends with its owner"
 
 
+@pytest.mark.slow
 def test_runs_at_the_same_time_have_folders_of_their_own(project):
     started = [
         subprocess.Popen(
@@ -204,6 +209,7 @@ def test_a_cell_that_ends_the_process_with_0_is_a_failure_and_the_run_goes_on(pr
     assert "failed: toy/leave agents=2: the cell's process ended without an answer: exit status 0" in outputs[1]
 
 
+@pytest.mark.slow
 def test_an_isolated_cell_that_leaves_processes_behind_is_not_waited_for(project):
     began = time.monotonic()
     status, output = run(project, "--benchmark-only", "--isolate", "--case=orphan")
@@ -253,6 +259,7 @@ def test_a_run_that_is_told_to_end_says_how_to_go_on(project, number):
     assert "1 cells are missing; go on with: pytest --benchmark-only --resume" in output
 
 
+@pytest.mark.slow
 def test_errors_of_any_kind_are_one_line_of_text(project):
     status, output = run(project, "--benchmark-only", "--case=speak", "--report=yes", PYTHONIOENCODING="ascii")
     assert status == pytest.ExitCode.TESTS_FAILED
@@ -264,6 +271,7 @@ def test_errors_of_any_kind_are_one_line_of_text(project):
     assert "\x1b" not in output
 
 
+@pytest.mark.slow
 def test_a_folder_called_latest_is_told(project):
     (project / "results" / "latest").mkdir(parents=True)
     status, output = run(project, "--benchmark-only", "--case=toy/add", "--populations=1")
@@ -271,6 +279,7 @@ def test_a_folder_called_latest_is_told(project):
     assert "results/latest is a folder, not a link; it is no name of this run" in output
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_for_any_reason_is_one_line_and_a_status(project):
     broken = """
 from benches.report import command as report
