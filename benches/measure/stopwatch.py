@@ -1,7 +1,7 @@
 """Measuring one cell: set-up and the first, cold call timed apart, then rounds of the timed call.
 
-A round is one call, or a block of calls of about BLOCK seconds where one takes less than SHORT: a single cheap call
-would be timed cold, after whatever ran before it. Blocks of the call and of its references alternate. `Stopwatch`
+A round is one call, or a block of calls of about BLOCK seconds where one takes less: a single cheap call would be timed
+cold, after whatever ran before it. Blocks of the call and of its references alternate. `Stopwatch`
 knows nothing of pytest: the gate and asv use it as the tests do.
 """
 
@@ -21,8 +21,10 @@ from benches.measure import machine
 
 REFERENCE_SECONDS = 0.25
 """How long each reference of a cell is timed for; three rounds at least."""
-SHORT, BLOCK = 1e-3, 5e-3
-"""Seconds: calls that take less than SHORT are timed in blocks of about BLOCK."""
+BLOCK = 5e-3
+"""Seconds: calls that take less are timed in blocks of about so many."""
+LONG = 10 * BLOCK
+"""Seconds of a first call that leave no doubt."""
 FEWEST_ROUNDS = 3
 """Cells made for fewer rounds are timed call by call."""
 
@@ -106,12 +108,13 @@ class Stopwatch:
         gc.collect()
 
     def _calls_in_a_block(self, call: Call) -> int:
-        """How many calls fit into a block; one, of calls that are not short."""
-        began = time.perf_counter()
-        call(self._prepared, 0)
-        if time.perf_counter() - began >= SHORT:
+        """How many calls fill a block: the more of two tries, for on a busy machine fewer do."""
+        if self._seconds_of(call, range(1)) >= LONG:  # the first call is cold, and decides only what is far from short
             return 1
-        calls = 1
+        return max(self._filling(call) for _ in range(2))
+
+    def _filling(self, call: Call) -> int:
+        began, calls = time.perf_counter(), 0
         while time.perf_counter() - began < BLOCK:
             call(self._prepared, calls)
             calls += 1
@@ -132,9 +135,15 @@ class Stopwatch:
             taken = seen.references.setdefault(name, [])
             calls = seen.reference_calls.setdefault(name, 1)
             if len(taken) == number and (number < FEWEST_ROUNDS or sum(taken) * calls < self.reference_seconds):
-                taken.append(_seconds_a_call(reference, prepared, range(self._turn, self._turn + calls)))
+                taken.append(self._seconds_of(reference, range(self._turn, self._turn + calls)) / calls)
         self._turn += seen.calls
         self._keep(outcomes)
+
+    def _seconds_of(self, call: Call, turns: range) -> float:
+        began = time.perf_counter()
+        for turn in turns:
+            call(self._prepared, turn)
+        return time.perf_counter() - began
 
     def _keep(self, outcomes: list[Any]) -> None:
         """Phases as means over the round's calls; facts of the last call that has any."""
@@ -161,13 +170,6 @@ class Stopwatch:
         finally:
             self._prepared = None
             self.seen.elapsed = time.perf_counter() - self._began
-
-
-def _seconds_a_call(call: Call, prepared: Any, turns: range) -> float:
-    began = time.perf_counter()
-    for turn in turns:
-        call(prepared, turn)
-    return (time.perf_counter() - began) / len(turns)
 
 
 def measure(point: Point, seen: Measurement, reference_seconds: float = REFERENCE_SECONDS) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from benches.case import Case, Outcome, Point
 from benches.measure import stopwatch as measuring
-from benches.measure.stopwatch import BLOCK, SHORT, Measurement, Stopwatch, execute, measure, outlived
+from benches.measure.stopwatch import BLOCK, Measurement, Stopwatch, execute, measure, outlived
 
 
 def toy(**changes):
@@ -75,7 +75,7 @@ def test_cheap_calls_are_timed_in_blocks_whose_inputs_go_on_rotating(clock):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "change"), [(SHORT, {}), (1e-4, {"clock": "wall"}), (1e-4, {"rounds": lambda params: 2})]
+    ("seconds", "change"), [(2 * BLOCK, {}), (1e-4, {"clock": "wall"}), (1e-4, {"rounds": lambda params: 2})]
 )
 def test_calls_that_are_long_or_few_or_go_on_from_each_other_are_timed_one_by_one(clock, seconds, change):
     seen, point = Measurement(), toy(call=lambda *_: clock.spend(seconds), **change)
@@ -89,7 +89,7 @@ def test_a_cheap_call_is_as_warm_as_in_a_loop_of_its_own_whatever_its_references
     order = []
     point = toy(
         call=lambda *_: order.append("call") or clock.spend(2e-4),
-        references={"slow": lambda *_: order.append("slow") or clock.spend(2e-3)},
+        references={"slow": lambda *_: order.append("slow") or clock.spend(2 * BLOCK)},
     )
     seen = Measurement()
     measure(point, seen)
@@ -97,12 +97,12 @@ def test_a_cheap_call_is_as_warm_as_in_a_loop_of_its_own_whatever_its_references
     assert told == ("c" * seen.calls + "s") * 4
     assert seen.reference_calls == {"slow": 1}
     assert seen.seconds == pytest.approx([2e-4] * 4), "the reference is no part of a round"
-    assert seen.references["slow"] == pytest.approx([2e-3] * 4)
+    assert seen.references["slow"] == pytest.approx([2 * BLOCK] * 4)
 
 
 def test_a_cheap_reference_is_timed_in_blocks_too_and_for_its_share_of_the_time(clock):
     fast = {"fast": lambda *_: clock.spend(1e-4)}
-    point = toy(rounds=lambda params: 30, call=lambda *_: clock.spend(2e-3), references=fast)
+    point = toy(rounds=lambda params: 30, call=lambda *_: clock.spend(2 * BLOCK), references=fast)
     with Stopwatch(point, reference_seconds=5 * BLOCK) as watch:
         watch.warm_up()
         for _ in range(point.rounds):
