@@ -105,6 +105,9 @@ def curve(case: Case, module: str, sizes: Callable[[float], bool]) -> dict[str, 
     """asv's class for the fitted exponent of a case over its sizes; nan where the data do not tell."""
     name = "".join(part.capitalize() for part in case.name.split("/")) + "Curve"
 
+    def setup(_self: object) -> None:
+        _skip_before_the_rooms()
+
     def track_exponent(_self: object) -> float:
         from benches.stats import scaling  # scipy loads only now
 
@@ -127,7 +130,7 @@ def curve(case: Case, module: str, sizes: Callable[[float], bool]) -> dict[str, 
     body = {
         "version": f"{case.name} {case.version}",
         "timeout": TIMEOUT,
-        "setup": lambda _self: _skip_before_the_rooms(),
+        "setup": setup,
         "track_exponent": track_exponent,
         "__doc__": f"k of t(N) = floor + c N^k, {case.name} by {case.size}",
         "__module__": module,
