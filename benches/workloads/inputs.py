@@ -51,8 +51,8 @@ class Books:
     books: Sequence[Orders]
     config: MarketConfig
     grid: Grid | None
-    keys: Sequence[naive.Keys]
-    columns: Sequence[naive.Columns]
+    keys: Sequence[NDArray[np.uint64]]
+    columns: Sequence[tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]]
     averages: MarketConfig
 
 

@@ -58,3 +58,11 @@ def test_every_command_runs(tmp_path: Path) -> None:
             shortened(command, tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.slow  # loads everything that there is
+def test_the_pages_are_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / ".ci" / "docs.py"), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "market.html").is_file()
