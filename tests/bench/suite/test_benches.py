@@ -37,7 +37,7 @@ def test_a_timed_run_records_everything_and_reports_at_the_end(project):
     assert found["train/iteration", 42, "ctce", "sac", 3, 1] == "unsupported"
     first = lines(project)[0]
     assert len(first["seconds"]) == len(first["cpu_seconds"]) == 5
-    assert first["median"] == pytest.approx(2e-4, rel=0.9)
+    assert first["median"] >= 2e-4, "as long as the call takes; on a busy machine longer"
     assert first["phases"]["learning"] == pytest.approx([0.2] * 5)
     assert first["facts"] == {"episodes": 7}
     assert first["rates"]["env_steps"] == pytest.approx(24 / first["median"])
