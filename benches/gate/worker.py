@@ -170,15 +170,10 @@ def answer(cells: Cells, request: dict[str, Any]) -> Answer:
     except MemoryError:
         return {"error": f"{action}: out of memory"}
     except Exception as error:  # noqa: BLE001 - whatever a case raises belongs into the gate's table
+        text = beside("terminal/text")
         if type(error).__name__ == "Unsupported":
-            return {"unsupported": told(error)}
-        return {"error": f"{type(error).__name__}: {told(error)}"}
-
-
-def told(error: Exception) -> str:
-    """What an error says, on one line."""
-    text = beside("terminal/text")
-    return str(text.one_line(text.told(error)))
+            return {"unsupported": text.one_line(text.told(error))}
+        return {"error": text.named(error)}
 
 
 def main(inward: int, outward: int) -> None:
@@ -189,7 +184,7 @@ def main(inward: int, outward: int) -> None:
         cells = Cells(Turns(inward, outward))
         hello: Answer = {"ready": os.getpid()}
     except Exception as error:  # noqa: BLE001 - a commit without a table that loads is a finding, not a crash
-        hello = {"error": f"benches.cases cannot be imported: {type(error).__name__}: {told(error)}"}
+        hello = {"error": f"benches.cases cannot be imported: {beside('terminal/text').named(error)}"}
     print(json.dumps(hello), file=channel, flush=True)
     if "error" in hello:
         return

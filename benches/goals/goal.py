@@ -11,7 +11,7 @@ import numpy as np
 from benches.case import Point
 from benches.cases import CASES
 from benches.measure.records import Record, record_of
-from benches.measure.stopwatch import Stopwatch
+from benches.measure.stopwatch import Measurement, measure
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,9 @@ def measured_median(case: str, limit: float, unit_seconds: float, unit: str, nam
 
 def measured_record(case: str, **params: int | str) -> Record:
     """A cell of the table, measured now, with its references in every round."""
-    point = Point(CASES[case], params)
-    with Stopwatch(point, math.inf) as watch:
-        watch.warm_up()
-        for _ in range(point.rounds):
-            watch.round()
-    return record_of(point, watch.seen, status="ok", error=None, profile="goals")
+    point, seen = Point(CASES[case], params), Measurement()
+    measure(point, seen, math.inf)
+    return record_of(point, seen, status="ok", error=None, profile="goals")
 
 
 def measured_ratio(record: Record, reference: str, limit: float) -> Figure:

@@ -153,7 +153,7 @@ def one_line(error: BaseException) -> str:
         return str(error)
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    return f"{type(error).__name__}: {text.one_line(text.told(error))}{where}"
+    return text.named(error) + where
 
 
 def _answer(request: dict[str, Any]) -> None:

@@ -32,6 +32,11 @@ def one_line(text: str, limit: int = LIMIT) -> str:
     return kept if len(kept) <= limit and len(text) <= room else f"{kept[:limit]} ... ({len(text):,} characters)"
 
 
+def named(error: BaseException) -> str:
+    """`ValueError: what it says`, on one line."""
+    return f"{type(error).__name__}: {one_line(told(error))}"
+
+
 def markdown(text: str) -> str:
     """The text on one line, with nothing in it that Markdown or HTML within it would take for markup."""
     return _MARKDOWN.sub(lambda found: _HTML.get(found[0], "\\" + found[0]), one_line(text))

@@ -19,6 +19,7 @@ class Unspeakable(Exception):
 def test_an_error_without_a_text_is_told():
     assert text.told(Unspeakable()) == "<Unspeakable whose text raises ValueError>"
     assert text.told(ValueError("a\nb")) == "a\nb"
+    assert text.named(ValueError("a\nb")) == "ValueError: a b"
 
 
 @given(ANY)
