@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from benches.measure import machine
 from benches.terminal import show
 from benches.terminal.text import markdown as escaped
 from benches.terminal.text import one_line
+from market.support.files import write_whole
 
 SCHEMA = 2
 HEADINGS = ("case", "base", "head", "head / base", "interval", "wall", "pairs", "verdict")
@@ -195,9 +195,7 @@ def as_json(gate: Gate) -> dict[str, Any]:
 def write(gate: Gate, folder: Path) -> None:
     """Write gate.json and gate.md; each replaces its forerunner in one step."""
     for name, text in (("gate.json", json.dumps(_finite(as_json(gate)))), ("gate.md", markdown(gate))):
-        fresh = folder / f".{name}-{os.getpid()}"
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(folder / name)
+        write_whole(folder / name, text)
 
 
 def _finite(value: Any) -> Any:

@@ -31,6 +31,7 @@ threads.pin()  # before anything below imports numpy
 from benches.case import Case, Params, Point, Unsupported  # noqa: E402
 from benches.measure.records import plain  # noqa: E402
 from benches.measure.stopwatch import Measurement, measure, tidy_memory  # noqa: E402
+from market.support.files import write_whole  # noqa: E402
 
 TABLE = "benches.cases:CASES"
 """Where the other process finds the table of cases."""
@@ -168,9 +169,7 @@ def _answer(request: dict[str, Any]) -> None:
     except Exception as raised:  # noqa: BLE001 - whatever a cell raises is its record
         error = one_line(raised)
     told = {"seen": plain(dataclasses.asdict(seen)), "error": error, "unsupported": unsupported}
-    fresh = Path(request["answer"]).with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(told, allow_nan=False), encoding="utf-8")
-    fresh.replace(request["answer"])
+    write_whole(Path(request["answer"]), json.dumps(told, allow_nan=False))
 
 
 def main(arguments: list[str]) -> None:

@@ -20,6 +20,7 @@ from benches.measure import machine, valid
 from benches.measure.json_types import fits, load
 from benches.measure.records import SCHEMA, Record, Status, plain
 from benches.terminal.text import one_line, told
+from market.support.files import write_whole
 
 LATEST = "latest"
 FILE = "cases.jsonl"
@@ -118,10 +119,7 @@ class Run:
         if before is None or (self.file.exists() and os.path.samestat(os.fstat(before.fileno()), self.file.stat())):
             return False
         before.seek(0)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = self.folder / f".{FILE}-{os.getpid()}"
-        fresh.write_bytes(before.read())
-        fresh.replace(self.file)
+        write_whole(self.file, before.read())
         self.release()
         self.claim()
         return True

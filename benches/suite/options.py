@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from benches.case import PROFILES, Case, Point, Value
 from benches.workloads.inputs import SEED
 from benches.workloads.training import PROFILES_AXIS
+from market.support.files import write_whole
 
 SAVED = "run.json"
 TIMED_BY = (
@@ -87,9 +87,7 @@ class Options:
     def save(self, folder: Path) -> None:
         """Keep the options beside the records, so that a resumed run needs none."""
         text = json.dumps(dataclasses.asdict(self) | {"ray_address": None}, indent=2)
-        fresh = folder / f".{SAVED}-{os.getpid()}"
-        fresh.write_text(text + "\n", encoding="utf-8")
-        fresh.replace(folder / SAVED)
+        write_whole(folder / SAVED, text + "\n")
 
     @classmethod
     def saved(cls, folder: Path) -> Options:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from market.rl.sampling.policy import Policy, PopulationEnv, agent_policy, popul
 from market.rl.sampling.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_PHASES, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
 from market.rl.session import ray_session, without_object_store
+from market.support.files import write_whole
 from market.support.phases import combined
 
 CHECKPOINT_FORMAT = 3
@@ -237,14 +237,7 @@ class RLTrainer:
             "learner": state,
             "local": self._each_learner(lambda learner: learner.get_local_state()),
         }
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_bytes(pickle.dumps(checkpoint, protocol=5))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(Path(path), pickle.dumps(checkpoint, protocol=5))
 
     @classmethod
     def restore(cls, path: str | Path) -> Self:
