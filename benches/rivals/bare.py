@@ -47,12 +47,7 @@ class Bare(ABC):
 
     def batch(self, episodes: list[Any]) -> dict[str, Tensor]:
         """Columns of the episodes by the learner's own pipeline, with the values of this copy."""
-        from ray.rllib.core import DEFAULT_MODULE_ID
-
-        built: dict[str, Any] = self.learner._learner_connector(
-            rl_module={DEFAULT_MODULE_ID: _Wrapped(self.module)}, batch={}, episodes=episodes, shared_data={}
-        )
-        columns: dict[str, Tensor] = built[DEFAULT_MODULE_ID]
+        columns: dict[str, Tensor] = self.learner.columns_of(self.module, episodes)
         return columns
 
     def clip(self, part: nn.Module) -> None:
@@ -71,16 +66,6 @@ class Bare(ABC):
             for g in gradients:
                 g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
         torch.nn.utils.clip_grad_norm_([p for p in part.parameters() if id(p) not in taken], limit)
-
-
-class _Wrapped:
-    """A module as the learner's pipeline asks for it."""
-
-    def __init__(self, module: Any) -> None:
-        self._module = module
-
-    def unwrapped(self) -> Any:
-        return self._module
 
 
 BARE: dict[str, tuple[str, str]] = {

@@ -28,7 +28,7 @@ class BarePPO(Bare):
     def update(self, episodes: list[Any]) -> None:
         import torch
 
-        from market.rl.learning.minibatches import minibatch_rows, take
+        from market.rl.learning.batches import minibatch_rows, take
 
         columns, settings = self.batch(episodes), self.settings
         for chosen in minibatch_rows(len(columns["obs"]), settings.minibatch, epochs=settings.epochs):
@@ -50,8 +50,8 @@ class BarePPO(Bare):
         logp = density.log_prob(rows["actions"]).sum(-1)
         value = self.module.critic(rows["obs"]).squeeze(-1)
         if self.module.mode.joint_ratio:
-            logp = logp.sum(-1)
-        ratio = (logp - rows["action_logp"]).view(len(weight), -1).exp()
+            logp = logp.sum(-1, keepdim=True)
+        ratio = (logp - rows["action_logp"]).exp()
         gain, band = rows["advantages"], ratio.clamp(1 - settings.clip, 1 + settings.clip)
         surrogate = torch.min(ratio * gain, band * gain).sum(-1)
         error = (value - rows["value_targets"]).square().sum(-1)

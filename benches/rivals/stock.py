@@ -31,10 +31,10 @@ def _stock(agents: int, settings: Any) -> Any:
 
     from market import Scenario
     from market.envs.multi_agent import MarketMultiAgentEnv
-    from market.rl.algorithms.run import InProcess, surrogate
-    from market.rl.scopes import quiet_rllib
+    from market.rl.algorithms.run import surrogate
+    from market.rl.rllib import RLlibAlgorithm, quiet_rllib
 
-    class Stock(InProcess, PPO):  # type: ignore[misc]  # no Ray, as ours
+    class Stock(RLlibAlgorithm, PPO):  # type: ignore[misc]  # no Ray, as ours
         """RLlib's PPO."""
 
     config = PPOConfig(algo_class=Stock)

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from market.config import check_positive_int, check_range, nearest
 
 ACTIVATIONS = ("tanh", "relu")
+
+RANGES = {
+    **dict.fromkeys(("lr", "critic_lr", "temperature_lr", "tau"), (1e-12, 1.0)),
+    **dict.fromkeys(("grad_clip", "kl_target"), (1e-12, 1e12)),
+    **dict.fromkeys(("value_coeff", "entropy_coeff", "kl_coeff"), (0.0,)),
+    **dict.fromkeys(("gamma", "lambda_"), (0.0, 1.0)),
+    "initial_std": (0.01, 5.0),
+    "temperature": (1e-12, 1e6),
+    "target_entropy": (-10.0, 10.0),
+    "clip": (1e-6, 10.0),
+}
+"""Lowest and highest value of each number that is not a count."""
+COUNTS = {"capacity", "updates", "minibatch", "epochs", "target_update"}
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
     """What every algorithm has; each has a class of its own that adds to it.
 
-    lr: Adam's learning rate. gamma: discount per step.
+    lr: Adam's learning rate.
+    gamma: discount per step.
     grad_clip: largest gradient norm, per agent for networks of its own.
-    hidden: widths of the hidden layers. activation: "tanh" or "relu".
+    hidden: widths of the hidden layers.
+    activation: "tanh" or "relu".
+    initial_std: standard deviation of each action that exploration starts near, on a scale from -1 to 1; SAC's is that
+        before tanh.
     """
 
     lr: float = 1e-3
@@ -23,11 +40,14 @@ class Hyperparameters:
     grad_clip: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
+    initial_std: float = 0.5
 
     def __post_init__(self) -> None:
-        check_range("lr", self.lr, 1e-12, 1.0)
-        check_range("gamma", self.gamma, 0.0, 1.0)
-        check_range("grad_clip", self.grad_clip, 1e-12, 1e12)
+        for field in fields(self):
+            if field.name in RANGES:
+                check_range(field.name, getattr(self, field.name), *RANGES[field.name])
+            elif field.name in COUNTS:
+                check_positive_int(field.name, getattr(self, field.name))
         if isinstance(self.hidden, int | str) or not self.hidden:
             raise ValueError(f"hidden: got {self.hidden!r}; allowed: a tuple of one or more layer widths")
         object.__setattr__(self, "hidden", tuple(check_positive_int("hidden", width) for width in self.hidden))
@@ -42,13 +62,14 @@ class Hyperparameters:
 class SACHyperparameters(Hyperparameters):
     """SAC (Haarnoja et al. 2018, arXiv:1812.05905) as RLlib computes it.
 
-    lr: of the actors; critic_lr, temperature_lr: of the critics and of the temperatures.
+    lr: of the actors.
+    critic_lr, temperature_lr: of the critics and of the temperatures.
     tau: share of the critics that their target networks take over in each gradient step.
     temperature: initial weight of the entropy; for a team's reward it is divided by the number of agents.
     target_entropy: of each number of an action; -1 is the automatic choice of the authors.
     capacity: env-steps that the replay buffer of a learner holds.
-    updates: gradient steps per iteration. minibatch: rows per gradient step (a row is one step, all agents).
-    initial_std: standard deviation of each action, before tanh, that exploration starts near.
+    updates: gradient steps per iteration.
+    minibatch: rows per gradient step (a row is one step, all agents).
     """
 
     grad_clip: float = 10.0
@@ -61,28 +82,18 @@ class SACHyperparameters(Hyperparameters):
     capacity: int = 6000
     updates: int = 20
     minibatch: int = 64
-    initial_std: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for field in ("critic_lr", "temperature_lr", "tau"):
-            check_range(field, getattr(self, field), 1e-12, 1.0)
-        check_range("temperature", self.temperature, 1e-12, 1e6)
-        check_range("target_entropy", self.target_entropy, -10.0, 10.0)
-        for field in ("capacity", "updates", "minibatch"):
-            check_positive_int(field, getattr(self, field))
-        check_range("initial_std", self.initial_std, 0.01, 5.0)
 
 
 @dataclass(frozen=True)
 class ClippedSurrogate(Hyperparameters):
     """What PPO and APPO share: both follow a clipped policy gradient on the samples of an iteration.
 
-    clip: half width of the band of probability ratios. value_coeff: weight of the critic's loss.
-    entropy_coeff: weight of the entropy bonus. kl_coeff: initial weight of the KL penalty, 0 turns it off; halved or
-        raised by half after each iteration to keep the KL divergence near kl_target.
+    clip: half width of the band of probability ratios.
+    value_coeff: weight of the critic's loss.
+    entropy_coeff: weight of the entropy bonus.
+    kl_coeff: initial weight of the KL penalty, 0 turns it off; halved or raised by half after each iteration to keep
+        the KL divergence near kl_target.
     epochs: passes over the samples of an iteration.
-    initial_std: standard deviation of each action, on a scale from -1 to 1, that exploration starts near.
     """
 
     clip: float = 0.2
@@ -91,16 +102,6 @@ class ClippedSurrogate(Hyperparameters):
     kl_coeff: float = 0.0
     kl_target: float = 0.01
     epochs: int = 10
-    initial_std: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("clip", self.clip, 1e-6, 10.0)
-        for field in ("value_coeff", "entropy_coeff", "kl_coeff"):
-            check_range(field, getattr(self, field))
-        check_range("kl_target", self.kl_target, 1e-12, 1e12)
-        check_positive_int("epochs", self.epochs)
-        check_range("initial_std", self.initial_std, 0.01, 5.0)
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,6 @@ class PPOHyperparameters(ClippedSurrogate):
     lambda_: float = 0.9
     minibatch: int = 120
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("lambda_", self.lambda_, 0.0, 1.0)
-        check_positive_int("minibatch", self.minibatch)
-
 
 @dataclass(frozen=True)
 class APPOHyperparameters(ClippedSurrogate):
@@ -132,8 +128,3 @@ class APPOHyperparameters(ClippedSurrogate):
 
     minibatch: int = 5
     target_update: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive_int("minibatch", self.minibatch)
-        check_positive_int("target_update", self.target_update)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from market.config import TrainingMode
 
 
 @dataclass(frozen=True)
 class Mode:
-    """Who sees what, and who is paid for what.
+    """What each agent sees, and which reward it learns from.
 
     joint_actor: one network maps all observations to all actions; otherwise each agent has its own actor, which reads
         its own observation and nothing else.
     central_critic: one value of the community, learned from all observations and used in training only; otherwise each
         agent has its own critic on its own observation.
-    team_reward: everybody learns from the mean reward of the population; otherwise from its own.
-    joint_ratio: PPO and APPO clip one probability ratio, that of the joint action; otherwise one per agent. That of
-        a product over N agents leaves the trust region after a step or two when N is large, so actors that can be told
-        apart are clipped apart (MAPPO: Yu et al., "The surprising effectiveness of PPO in cooperative multi-agent
-        games", NeurIPS 2022, arXiv:2103.01955).
+    team_reward: each agent learns from the mean reward of the population; otherwise from its own.
+    joint_ratio: PPO and APPO clip one probability ratio, that of the joint action; otherwise one per agent. The joint
+        one leaves the trust region after a step or two when N is large, so separate actors are clipped apart (MAPPO:
+        Yu et al., NeurIPS 2022, arXiv:2103.01955).
     """
 
     joint_actor: bool
@@ -42,14 +40,6 @@ class Mode:
     def ratios(self, num_agents: int) -> int:
         """How many probability ratios (and KL coefficients) there are: one, or one per agent."""
         return 1 if self.joint_ratio else num_agents
-
-    def per_ratio(self, x: Any) -> Any:
-        """A tensor [...] of the joint action gets an axis of length 1; one per agent [..., N] has its axis."""
-        return x.unsqueeze(-1) if self.joint_ratio else x
-
-    def per_value(self, x: Any) -> Any:
-        """The same for values: [...] of a central critic, [..., N] of own ones."""
-        return x.unsqueeze(-1) if self.central_critic else x
 
 
 MODES: dict[TrainingMode, Mode] = {

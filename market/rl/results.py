@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,11 @@ class IterationRecord:
     phases: Mapping[str, float]
 
 
+def _total(field: str) -> Any:
+    """A property: the sum of a field over all iterations."""
+    return property(lambda result: sum(getattr(record, field) for record in result.iterations))
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """A training run: what was asked for, what it ran on, and one record per iteration."""
@@ -73,42 +79,19 @@ class TrainingResult:
     set_up: SetUp
     iterations: tuple[IterationRecord, ...]
 
-    @property
-    def sampling_seconds(self) -> float:
-        return sum(record.sampling_seconds for record in self.iterations)
-
-    @property
-    def learning_seconds(self) -> float:
-        return sum(record.learning_seconds for record in self.iterations)
-
-    @property
-    def other_seconds(self) -> float:
-        return sum(record.other_seconds for record in self.iterations)
+    sampling_seconds = _total("sampling_seconds")
+    learning_seconds = _total("learning_seconds")
+    other_seconds = _total("other_seconds")
+    total_seconds = _total("total_seconds")
+    env_steps = _total("env_steps")
+    agent_steps = _total("agent_steps")
+    gradient_steps = _total("gradient_steps")
+    skipped_updates = _total("skipped_updates")
 
     @property
     def phases(self) -> dict[str, float]:
         """Seconds by phase, over all iterations."""
         return combined(self.total_seconds, *((record.phases, 1.0) for record in self.iterations))
-
-    @property
-    def total_seconds(self) -> float:
-        return sum(record.total_seconds for record in self.iterations)
-
-    @property
-    def env_steps(self) -> int:
-        return sum(record.env_steps for record in self.iterations)
-
-    @property
-    def agent_steps(self) -> int:
-        return sum(record.agent_steps for record in self.iterations)
-
-    @property
-    def gradient_steps(self) -> int:
-        return sum(record.gradient_steps for record in self.iterations)
-
-    @property
-    def skipped_updates(self) -> int:
-        return sum(record.skipped_updates for record in self.iterations)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""Settings of the process that training borrows and gives back: random states, number of threads, log level."""
+"""Settings of the process that training borrows and gives back: random states and the number of threads."""
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -60,17 +59,3 @@ def recorded_phases(device: torch.device) -> AbstractContextManager[Mapping[str,
     """`market.support.phases.record` for work on `device`: a GPU works on after a call returns, so its phases wait for
     it."""
     return record(torch.cuda.synchronize if device.type == "cuda" else None)
-
-
-@contextmanager
-def quiet_rllib() -> Iterator[None]:
-    """RLlib logs errors only inside; its warnings there are about its own deprecated calls and unused catalogs."""
-    loggers = [logging.getLogger(name) for name in ("ray.rllib", "ray._common.deprecation")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

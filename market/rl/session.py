@@ -12,19 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.rllib.algorithms.impala import impala
-from ray.rllib.core.learner import training_data
-from ray.rllib.env import env_runner_group
 
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_enable_worker_prestart": "0",
-    "RAY_enable_metrics_collection": "0",
-    "RAY_DEDUP_LOGS": "0",
-}
-"""A small, private, offline Ray."""
+from market.rl.rllib import QUIET
 
 PATIENCE = 10.0
 """Seconds until an address counts as unreachable: Ray itself would go on trying for minutes."""
@@ -52,8 +41,11 @@ def ray_session(address: str | None = None, cpus: int = 1, packages: Sequence[Pa
     """A running Ray inside; yields the seconds that starting (or reaching) it took.
 
     An initialised Ray is used as it is and left running. Otherwise Ray connects to the cluster at `address`, or starts
-    a local one with at least `cpus` logical CPUs; whoever leaves last stops it. Open a session around several trainers
-    to start Ray once for all of them. packages: folders of Python packages that travel to the nodes of the cluster.
+    on this machine; the last session to end stops it. Open one around several trainers to start Ray once for all.
+
+    address: of a running cluster; None starts a local Ray.
+    cpus: logical CPUs that the local Ray has at least.
+    packages: folders of Python packages that travel to the nodes of the cluster.
     """
     global _users, _ours
     start = time.perf_counter()
@@ -88,42 +80,3 @@ def ray_session(address: str | None = None, cpus: int = 1, packages: Sequence[Pa
         if _users == 0 and _ours:
             _ours = False
             ray.shutdown()
-
-
-class _WithoutObjectStore:
-    """The module `ray` as parts of RLlib see it when no Ray runs: an object put into the store is the object itself."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(ray, name)
-
-    @staticmethod
-    def put(value: Any) -> Any:
-        return value
-
-    @staticmethod
-    def get(value: Any) -> Any:
-        return value
-
-
-_STORING = (env_runner_group, impala, training_data)
-"""RLlib's modules that put objects into the store even where no actor takes them out."""
-
-
-@contextmanager
-def without_object_store() -> Iterator[None]:
-    """Let RLlib work in-process without Ray.
-
-    RLlib 2.60 needs Ray there for one thing only: `EnvRunnerGroup` puts its config and each new version of the weights
-    into the object store, for actors that do not exist, and IMPALA's and APPO's episodes go to a local learner that
-    way. Starting Ray for that costs seconds and processes. Does nothing where Ray runs.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    for module in _STORING:
-        module.ray = _WithoutObjectStore()
-    try:
-        yield
-    finally:
-        for module in _STORING:
-            module.ray = ray

@@ -12,17 +12,20 @@ from typing import Any, Self
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
+from market.community.scenario import Scenario
 from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
+from market.envs.vector import MarketVectorEnv
 from market.rl.algorithms.registry import ALGORITHMS
 from market.rl.algorithms.run import Run
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.learning.learners import GRADIENT_STEPS, LEARNING_PHASES, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
 from market.rl.networks.modules import PopulationActor
 from market.rl.results import EvaluationResult, IterationRecord, SetUp, TrainingResult
-from market.rl.sampling.policy import Policy, PopulationEnv, agent_policy, population_policy, rollout
+from market.rl.rllib import quiet_rllib, without_object_store
+from market.rl.sampling.policy import Policy, agent_policy, population_policy, rollout
 from market.rl.sampling.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_PHASES, SAMPLING_SECONDS
-from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
-from market.rl.session import ray_session, without_object_store
+from market.rl.scopes import Stream, derive, torch_threads
+from market.rl.session import ray_session
 from market.support.files import write_whole
 from market.support.phases import combined
 
@@ -32,12 +35,17 @@ CHECKPOINT_FORMAT = 3
 class RLTrainer:
     """Trains one population with one algorithm in one mode. Use it as a context manager, or call `close`.
 
-    env_config: a Scenario, or a dictionary that `Scenario.of` reads. algorithm, training: members or names.
-    iters: iterations of a call of `train`. episodes_per_iteration: whole episodes sampled for each of them.
-    cpus: torch threads of a learner. gpus: GPUs per learner, 0 or 1. seed: of weights, exploration, episodes and
-    minibatches. num_env_runners, num_learners: Ray actors for sampling and learning; 0 keeps that part in this process,
-    and with both 0 no Ray is started. ray_address: an existing cluster. hyperparameters: of the algorithm; None takes
-    the study's defaults.
+    env_config: a Scenario, or a dictionary that `Scenario.of` reads.
+    algorithm, training: members of the enumerations, or their names.
+    iters: iterations of a call of `train`.
+    episodes_per_iteration: whole episodes sampled for each of them.
+    cpus: torch threads of a learner.
+    gpus: GPUs per learner, 0 or 1.
+    seed: of weights, exploration, episodes and minibatches.
+    num_env_runners, num_learners: Ray actors for sampling and learning; 0 keeps that part in this process, and with
+        both 0 no Ray is started.
+    ray_address: of a running cluster to use.
+    hyperparameters: of the algorithm; None takes the study's defaults.
     """
 
     def __init__(
@@ -57,27 +65,26 @@ class RLTrainer:
     ) -> None:
         self.algorithm = choose(RLAlgorithm, algorithm, "algorithm")
         self.training = choose(TrainingMode, training, "training")
-        row = ALGORITHMS[self.algorithm]
-        self.hyperparameters = row.hyperparameters if hyperparameters is None else hyperparameters
-        if type(self.hyperparameters) is not type(row.hyperparameters):
-            raise ValueError(
-                f"hyperparameters: got {hyperparameters!r}; allowed: {type(row.hyperparameters).__name__} or None"
-            )
-        self.iters = check_positive_int("iters", iters)
+        default = ALGORITHMS[self.algorithm].hyperparameters
+        self.hyperparameters = default if hyperparameters is None else hyperparameters
+        if type(self.hyperparameters) is not type(default):
+            raise ValueError(f"hyperparameters: got {hyperparameters!r}; allowed: {type(default).__name__} or None")
         self.scenario = self._make_scenario(env_config)
-        self._ray_address = ray_address
+        self.iters = iters
         self._run = Run(
             make_env=self._make_env,
-            scenario=self.scenario,
+            env_config=self.scenario,
+            algorithm=self.algorithm,
             training=self.training,
-            hyperparameters=self.hyperparameters,
+            iters=iters,
             episodes_per_iteration=episodes_per_iteration,
-            steps=self.scenario.max_steps,
-            seed=seed,
             cpus=cpus,
             gpus=gpus,
+            seed=seed,
             num_env_runners=num_env_runners,
             num_learners=num_learners,
+            ray_address=ray_address,
+            hyperparameters=self.hyperparameters,
         )
         self._iteration = 0
         with ExitStack() as stack:
@@ -86,8 +93,6 @@ class RLTrainer:
 
     @staticmethod
     def _make_scenario(env_config: Any) -> Any:
-        from market.community.scenario import Scenario
-
         if not isinstance(env_config, Scenario | Mapping):
             raise ValueError(
                 f"env_config: got {type(env_config).__name__}; allowed: a Scenario or a dictionary of its fields"
@@ -95,10 +100,8 @@ class RLTrainer:
         return Scenario.of(env_config)
 
     @staticmethod
-    def _make_env(scenario: Any, num_envs: int) -> PopulationEnv:
+    def _make_env(scenario: Any, num_envs: int) -> MarketVectorEnv:
         """The environment of `num_envs` parallel episodes; called in this process and in Ray's actors."""
-        from market.envs.vector import MarketVectorEnv
-
         return MarketVectorEnv(scenario, num_envs=num_envs)
 
     def _build(self, stack: ExitStack) -> SetUp:
@@ -106,9 +109,9 @@ class RLTrainer:
         with quiet_rllib():
             config = ALGORITHMS[self.algorithm].configure(run)
         ray_seconds = 0.0
-        if run.num_env_runners or run.num_learners or self._ray_address is not None:
+        if run.num_env_runners or run.num_learners or run.ray_address is not None:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
-            ray_seconds = stack.enter_context(ray_session(self._ray_address, max(1, logical_cpus)))
+            ray_seconds = stack.enter_context(ray_session(run.ray_address, max(1, logical_cpus)))
         start = time.perf_counter()
         with torch_threads(run.cpus), quiet_rllib():
             self._built: Any = config.build_algo(use_copy=False)
@@ -198,41 +201,27 @@ class RLTrainer:
                 f"scenario: got observations and actions of shapes {got}; allowed: {allowed}, as in training"
             )
         with torch_threads(self._run.cpus):
-            played = rollout(env, self.module, seed=derive(self._run.seed, Stream.EVALUATE), explore=False)
+            played = rollout(env, self.module.player, seed=derive(self._run.seed, Stream.EVALUATE), explore=False)
         kpis = {name: values.copy() for name, values in env.kpis().items()}
         env.close()
         return EvaluationResult(returns=played.rewards.sum(1), agent_returns=played.agent_rewards.sum(1), kpis=kpis)
 
     def policy(self) -> Policy:
         """Observations [E, N, obs] -> the most likely actions [E, N, act]; follows further training."""
-        return population_policy(self.module)
+        return population_policy(self.module.player)
 
     def agent_policy(self, agent: int) -> Policy:
         """One agent's observations [E, obs] -> its most likely actions [E, act]; a copy of its present weights."""
-        return agent_policy(self.module, agent)
+        return agent_policy(self.module.player, agent)
 
     def save(self, path: str | Path) -> None:
         """Write everything that training needs to go on identically to one file, in one piece or not at all."""
-        run = self._run
         state = self._algorithm.learner_group.get_state(
             not_components=f"{COMPONENT_LEARNER}/{COMPONENT_METRICS_LOGGER}"
         )
         checkpoint = {
             "format": CHECKPOINT_FORMAT,
-            "arguments": {
-                "env_config": self.scenario,
-                "algorithm": self.algorithm,
-                "training": self.training,
-                "iters": self.iters,
-                "episodes_per_iteration": run.episodes_per_iteration,
-                "cpus": run.cpus,
-                "gpus": run.gpus,
-                "seed": run.seed,
-                "num_env_runners": run.num_env_runners,
-                "num_learners": run.num_learners,
-                "ray_address": self._ray_address,
-                "hyperparameters": self.hyperparameters,
-            },
+            "arguments": {name: value for name, value in vars(self._run).items() if name != "make_env"},
             "iteration": self._iteration,
             "learner": state,
             "local": self._each_learner(lambda learner: learner.get_local_state()),
@@ -268,7 +257,7 @@ class RLTrainer:
         self._iteration = iteration
         group = self._algorithm.learner_group
         group.set_state(state)
-        self._each_learner(lambda learner: learner.set_local_state(local[learner._learner_index or 0]))
+        self._each_learner(lambda learner: learner.set_local_state(local[learner.index]))
         with without_object_store():
             self._algorithm.env_runner_group.sync_weights(
                 from_worker_or_learner_group=group, timeout_seconds=None, inference_only=True

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from market.rl.session import QUIET
+from market.rl.rllib import QUIET
 
 ROOT = Path(__file__).resolve().parents[2]
 

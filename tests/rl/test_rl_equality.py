@@ -24,10 +24,10 @@ from torch import nn
 from market.config import RLAlgorithm
 from market.rl import APPOHyperparameters, PPOHyperparameters
 from market.rl.hyperparameters import ClippedSurrogate
-from market.rl.learning.connectors import AGENT_REWARDS
 from market.rl.networks.stacked import StackedLinear
-from market.rl.scopes import Stream, quiet_rllib, seeded
-from market.rl.session import without_object_store
+from market.rl.rllib import quiet_rllib, without_object_store
+from market.rl.sampling.policy import AGENT_REWARDS
+from market.rl.scopes import Stream, seeded
 from rl_support import Targets, TargetTrainer
 
 AGENTS, STEPS, EPISODES = 3, 8, 6
@@ -195,7 +195,7 @@ def test_stacked_update_equals_stock_learners(algorithm: RLAlgorithm, mode: str,
             for single, played in zip(singles, own, strict=True):
                 with seeded(42, Stream.LEARN, version, 0):
                     stock.update(single, played, version + 1, trainer)
-            coefficients.append(learner.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID].tolist())
+            coefficients.append(learner.kl_coefficients.tolist())
             assert coefficients[-1] == pytest.approx(
                 [single.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID].item() for single in singles]
             )

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from market.rl import SACHyperparameters
 from market.rl.algorithms.sac import PopulationSACLearner
 from market.rl.networks.sac_module import SplitLinear, TwinCritic
-from market.rl.scopes import quiet_rllib
-from market.rl.session import without_object_store
+from market.rl.rllib import quiet_rllib, without_object_store
 from rl_support import ACTIONS, Targets, TargetTrainer
 
 SETTINGS = SACHyperparameters(

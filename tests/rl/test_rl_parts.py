@@ -13,14 +13,15 @@ from ray.rllib.utils.postprocessing.value_predictions import compute_value_targe
 from torch import nn
 
 from market.config import TrainingMode
-from market.rl.learning.connectors import estimate_advantages
+from market.rl.learning.advantages import estimate_advantages, vtrace
 from market.rl.learning.gradients import GradientClipper
-from market.rl.learning.vtrace import vtrace
 from market.rl.modes import MODES
+from market.rl.networks.distributions import AgentGaussian, JointGaussian
 from market.rl.networks.modules import PopulationModule
-from market.rl.networks.stacked import AgentGaussian, CentralMLP, JointGaussian, StackedLinear, StackedMLP
+from market.rl.networks.stacked import CentralMLP, StackedLinear, StackedMLP
+from market.rl.rllib import quiet_rllib
 from market.rl.sampling.policy import agent_policy, population_policy
-from market.rl.scopes import Stream, derive, quiet_rllib, seeded, torch_threads
+from market.rl.scopes import Stream, derive, seeded, torch_threads
 
 AGENTS, OBS, ACT, ROWS = 4, 5, 2, 6
 EVERY_MODE = pytest.mark.parametrize("mode", list(MODES))
@@ -76,14 +77,14 @@ def test_gaussians_agree_with_rllib() -> None:
     torch.testing.assert_close(ours.entropy(), theirs.entropy())
     torch.testing.assert_close(ours.kl(other), theirs.kl(their_other))
     joint = JointGaussian.from_logits(logits)
-    torch.testing.assert_close(joint.logp(actions), theirs.logp(actions).sum(1))
-    torch.testing.assert_close(joint.kl(JointGaussian.from_logits(others)), theirs.kl(their_other).sum(1))
+    torch.testing.assert_close(joint.logp(actions), theirs.logp(actions).sum(1, keepdim=True))
+    torch.testing.assert_close(joint.kl(JointGaussian.from_logits(others)), theirs.kl(their_other).sum(1, keepdim=True))
 
 
 def test_extreme_logits_give_finite_densities() -> None:
     logits = torch.tensor([1e3, -1e3]).repeat_interleave(2 * ACT).reshape(2, 1, 2 * ACT)
     distribution = AgentGaussian.from_logits(logits)
-    value, logp = distribution.sample(return_logp=True)
+    value, logp = distribution.sample()
     assert value.isfinite().all()
     assert logp.isfinite().all()
 
@@ -208,9 +209,9 @@ def test_shapes(mode: TrainingMode, agents: int) -> None:
     batch = {Columns.OBS: observations(agents)}
     logits = module.forward_train(batch)[Columns.ACTION_DIST_INPUTS]
     assert logits.shape == (ROWS, agents, 2 * ACT)
-    assert module.compute_values(batch).shape == ((ROWS,) if row.central_critic else (ROWS, agents))
+    assert module.values(batch[Columns.OBS]).shape == (ROWS, 1 if row.central_critic else agents)
     logp = module.action_dist_cls.from_logits(logits).logp(torch.zeros(ROWS, agents, ACT))
-    assert logp.shape == ((ROWS,) if row.joint_ratio else (ROWS, agents))
+    assert logp.shape == (ROWS, row.ratios(agents))
 
 
 @EVERY_MODE
@@ -219,7 +220,7 @@ def test_who_depends_on_whom(mode: TrainingMode) -> None:
     module, row = make_module(mode), MODES[mode]
     x = observations().requires_grad_()
     logits = module.forward_train({Columns.OBS: x})[Columns.ACTION_DIST_INPUTS]
-    values = module.compute_values({Columns.OBS: x}).reshape(ROWS, -1)
+    values = module.values(x)
     for i in range(AGENTS):
         (gradient,) = torch.autograd.grad(logits[:, i].sum(), x, retain_graph=True)
         for j in range(AGENTS):
@@ -236,15 +237,15 @@ def test_one_agent_acts_on_its_own_observation_alone(mode: TrainingMode) -> None
     module = make_module(mode, activation="relu")
     x = observations().numpy()
     for agent in range(AGENTS):
-        own = agent_policy(module, agent)(x[:, agent])
-        np.testing.assert_allclose(own, population_policy(module)(x)[:, agent], atol=1e-6)
+        own = agent_policy(module.player, agent)(x[:, agent])
+        np.testing.assert_allclose(own, population_policy(module.player)(x)[:, agent], atol=1e-6)
     with pytest.raises(ValueError, match=f"agent: got {AGENTS}; allowed: 0 to {AGENTS - 1}"):
-        agent_policy(module, AGENTS)
+        agent_policy(module.player, AGENTS)
 
 
 def test_joint_actor_cannot_be_taken_apart() -> None:
     with pytest.raises(ValueError, match="joint actor"):
-        agent_policy(make_module(TrainingMode.CTCE), 0)
+        agent_policy(make_module(TrainingMode.CTCE).player, 0)
 
 
 def test_random_states_and_threads_are_given_back() -> None:

@@ -15,10 +15,11 @@ from market.config import TrainingMode
 from market.rl import SACHyperparameters
 from market.rl.learning.replay import EpisodeReplay
 from market.rl.modes import MODES
+from market.rl.networks.distributions import JointSquashedGaussian, SquashedGaussian
 from market.rl.networks.sac_module import LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
-from market.rl.networks.squashed import JointSquashedGaussian, SquashedGaussian
+from market.rl.rllib import quiet_rllib
 from market.rl.sampling.policy import agent_policy, population_policy
-from market.rl.scopes import Stream, quiet_rllib, seeded
+from market.rl.scopes import Stream, seeded
 from rl_support import EVERY_MODE
 
 AGENTS, OBS, ACT, ROWS = 4, 5, 2, 6
@@ -45,11 +46,11 @@ def test_squashed_gaussians_agree_with_rllib() -> None:
     ours, theirs = SquashedGaussian.from_logits(logits), TorchSquashedGaussian.from_logits(logits)
     torch.testing.assert_close(ours.logp(action), theirs.logp(action), rtol=1e-4, atol=1e-4)
     joint = JointSquashedGaussian.from_logits(logits)
-    torch.testing.assert_close(joint.logp(action), ours.logp(action).sum(1))
+    torch.testing.assert_close(joint.logp(action), ours.logp(action).sum(1, keepdim=True))
     for squashed in (SquashedGaussian, JointSquashedGaussian):
         distribution = squashed.from_logits(logits.double())  # float32 rounds tanh(9) to 1, which cannot be undone
         with seeded(0, Stream.BUILD):
-            value, logp = distribution.rsample(return_logp=True)
+            value, logp = distribution.sample()
         torch.testing.assert_close(distribution.logp(value), logp)
     assert torch.equal(ours.most_likely(), torch.tanh(ours.mean))
     with pytest.raises(ValueError, match="entropy: got a squashed Gaussian"):
@@ -60,7 +61,7 @@ def test_squashed_gaussians_agree_with_rllib() -> None:
 def test_extreme_squashed_actions_have_finite_densities_and_gradients(size: float) -> None:
     logits = torch.full((3, 1, 2 * ACT), size, requires_grad=True)
     distribution = SquashedGaussian.from_logits(logits)
-    value, logp = distribution.rsample(return_logp=True)
+    value, logp = distribution.sample()
     (gradient,) = torch.autograd.grad(logp.sum() + value.sum(), logits)
     assert value.abs().max() <= 1.0
     assert logp.isfinite().all()
@@ -95,8 +96,8 @@ def test_who_depends_on_whom(mode: TrainingMode) -> None:
     out[Q_RESAMPLED].sum().backward()
     assert all(p.grad is None for p in module.critic.parameters())
     assert all(p.grad is not None and p.grad.any() for p in module.actor.parameters())
-    torch.testing.assert_close(module.compute_q_values(batch), out[Q_PLAYED].amin(0))
-    torch.testing.assert_close(module.forward_target(batch), module.compute_q_values(batch))
+    target = module.target_critic
+    torch.testing.assert_close(target.value(target.observe(obs), action), out[Q_PLAYED])
     assert float(module.temperature.log_alpha[0].detach().exp()) == pytest.approx(
         0.5 / (AGENTS if row.team_reward else 1)
     )
@@ -105,25 +106,31 @@ def test_who_depends_on_whom(mode: TrainingMode) -> None:
 @pytest.mark.parametrize("mode", [m for m in MODES if not MODES[m].joint_actor])
 def test_one_agent_plays_the_squashed_mean_on_its_own_observation(mode: TrainingMode) -> None:
     module, x = make_module(mode), 3.0 * normal(ROWS, AGENTS, OBS).numpy()
-    played = population_policy(module)(x)
+    played = population_policy(module.player)(x)
     with torch.no_grad():
         mean = module.actor(torch.from_numpy(x)).chunk(2, -1)[0]
     np.testing.assert_allclose(played, np.tanh(mean.numpy()), atol=1e-6)
     for agent in range(AGENTS):
-        np.testing.assert_allclose(agent_policy(module, agent)(x[:, agent]), played[:, agent], atol=1e-6)
+        np.testing.assert_allclose(agent_policy(module.player, agent)(x[:, agent]), played[:, agent], atol=1e-6)
 
 
-def episodes(count: int, steps: int, first: int) -> tuple[np.ndarray, ...]:
+def episodes(count: int, steps: int, first: int) -> dict[str, torch.Tensor]:
     """Episodes whose every number tells where it belongs: episode + step / 100; ended for good if even."""
     number = np.arange(first, first + count)[:, None] + np.arange(steps + 1) / 100
     wide = number[:, :, None, None]
-    return wide.repeat(2, 2).repeat(3, 3), wide[:, :-1].repeat(2, 2), number[:, :-1, None], 1.0 - number[:, 0] % 2
+    columns = {
+        Columns.OBS: wide.repeat(2, 2).repeat(3, 3),
+        Columns.ACTIONS: wide[:, :-1].repeat(2, 2),
+        Columns.REWARDS: number[:, :-1, None],
+        Columns.TERMINATEDS: 1.0 - number[:, 0] % 2,
+    }
+    return {name: torch.from_numpy(x) for name, x in columns.items()}
 
 
 def test_replay_pairs_rows_and_forgets_the_oldest_episode() -> None:
     replay, steps = EpisodeReplay(capacity=27, device=torch.device("cpu")), 5
     for first in (0, 3, 6):
-        replay.add(*episodes(3, steps, first))
+        replay.add(episodes(3, steps, first))
     assert replay.steps == 25, "whole episodes: five of five steps fit into 27"
     batch = {name: x.double() for name, x in replay.sample(4000).items()}
     number = batch[Columns.REWARDS][:, 0]
@@ -143,11 +150,11 @@ def test_replay_pairs_rows_and_forgets_the_oldest_episode() -> None:
 def test_restored_replay_draws_the_same_and_goes_on_the_same(added: int) -> None:
     buffers = [EpisodeReplay(12, torch.device("cpu")) for _ in range(2)]
     for first in range(added):
-        buffers[0].add(*episodes(1, 4, first))
+        buffers[0].add(episodes(1, 4, first))
     buffers[1].set_state(buffers[0].get_state())
     drawn = []
     for replay in buffers:
-        replay.add(*episodes(2, 4, 10))
+        replay.add(episodes(2, 4, 10))
         torch.manual_seed(1)
         drawn.append(replay.sample(50))
     assert all(torch.equal(x, drawn[1][name]) for name, x in drawn[0].items())
@@ -155,7 +162,7 @@ def test_restored_replay_draws_the_same_and_goes_on_the_same(added: int) -> None
 
 def test_too_many_episodes_for_the_buffer_are_refused() -> None:
     with pytest.raises(ValueError, match="capacity: got 9 env-steps; allowed: 12 or more"):
-        EpisodeReplay(9, torch.device("cpu")).add(*episodes(3, 4, 0))
+        EpisodeReplay(9, torch.device("cpu")).add(episodes(3, 4, 0))
 
 
 @pytest.mark.parametrize(

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-import ray
+import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.appo import APPO, APPOConfig
-from ray.rllib.algorithms.appo.torch.appo_torch_learner import APPOTorchLearner
-from ray.rllib.connectors.learner import LearnerConnectorPipeline
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import TARGET_NETWORK_ACTION_DIST_INPUTS
-from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED_LIFETIME
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from torch import Tensor
 
-from market.rl.algorithms.run import InProcess, Run, configure, surrogate
+from market.rl.algorithms.run import Run, configure, surrogate
 from market.rl.hyperparameters import APPOHyperparameters
+from market.rl.learning.advantages import vtrace
+from market.rl.learning.batches import stack_episodes
 from market.rl.learning.learners import MAX_LOG_RATIO, SurrogateLearner
-from market.rl.learning.vtrace import DISCOUNTS, OLD_LOGP, EpisodeBatch, vtrace
-from market.rl.networks.modules import PopulationModule, TargetPopulationModule
+from market.rl.networks.modules import TargetPopulationModule
+from market.rl.rllib import RLlibAlgorithm
 
-MODULE_STATE = "_rl_module_state_after_update"
-"""Where RLlib looks for new weights among an update's results."""
+DISCOUNTS, OLD_LOGP = "discounts", "old_logp"
+"""Columns of a batch: discount after each step [E, T, 1], the target policy's log-probabilities [E, T, R]."""
 
 MAX_TARGET_RATIO = 2.0
 """The ratio of the policy that sampled to the target policy is cut here, as in RLlib (IMPACT, arXiv:1912.00167)."""
@@ -31,7 +32,7 @@ SECONDS_BETWEEN_LOOKS = 0.01
 """How long the driver waits for samples before it looks again; RLlib's default, 0, keeps a core busy with looking."""
 
 
-class PopulationAPPO(InProcess, APPO):
+class PopulationAPPO(RLlibAlgorithm, APPO):
     """RLlib's APPO. With runner actors it samples while it learns; in-process it takes turns."""
 
     def training_step(self) -> None:
@@ -40,84 +41,78 @@ class PopulationAPPO(InProcess, APPO):
             self.learner_group.foreach_learner(lambda learner: None)
         super().training_step()
 
-    def newest_actor(self) -> PopulationModule:
+    def newest_actor(self) -> TargetPopulationModule:
         """With actors an update may still be under way, and RLlib gives weights to runner actors alone: fetch them."""
         if self.config.num_env_runners or self.config.num_learners:
             state = self.learner_group.get_state(f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True)
             self.env_runner.set_state(state[COMPONENT_LEARNER])
-        return super().newest_actor()
+        module: TargetPopulationModule = super().newest_actor()
+        return module
 
 
-class PopulationAPPOLearner(SurrogateLearner, APPOTorchLearner):
-    """APPO's clipped surrogate on V-trace, with R probability ratios and V values per step (R, V: 1 or N, by mode)."""
+class PopulationAPPOLearner(SurrogateLearner):
+    """APPO's clipped surrogate on V-trace, with R probability ratios and V values per step (R, V: 1 or N, by mode).
 
-    def build(self) -> None:
-        super().build()
-        self.shutdown()  # the thread that RLlib has ready: `update` does the work itself, in the same order
-        module, config = self.population, self.config
-        module.make_target_networks()  # RLlib leaves this out where learners are several
-        self._learner_connector = LearnerConnectorPipeline(
-            connectors=[
-                EpisodeBatch(mode=module.mode, gamma=config.gamma, device=self._device, keep_logits=config.use_kl_loss)
-            ]
-        )
+    A row of its batch is a whole episode. The target policy stands still during an update, so what it thinks of the
+    actions is computed once.
+    """
 
-    def update(self, *args: Any, minibatch_size: int, return_state: bool = False, **kwargs: Any) -> Any:
-        """minibatch_size: env-steps, in whole episodes. return_state: the result holds the actor's new weights."""
-        minibatch = minibatch_size // self.config.get_rollout_fragment_length()
-        result = super().update(*args, minibatch_size=minibatch, **kwargs)
-        if return_state:
-            state = self.get_state(COMPONENT_RL_MODULE, inference_only=True)
-            if ray.is_initialized():
-                state[COMPONENT_RL_MODULE] = ray.put(state[COMPONENT_RL_MODULE])
-            result[MODULE_STATE] = state
-        return result
+    population: TargetPopulationModule
+
+    def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+        """RLlib's minibatch size is in env-steps."""
+        return super().draw(episodes, {**plan, "minibatch_size": plan["minibatch_size"] // len(episodes[0])})
+
+    @torch.no_grad()
+    def columns_of(self, module: TargetPopulationModule, episodes: list[SingleAgentEpisode]) -> dict[str, Tensor]:
+        """E episodes of T steps: observations [E, T + 1, N, obs], all else [E, T, ...]."""
+        columns = stack_episodes(episodes, module.mode, self.device, Columns.ACTION_LOGP)
+        ends = columns.pop(Columns.TERMINATEDS)
+        steps = columns[Columns.OBS][:, :-1]
+        columns[DISCOUNTS] = torch.full((*steps.shape[:2], 1), self.config.gamma, device=self.device)
+        columns[DISCOUNTS][:, -1, 0] *= 1.0 - ends
+        logits = module.target_actor(steps.flatten(0, 1)).unflatten(0, steps.shape[:2])
+        columns[OLD_LOGP] = module.action_dist_cls.from_logits(logits).logp(columns[Columns.ACTIONS])
+        if self.config.use_kl_loss:
+            columns[TARGET_NETWORK_ACTION_DIST_INPUTS] = logits
+        return columns
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
     ) -> Tensor:
-        mode = self.population.mode
-
         def mean(x: Tensor) -> Tensor:
             """Mean over episodes and steps: [E, T, R or V] -> [R or V]."""
             return x.mean((0, 1))
 
-        distribution = self.population.get_train_action_dist_cls()
+        distribution = self.population.action_dist_cls
         current = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS][:, :-1])
-        values = mode.per_value(fwd_out[Columns.VF_PREDS])
+        values = fwd_out[Columns.VF_PREDS]
         sampled, old = batch[Columns.ACTION_LOGP], batch[OLD_LOGP]
         log_rhos = (old - sampled).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         targets, advantage = vtrace(
-            values.detach(), batch[Columns.REWARDS], batch[DISCOUNTS], log_rhos, mode.central_critic
+            values.detach(),
+            batch[Columns.REWARDS],
+            batch[DISCOUNTS],
+            log_rhos,
+            self.population.mode.central_critic,
         )
-        log_ratio = mode.per_ratio(current.logp(batch[Columns.ACTIONS])) - sampled
+        log_ratio = current.logp(batch[Columns.ACTIONS]) - sampled
         ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * (-log_rhos).exp().clamp(max=MAX_TARGET_RATIO)
         divergence = None
         if config.use_kl_loss:
-            previous = distribution.from_logits(batch[TARGET_NETWORK_ACTION_DIST_INPUTS])
-            divergence = mean(mode.per_ratio(previous.kl(current)))
-        return self._total(
-            -mean(self._clipped(advantage, ratio)),
+            divergence = mean(distribution.from_logits(batch[TARGET_NETWORK_ACTION_DIST_INPUTS]).kl(current))
+        return self.total(
+            -mean(self.clipped(advantage, ratio)),
             0.5 * mean((values[:, :-1] - targets).square()),
-            mean(mode.per_ratio(current.entropy())),
+            mean(current.entropy()),
             divergence,
         )
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        """RLlib's, but the target policy's age is counted in updates of this learner, which checkpoints hold."""
-        trained = self._weights_seq_no * self.config.train_batch_size_per_learner
-        super().after_gradient_based_update(timesteps={**timesteps, NUM_ENV_STEPS_TRAINED_LIFETIME: trained})
-
-    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Also when the target policy was last updated, which RLlib forgets."""
-        state = super().get_state(*args, **kwargs)
-        state["target_updated"] = self._last_update_ts_by_mid[DEFAULT_MODULE_ID]
-        return state
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        super().set_state(state)
-        if "target_updated" in state:
-            self._last_update_ts_by_mid[DEFAULT_MODULE_ID] = state["target_updated"]
+        """Also let the target policy become a copy of the policy, now and then."""
+        super().after_gradient_based_update(timesteps=timesteps)
+        if self.updates % self.config.target_network_update_freq == 0:
+            self.population.target_actor.load_state_dict(self.population.actor.state_dict())
 
 
 def configure_appo(run: Run) -> AlgorithmConfig:
@@ -135,21 +130,14 @@ def configure_appo(run: Run) -> AlgorithmConfig:
             f"num_env_runners: got {run.num_env_runners}; allowed: a multiple of num_learners = {run.num_learners}, "
             "since APPO hands what a runner sampled to one learner as it is"
         )
-    config = configure(
-        APPOConfig(algo_class=PopulationAPPO),
-        run,
-        TargetPopulationModule,
-        PopulationAPPOLearner,
-        initial_std=settings.initial_std,
-    )
+    config = configure(APPOConfig(algo_class=PopulationAPPO), run, TargetPopulationModule, PopulationAPPOLearner)
     config.training(
         **surrogate(settings),
         minibatch_size=settings.minibatch * run.steps,
-        target_network_update_freq=settings.target_update,  # x (1 x 1 x the env-steps of an iteration), see below
-        use_circular_buffer=False,  # its thread looks for work ten thousand times a second
+        target_network_update_freq=settings.target_update,
+        use_circular_buffer=False,  # one batch, once, as these three say: what a stock learner would do as well
         circular_buffer_num_batches=1,
         circular_buffer_iterations_per_batch=1,
-        num_gpu_loader_threads=0,  # batches are built on the device
         broadcast_interval=0,  # new weights go out after each update; 1 would mean after every other
         timeout_s_sampler_manager=SECONDS_BETWEEN_LOOKS,
     )

@@ -7,40 +7,52 @@ from typing import Any
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
-from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
-from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.columns import Columns
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
-from market.rl.algorithms.run import InProcess, Run, configure, surrogate
+from market.rl.algorithms.run import Run, configure, surrogate
 from market.rl.hyperparameters import PPOHyperparameters
-from market.rl.learning.connectors import PopulationBatch
+from market.rl.learning.advantages import estimate_advantages
+from market.rl.learning.batches import agent_major, stack_episodes
 from market.rl.learning.learners import MAX_LOG_RATIO, SurrogateLearner
-from market.rl.networks.modules import PopulationModule, columns
+from market.rl.networks.modules import PopulationModule
+from market.rl.rllib import RLlibAlgorithm
 
 
-class PopulationPPO(InProcess, PPO):
+class PopulationPPO(RLlibAlgorithm, PPO):
     """RLlib's PPO."""
 
 
-class PopulationPPOLearner(SurrogateLearner, PPOTorchLearner):
+class PopulationPPOLearner(SurrogateLearner):
     """PPO's clipped surrogate with R probability ratios and V values per step (R, V: 1 or N, by mode)."""
 
-    def build(self) -> None:
-        super().build()
-        module, config = self.population, self.config
-        self._learner_connector = LearnerConnectorPipeline(
-            connectors=[
-                PopulationBatch(
-                    mode=module.mode,
-                    gamma=config.gamma,
-                    lambda_=config.lambda_,
-                    device=self._device,
-                    keep_logits=config.use_kl_loss,
-                )
-            ]
-        )
+    @torch.no_grad()
+    def columns_of(self, module: PopulationModule, episodes: list[SingleAgentEpisode]) -> dict[str, Tensor]:
+        """E episodes of T steps as rows [E (T + 1), ...]; the last of each, for the value after its end, is masked."""
+        config, mode = self.config, module.mode
+        outputs = (Columns.ACTION_LOGP, *([Columns.ACTION_DIST_INPUTS] if config.use_kl_loss else []))
+        stacked = stack_episodes(episodes, mode, self.device, *outputs)
+        observations, rewards = stacked.pop(Columns.OBS), stacked.pop(Columns.REWARDS)
+        terminated = stacked.pop(Columns.TERMINATEDS)
+        mask = torch.ones(observations.shape[:2], dtype=torch.bool, device=self.device)
+        mask[:, -1] = False
+        values = module.values(observations.flatten(0, 1)).reshape(*mask.shape, -1)
+        advantages, targets = estimate_advantages(values, rewards, terminated, config.gamma, config.lambda_)
+        steps = {
+            Columns.OBS: observations,
+            Columns.LOSS_MASK: mask,
+            **{
+                name: torch.cat((x, x[:, -1:]), dim=1) for name, x in stacked.items()
+            },  # the appended row weighs nothing
+            Postprocessing.ADVANTAGES: advantages,
+            Postprocessing.VALUE_TARGETS: targets,
+        }
+        rows = {name: x.flatten(0, 1) for name, x in steps.items()}
+        if mode.joint_actor:
+            return rows
+        return {name: agent_major(x) if x.dim() > 1 else x for name, x in rows.items()}
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
@@ -52,18 +64,20 @@ class PopulationPPOLearner(SurrogateLearner, PPOTorchLearner):
             """Mean over the rows that count: [B, R or V] -> [R or V]."""
             return weight @ x
 
-        distribution = self.population.get_train_action_dist_cls()
+        distribution = self.population.action_dist_cls
         current = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
-        log_ratio = columns(current.logp(batch[Columns.ACTIONS]) - batch[Columns.ACTION_LOGP])
+        log_ratio = current.logp(batch[Columns.ACTIONS]) - batch[Columns.ACTION_LOGP]
         ratio = torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
-        advantage = batch[Postprocessing.ADVANTAGES]
-        policy_loss = -mean(self._clipped(advantage, ratio))
-        value_error = columns(fwd_out[Columns.VF_PREDS]) - batch[Postprocessing.VALUE_TARGETS]
+        value_error = fwd_out[Columns.VF_PREDS] - batch[Postprocessing.VALUE_TARGETS]
         divergence = None
         if config.use_kl_loss:
-            previous = distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS])
-            divergence = mean(columns(previous.kl(current)))
-        return self._total(policy_loss, mean(value_error.square()), mean(columns(current.entropy())), divergence)
+            divergence = mean(distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS]).kl(current))
+        return self.total(
+            -mean(self.clipped(batch[Postprocessing.ADVANTAGES], ratio)),
+            mean(value_error.square()),
+            mean(current.entropy()),
+            divergence,
+        )
 
 
 def configure_ppo(run: Run) -> AlgorithmConfig:
@@ -75,16 +89,6 @@ def configure_ppo(run: Run) -> AlgorithmConfig:
             f"minibatch: got {settings.minibatch}; allowed: 1 to {run.steps_per_learner}, the env-steps that a learner "
             "gets in an iteration; take more episodes_per_iteration or a smaller minibatch"
         )
-    config = configure(
-        PPOConfig(algo_class=PopulationPPO),
-        run,
-        PopulationModule,
-        PopulationPPOLearner,
-        initial_std=settings.initial_std,
-    )
-    config.training(
-        lambda_=settings.lambda_,
-        **surrogate(settings),
-        minibatch_size=settings.minibatch,
-    )
+    config = configure(PPOConfig(algo_class=PopulationPPO), run, PopulationModule, PopulationPPOLearner)
+    config.training(lambda_=settings.lambda_, **surrogate(settings), minibatch_size=settings.minibatch)
     return config

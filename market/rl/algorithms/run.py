@@ -7,41 +7,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
-from market.config import TrainingMode, check_positive_int
+from market.config import RLAlgorithm, TrainingMode, check_positive_int
 from market.rl.hyperparameters import ClippedSurrogate, Hyperparameters
 from market.rl.learning.learners import PopulationLearner
-from market.rl.networks.modules import PopulationActor
-from market.rl.sampling.policy import PopulationEnv
 from market.rl.sampling.runner import PopulationEnvRunner
-from market.rl.session import without_object_store
 
 
 @dataclass(frozen=True)
 class Run:
-    """What an algorithm is configured from; the fields are those of RLTrainer.
+    """The arguments of RLTrainer, checked; env_config is a scenario here.
 
-    make_env: (scenario, parallel episodes) -> environment; must be picklable. steps: of an episode.
+    make_env: (scenario, number of parallel episodes) -> environment; must be picklable.
     """
 
-    make_env: Callable[[Any, int], PopulationEnv]
-    scenario: Any
+    make_env: Callable[[Any, int], Any]
+    env_config: Any
+    algorithm: RLAlgorithm
     training: TrainingMode
-    hyperparameters: Hyperparameters
+    iters: int
     episodes_per_iteration: int
-    steps: int
-    seed: int
     cpus: int
     gpus: int
+    seed: int
     num_env_runners: int
     num_learners: int
+    ray_address: str | None
+    hyperparameters: Hyperparameters
 
     def __post_init__(self) -> None:
-        for field in ("episodes_per_iteration", "cpus"):
+        for field in ("iters", "episodes_per_iteration", "cpus"):
             check_positive_int(field, getattr(self, field))
         for field in ("seed", "gpus", "num_env_runners", "num_learners"):
             check_positive_int(field, getattr(self, field), low=0)
@@ -58,36 +56,21 @@ class Run:
             raise ValueError(f"gpus: got {self.gpus}; allowed: 0, since torch finds no CUDA device on this machine")
 
     @property
+    def steps(self) -> int:
+        """Env-steps of an episode."""
+        return int(self.env_config.max_steps)
+
+    @property
     def steps_per_learner(self) -> int:
         """Env-steps that each learner gets in an iteration."""
         return self.episodes_per_iteration // max(1, self.num_learners) * self.steps
-
-
-class InProcess(Algorithm):
-    """Mixed into RLlib's algorithms: no Ray where no actor needs one, and no directory in the user's home."""
-
-    def setup(self, config: AlgorithmConfig) -> None:
-        with without_object_store():
-            super().setup(config)
-
-    def step(self) -> Any:
-        with without_object_store():
-            return super().step()
-
-    def newest_actor(self) -> PopulationActor:
-        """The actor that plays in this process, with the newest weights."""
-        module: PopulationActor = self.env_runner.module
-        return module
-
-    def _setup_logdir(self) -> None:
-        self._logdir = None
 
 
 def configure(
     config: AlgorithmConfig, run: Run, module: type[TorchRLModule], learner: type[PopulationLearner], **model: Any
 ) -> AlgorithmConfig:
     """The part of the configuration that all algorithms share. model: further settings of the module."""
-    config.environment("market", env_config={"make_env": run.make_env, "scenario": run.scenario, "seed": run.seed})
+    config.environment("market", env_config={"make_env": run.make_env, "scenario": run.env_config, "seed": run.seed})
     config.env_runners(
         env_runner_cls=PopulationEnvRunner,
         num_env_runners=run.num_env_runners,
@@ -109,6 +92,7 @@ def configure(
             "mode": run.training.value,
             "hidden": settings.hidden,
             "activation": settings.activation,
+            "initial_std": settings.initial_std,
             **model,
         },
     )
@@ -127,7 +111,7 @@ def configure(
 
 
 def surrogate(settings: ClippedSurrogate) -> dict[str, Any]:
-    """What algorithms with a clipped surrogate tell RLlib's `training` alike."""
+    """The settings of a clipped surrogate, by RLlib's names."""
     return {
         "clip_param": settings.clip,
         "vf_loss_coeff": settings.value_coeff,

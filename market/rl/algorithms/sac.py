@@ -3,8 +3,8 @@
 Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) with twin critics and automatic temperature, as RLlib
 computes it: Huber loss, Adam with epsilon 1e-7, clipping per network, one step of the target per gradient step.
 
-A central critic values the team's reward and the entropy of all actors: sum_i alpha_i H_i. Actors that can be told
-apart have a temperature each, since each has to keep its own entropy; a joint actor has one.
+A central critic values the team's reward and the entropy of all actors: sum_i alpha_i H_i. Separate actors have a
+temperature each, since each has to keep its own entropy; a joint actor has one.
 """
 
 from __future__ import annotations
@@ -12,119 +12,69 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.sac import SAC, SACConfig
 from ray.rllib.algorithms.sac.sac_learner import QF_LOSS_KEY, QF_MEAN_KEY
-from ray.rllib.algorithms.sac.torch.sac_torch_learner import SACTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY
-from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
-from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
-from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
-from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+from ray.rllib.utils.metrics import LEARNER_RESULTS
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from market.rl.algorithms.run import InProcess, Run, configure
+from market.rl.algorithms.run import Run, configure
 from market.rl.hyperparameters import SACHyperparameters
-from market.rl.learning.connectors import AGENT_REWARDS
-from market.rl.learning.learners import LOSSES, PopulationLearner
+from market.rl.learning.batches import stack_episodes
+from market.rl.learning.learners import PopulationLearner
 from market.rl.learning.replay import EpisodeReplay
 from market.rl.networks.sac_module import LOGP, LOGP_NEXT, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
+from market.rl.rllib import RLlibAlgorithm
 from market.support.phases import phase
 
 TEMPERATURE, TEMPERATURE_LOSS = "alpha_value", "alpha_loss"
-ADAM_EPSILON = 1e-7
-"""RLlib's for SAC."""
 
 
-class PopulationSAC(InProcess, SAC):
+class PopulationSAC(RLlibAlgorithm, SAC):
     """RLlib's SAC whose learners keep the replay buffer: new episodes travel to them, minibatches do not."""
-
-    def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
-        return None
 
     def training_step(self) -> None:
         """Sample an iteration's episodes, let the learners add and replay them, and hand the weights back."""
-        episodes, sampled = synchronous_parallel_sample(
-            worker_set=self.env_runner_group,
-            max_env_steps=self.config.total_train_batch_size,
-            sample_timeout_s=self.config.sample_timeout_s,
-            _uses_new_env_runners=True,
-            _return_metrics=True,
-        )
-        self.metrics.aggregate(sampled, key=ENV_RUNNER_RESULTS)
-        learned = self.learner_group.update(episodes=episodes, timesteps={})
+        learned = self.learner_group.update(episodes=self.sample(), timesteps={})
         self.metrics.aggregate(learned, key=LEARNER_RESULTS)
         self.env_runner_group.sync_weights(
             from_worker_or_learner_group=self.learner_group, policies=[DEFAULT_MODULE_ID], inference_only=True
         )
 
 
-class PopulationSACLearner(PopulationLearner, SACTorchLearner):
+class PopulationSACLearner(PopulationLearner):
     """RLlib's losses with R temperatures and V values per step (R, V: 1 or N, by mode)."""
 
+    adam_epsilon = 1e-7  # RLlib's for SAC
     population: PopulationSACModule
 
     def build(self) -> None:
         super().build()
-        settings = self.config.learner_config_dict
-        module = self.population
-        self.replay = EpisodeReplay(settings["capacity"], self._device)
-        self._target_parameters = list(module.target_critic.parameters())
-        self._average = get_ema_multi_avg_fn(1.0 - self.config.tau)  # type: ignore[no-untyped-call]
+        settings, module = self.config.learner_config_dict, self.population
+        self.replay = EpisodeReplay(settings["capacity"], self.device)
+        self.average = get_ema_multi_avg_fn(1.0 - self.config.tau)  # type: ignore[no-untyped-call]
         numbers = module.action_space.shape[0] * module.action_space.shape[1] // len(module.temperature.log_alpha)
-        self._target_entropy = settings["target_entropy"] * numbers
+        self.target_entropy = settings["target_entropy"] * numbers
 
-    def clipped_apart(self) -> tuple[nn.Module, ...]:
-        module = self.population
-        return module.actor, module.critic, module.temperature
+    def parts(self) -> dict[str, tuple[nn.Module, float]]:
+        module, config = self.population, self.config
+        return {
+            "policy": (module.actor, config.actor_lr),
+            "qf": (module.critic, config.critic_lr),
+            "alpha": (module.temperature, config.alpha_lr),
+        }
 
-    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        """One Adam each for actors, critics and temperatures, with a fused step."""
-        module = self._module[module_id].unwrapped()
-        for name, part, lr in (
-            ("policy", module.actor, config.actor_lr),
-            ("qf", module.critic, config.critic_lr),
-            ("alpha", module.temperature, config.alpha_lr),
-        ):
-            params = self.get_parameters(part)
-            self.register_optimizer(
-                module_id=module_id,
-                optimizer_name=name,
-                optimizer=torch.optim.Adam(params, eps=ADAM_EPSILON, fused=True),
-                params=params,
-                lr_or_lr_schedule=lr,
-            )
-
-    def _minibatches(self, *, training_data: Any, **plan: Any) -> Iterator[MultiAgentBatch]:
-        """Add the episodes to the buffer; the minibatches of RLlib's loop are then drawn one by one."""
-        self._add(training_data.episodes)
-        rows = self.config.learner_config_dict["minibatch"]
+    def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+        """Add the episodes to the buffer, then draw from it."""
+        self.replay.add(stack_episodes(episodes, self.population.mode, self.device))
         for _ in range(self.config.learner_config_dict["updates"]):
-            batch = SampleBatch(self.replay.sample(rows))
-            yield MultiAgentBatch({DEFAULT_MODULE_ID: batch}, env_steps=rows)
-
-    def _add(self, episodes: list[SingleAgentEpisode]) -> None:
-        def stack(arrays: list[Any]) -> NDArray[np.float32]:
-            return np.stack(arrays, dtype=np.float32)
-
-        if self.population.mode.team_reward:
-            rewards = stack([episode.get_rewards() for episode in episodes])[..., None]
-        else:
-            rewards = stack([episode.get_extra_model_outputs(AGENT_REWARDS) for episode in episodes])
-        self.replay.add(
-            stack([episode.get_observations() for episode in episodes]),
-            stack([episode.get_actions() for episode in episodes]),
-            rewards,
-            np.array([episode.is_terminated for episode in episodes], np.float32),
-        )
+            yield self.replay.sample(self.config.learner_config_dict["minibatch"])
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
@@ -141,8 +91,8 @@ class PopulationSACLearner(PopulationLearner, SACTorchLearner):
         critic_loss = functional.huber_loss(played, target.expand_as(played), reduction="none").mean(1).sum(0)
         policy_loss = (alpha * logp).mean(0).sum() - fwd_out[Q_RESAMPLED].mean(0).sum()
         entropy = -logp.detach().mean(0)
-        alpha_loss = log_alpha * (entropy - self._target_entropy)
-        self._losses = {
+        alpha_loss = log_alpha * (entropy - self.target_entropy)
+        self.losses = {
             POLICY_LOSS_KEY: policy_loss / played.shape[-1],
             QF_LOSS_KEY: critic_loss,
             TEMPERATURE_LOSS: alpha_loss,
@@ -152,22 +102,12 @@ class PopulationSACLearner(PopulationLearner, SACTorchLearner):
         }
         return policy_loss + critic_loss.sum() + alpha_loss.sum()
 
-    def compute_gradients(self, loss_per_module: dict[str, Tensor], **kwargs: Any) -> dict[Any, Tensor]:
-        """One backward pass: no parameter is in more than one of the losses."""
-        with phase("backward"):
-            gradients: dict[Any, Tensor] = TorchLearner.compute_gradients(self, loss_per_module, **kwargs)
-            return gradients
-
     def apply_gradients(self, gradients_dict: dict[Any, Tensor]) -> None:
         """Step the optimisers, then the target networks."""
         super().apply_gradients(gradients_dict)
         with phase("optimiser"):
-            self._average(self._target_parameters, list(self.population.critic.parameters()), None)
-
-    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        """Report the last minibatch (RLlib's would move the target networks, once per iteration)."""
-        means = {name: loss.detach().mean() for name, loss in self._losses.items()}
-        self.metrics.log_dict(means, key=(DEFAULT_MODULE_ID, LOSSES), window=1)
+            module = self.population
+            self.average(list(module.target_critic.parameters()), list(module.critic.parameters()), None)
 
     def get_local_state(self) -> dict[str, Any]:
         return self.replay.get_state()
@@ -190,7 +130,6 @@ def configure_sac(run: Run) -> AlgorithmConfig:
         run,
         PopulationSACModule,
         PopulationSACLearner,
-        initial_std=settings.initial_std,
         temperature=settings.temperature,
     )
     config.lr = None  # RLlib's SAC has one for each kind of network
@@ -199,9 +138,6 @@ def configure_sac(run: Run) -> AlgorithmConfig:
     )
     config.reporting(min_sample_timesteps_per_iteration=0)  # RLlib's 100 would repeat short iterations
     config.learner_config_dict |= {
-        "capacity": settings.capacity,
-        "minibatch": settings.minibatch,
-        "updates": settings.updates,
-        "target_entropy": settings.target_entropy,
+        name: getattr(settings, name) for name in ("capacity", "minibatch", "updates", "target_entropy")
     }
     return config

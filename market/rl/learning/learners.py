@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_CURR_KL_COEFF_KEY, LEARNER_RESULTS_KL_KEY
+from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_KL_KEY
 from ray.rllib.core import DEFAULT_MODULE_ID
-from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
-from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.learner import DEFAULT_OPTIMIZER, ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from torch import Tensor, nn
 
+from market.rl.learning.batches import minibatch_rows, take
 from market.rl.learning.gradients import GradientClipper
-from market.rl.learning.minibatches import minibatch_rows, minibatches
-from market.rl.networks.modules import PopulationActor
+from market.rl.networks.modules import PopulationActor, PopulationModule
+from market.rl.rllib import RLlibLearner
 from market.rl.scopes import Stream, recorded_phases, seeded
 from market.support.phases import phase
 
@@ -32,12 +35,16 @@ MAX_LOG_RATIO = 20.0
 """Log probability ratios are cut at this size, so that the ratio of a joint action of many agents cannot overflow."""
 
 
-class PopulationLearner(TorchLearner):
-    """What the learners of all algorithms share: fused Adam, clipping per agent, seeds by position, honest counts.
+class PopulationLearner(RLlibLearner):
+    """Fused Adam, gradients clipped per agent, seeds by position, and counts of updates that were skipped.
 
+    An algorithm adds `draw` and `compute_loss_for_module`, which leaves what to report in `losses`.
     `torch_skip_nan_gradients` must be on: it turns off RLlib's own scans of every gradient, which `GradientClipper`
     replaces.
     """
+
+    adam_epsilon = 1e-8
+    losses: dict[str, Tensor]
 
     @property
     def population(self) -> PopulationActor:
@@ -45,56 +52,61 @@ class PopulationLearner(TorchLearner):
         module: PopulationActor = self.module[DEFAULT_MODULE_ID].unwrapped()
         return module
 
+    def parts(self) -> dict[str, tuple[nn.Module, float]]:
+        """Parts of the module that have their own optimiser and are clipped apart: name -> part, learning rate."""
+        return {DEFAULT_OPTIMIZER: (self.population, self.config.lr)}
+
+    def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+        """The columns of each minibatch. plan: as RLlib's configuration says."""
+        raise NotImplementedError
+
     def build(self) -> None:
         with seeded(self.config.learner_config_dict["seed"], Stream.BUILD):
             super().build()
-        self._clipper = GradientClipper(*self.clipped_apart(), limit=self.config.grad_clip)
-
-    def clipped_apart(self) -> tuple[nn.Module, ...]:
-        """The parts of the module whose gradients are clipped apart; within each, agents are."""
-        return (self.population,)
+        self.clipper = GradientClipper(*(part for part, _ in self.parts().values()), limit=self.config.grad_clip)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Adam with a fused step: several times less time on CPU, the same numbers."""
-        params = self.get_parameters(self._module[module_id])
-        optimizer = torch.optim.Adam(params, fused=True)
-        self.register_optimizer(module_id=module_id, optimizer=optimizer, params=params, lr_or_lr_schedule=config.lr)
+        for name, (part, lr) in self.parts().items():
+            params = [parameter for parameter in part.parameters() if parameter.requires_grad]
+            adam = torch.optim.Adam(params, eps=self.adam_epsilon, fused=True)
+            self.register_optimizer(
+                module_id=module_id, optimizer_name=name, optimizer=adam, params=params, lr_or_lr_schedule=lr
+            )
 
-    def update(self, *args: Any, **kwargs: Any) -> Any:
-        """RLlib's update, timed, with random numbers that depend on (seed, number of updates so far, learner) alone."""
+    def update(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+        """RLlib's update, timed, with random numbers that depend on (seed, number of updates so far, learner) alone.
+
+        return_state: the result holds the actor's new weights, too.
+        """
         start = time.perf_counter()
-        self._steps = self._skipped = 0
-        position = (self._weights_seq_no, self._learner_index)
+        self.gradient_steps = self.skipped_updates = 0
+        position = (self.updates, self.index)
         with (
-            recorded_phases(self._device) as phases,
+            recorded_phases(self.device) as phases,
             seeded(self.config.learner_config_dict["seed"], Stream.LEARN, *position),
         ):
-            # not super(): IMPALA's puts the batch into a queue for a thread of its own, and waits for that
-            TorchLearner.update(self, *args, **kwargs, _no_metrics_reduce=True)
-        for name, seconds in phases.items():
-            self.metrics.log_value((DEFAULT_MODULE_ID, LEARNING_PHASES, name), seconds, reduce="sum")
-        self.metrics.log_value((DEFAULT_MODULE_ID, GRADIENT_STEPS), self._steps, reduce="max", window=1)
-        self.metrics.log_value((DEFAULT_MODULE_ID, SKIPPED_UPDATES), self._skipped, reduce="max", window=1)
-        self.metrics.log_value(
-            (DEFAULT_MODULE_ID, LEARNING_SECONDS), time.perf_counter() - start, reduce="max", window=1
-        )
-        return self.metrics.reduce()
+            self.update_without_results(*args, **kwargs)
+        self.metrics.log_dict(dict(phases), key=(DEFAULT_MODULE_ID, LEARNING_PHASES), reduce="sum")
+        measured = {
+            GRADIENT_STEPS: self.gradient_steps,
+            SKIPPED_UPDATES: self.skipped_updates,
+            LEARNING_SECONDS: time.perf_counter() - start,
+        }
+        self.metrics.log_dict(measured, key=DEFAULT_MODULE_ID, reduce="max", window=1)
+        return self.results(return_state)
 
-    def _create_iterator_if_necessary(self, **kwargs: Any) -> Iterator[Any]:
-        """RLlib's minibatches; the time to make the batch and each of them is a phase."""
-        with phase("batch"):
-            minibatches = iter(self._minibatches(**kwargs))
+    def minibatches(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[MultiAgentBatch]:
+        """What `draw` gives, as RLlib's batches; the time for it is in the phase "batch"."""
+        drawn = self.draw(episodes, plan)
         while True:
             with phase("batch"):
-                minibatch = next(minibatches, None)
-            if minibatch is None:
-                return
+                columns = next(drawn, None)
+                if columns is None:
+                    return
+                batch = SampleBatch(columns)
+                minibatch = MultiAgentBatch({DEFAULT_MODULE_ID: batch}, env_steps=batch.count)
             yield minibatch
-
-    def _minibatches(self, *, training_data: Any, **plan: Any) -> Iterable[Any]:
-        """RLlib's, from the batch that it makes of the episodes. plan: epochs, minibatch size, shuffling."""
-        minibatches: Iterable[Any] = super()._create_iterator_if_necessary(training_data=training_data, **plan)
-        return minibatches
 
     def compute_losses(self, **kwargs: Any) -> dict[str, Tensor]:
         with phase("loss"):
@@ -107,15 +119,20 @@ class PopulationLearner(TorchLearner):
             return gradients
 
     def postprocess_gradients(self, gradients_dict: dict[Any, Tensor]) -> dict[Any, Tensor]:
-        self._steps += 1
+        self.gradient_steps += 1
         with phase("optimiser"):
-            self._skipped += self._clipper.clip()
+            self.skipped_updates += self.clipper.clip()
         return gradients_dict
 
     def apply_gradients(self, gradients_dict: dict[Any, Tensor]) -> None:
         optimizers = [optimizer for _, optimizer in self.get_optimizers_for_module(DEFAULT_MODULE_ID)]
-        with phase("optimiser"), self._clipper.guard(*optimizers):
+        with phase("optimiser"), self.clipper.guard(*optimizers):
             super().apply_gradients(gradients_dict)
+
+    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """Report the last minibatch's losses; learning rates are constant, so there is nothing of RLlib's to do."""
+        means = {name: loss.detach().mean() for name, loss in self.losses.items()}
+        self.metrics.log_dict(means, key=(DEFAULT_MODULE_ID, LOSSES), window=1)
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over a copy: arrays from Ray's object store are shared memory, and RLlib's optimisers would write to it.
@@ -133,66 +150,62 @@ class PopulationLearner(TorchLearner):
 
 
 class SurrogateLearner(PopulationLearner):
-    """What the learners with a clipped surrogate share: how losses add up, and a KL coefficient per probability ratio.
+    """What learners with a clipped surrogate share: how losses add up, and a KL coefficient per probability ratio [R].
 
     The coefficients are adapted after each update, from the divergences of its last minibatch.
     """
 
+    population: PopulationModule
+
     def build(self) -> None:
         super().build()
         ratios = self.population.mode.ratios(self.population.observation_space.shape[0])
-        self._kl = torch.zeros(ratios, device=self._device)
-        self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] = torch.full_like(self._kl, self.config.kl_coeff)
+        self.kl_coefficients = torch.full((ratios,), float(self.config.kl_coeff), device=self.device)
 
-    def _minibatches(self, *, training_data: Any, **plan: Any) -> Iterable[Any]:
-        batch = self._make_batch_if_necessary(training_data=training_data)
-        rows = minibatch_rows(
-            batch[DEFAULT_MODULE_ID].count,
+    def columns_of(self, module: Any, episodes: list[SingleAgentEpisode]) -> dict[str, Tensor]:
+        """The whole batch by name, with the values that `module` gives it."""
+        raise NotImplementedError
+
+    def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+        columns = self.columns_of(self.population, episodes)
+        for rows in minibatch_rows(
+            len(columns[Columns.OBS]),
             plan["minibatch_size"],
             epochs=plan["num_epochs"],
             least=plan.get("num_total_minibatches", 0),
             shuffle=plan.get("shuffle_batch_per_epoch", False) and plan["num_epochs"] > 1,
-        )
-        return minibatches(batch[DEFAULT_MODULE_ID], batch.env_steps(), rows)
+        ):
+            index = torch.from_numpy(rows).to(self.device)
+            yield {name: take(x, index) for name, x in columns.items()}
 
-    def _clipped(self, advantage: Tensor, ratio: Tensor) -> Tensor:
+    def clipped(self, advantage: Tensor, ratio: Tensor) -> Tensor:
         """PPO's surrogate, per element: no gain from ratios that leave the band around one."""
         band = ratio.clamp(1.0 - self.config.clip_param, 1.0 + self.config.clip_param)
         return torch.min(advantage * ratio, advantage * band)
 
-    def _total(self, policy: Tensor, value: Tensor, entropy: Tensor, divergence: Tensor | None) -> Tensor:
+    def total(self, policy: Tensor, value: Tensor, entropy: Tensor, divergence: Tensor | None) -> Tensor:
         """The loss to follow; parts are means over rows, per ratio [R] or value [V]. divergence: None without KL."""
         config = self.config
         loss = policy.sum() + config.vf_loss_coeff * value.sum() - config.entropy_coeff * entropy.sum()
-        self._losses = {POLICY_LOSS_KEY: policy, VF_LOSS_KEY: value, ENTROPY_KEY: entropy}
+        self.losses = {POLICY_LOSS_KEY: policy, VF_LOSS_KEY: value, ENTROPY_KEY: entropy}
         if divergence is not None:
-            loss = loss + (self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID] * divergence).sum()
-            self._kl = divergence.detach()
-            self._losses[LEARNER_RESULTS_KL_KEY] = divergence
+            loss = loss + (self.kl_coefficients * divergence).sum()
+            self.losses[LEARNER_RESULTS_KL_KEY] = divergence
         return loss
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        """Report the last minibatch, then let RLlib adapt the KL coefficients."""
-        means = {name: loss.detach().mean() for name, loss in self._losses.items()}
-        self.metrics.log_dict(means, key=(DEFAULT_MODULE_ID, LOSSES), window=1)
-        if LEARNER_RESULTS_KL_KEY in means:  # where RLlib looks for it
-            self.metrics.log_value((DEFAULT_MODULE_ID, LEARNER_RESULTS_KL_KEY), means[LEARNER_RESULTS_KL_KEY], window=1)
+        """Report, then adapt each KL coefficient by RLlib's rule (a KL that is not a number changes nothing)."""
         super().after_gradient_based_update(timesteps=timesteps)
-
-    def _update_module_kl_coeff(self, *, module_id: str, config: Any, kl_loss: float | None = None) -> None:
-        """Each coefficient by RLlib's rule (a KL that is not a number changes nothing)."""
-        coefficients, target = self.curr_kl_coeffs_per_module[module_id], config.kl_target
-        coefficients[self._kl > 2.0 * target] *= 1.5
-        coefficients[self._kl < 0.5 * target] *= 0.5
-        self.metrics.log_value((module_id, LEARNER_RESULTS_CURR_KL_COEFF_KEY), coefficients.mean().item(), window=1)
+        if self.config.use_kl_loss:
+            kl, target = self.losses[LEARNER_RESULTS_KL_KEY].detach(), self.config.kl_target
+            self.kl_coefficients[kl > 2.0 * target] *= 1.5
+            self.kl_coefficients[kl < 0.5 * target] *= 0.5
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """RLlib's state and the KL coefficients, which RLlib forgets."""
-        state: dict[str, Any] = super().get_state(*args, **kwargs)
-        state["kl_coefficients"] = self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID].cpu().numpy().copy()
-        return state
+        """RLlib's state and the KL coefficients."""
+        return {**super().get_state(*args, **kwargs), "kl_coefficients": self.kl_coefficients.cpu().numpy().copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         if "kl_coefficients" in state:
-            self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID].copy_(torch.as_tensor(state["kl_coefficients"]))
+            self.kl_coefficients.copy_(torch.as_tensor(state["kl_coefficients"]))

@@ -6,6 +6,7 @@ Shapes: S slots of an episode each, T steps, N agents, V rewards per step (1 for
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,9 @@ class EpisodeReplay:
         """Env-steps held."""
         return self.episodes * self._columns[Columns.ACTIONS].shape[1] if self._columns else 0
 
-    def add(self, observations: Any, actions: Any, rewards: Any, terminated: Any) -> None:
-        """Store E episodes: [E, T + 1, N, obs], [E, T, N, act], [E, T, V], and [E], 1 where they ended for good."""
-        new = {
-            Columns.OBS: observations,
-            Columns.ACTIONS: actions,
-            Columns.REWARDS: rewards,
-            Columns.TERMINATEDS: terminated,
-        }
-        count, steps = rewards.shape[:2]
+    def add(self, new: Mapping[str, Any]) -> None:
+        """Store E episodes, arrays by name as `batches.stack_episodes` gives them."""
+        count, steps = new[Columns.REWARDS].shape[:2]
         slots = self.capacity // steps
         if count > slots:
             raise ValueError(
@@ -83,6 +78,5 @@ class EpisodeReplay:
         self.position = self.episodes = 0
         self._columns = {}
         if state["columns"]:
-            columns = state["columns"]
-            self.add(*(columns[name] for name in (Columns.OBS, Columns.ACTIONS, Columns.REWARDS, Columns.TERMINATEDS)))
+            self.add(state["columns"])
         self.position = state["position"]

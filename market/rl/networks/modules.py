@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.learner.utils import make_target_network
-from ray.rllib.core.rl_module.apis import (
-    TARGET_NETWORK_ACTION_DIST_INPUTS,
-    InferenceOnlyAPI,
-    TargetNetworkAPI,
-    ValueFunctionAPI,
-)
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
 from market.rl.modes import MODES, Mode
-from market.rl.networks.stacked import AgentGaussian, CentralMLP, JointGaussian, StackedLinear, StackedMLP
+from market.rl.networks.distributions import AgentGaussian, JointGaussian
+from market.rl.networks.stacked import Actor, CentralMLP, StackedLinear, StackedMLP
 from market.support.phases import phase
 
 
@@ -43,6 +39,11 @@ class PopulationActor(TorchRLModule, InferenceOnlyAPI):
         head.bias.data.view(-1, 2 * act)[:, act:] += math.log(settings["initial_std"])
         self.action_dist_cls = self.distributions[self.mode.joint_ratio]
 
+    @property
+    def player(self) -> Actor:
+        """What plays, without RLlib; it shares the weights of this module."""
+        return Actor(self.actor, self.action_dist_cls)
+
     def _network(self, central: bool, out: int, heads: int) -> CentralMLP | StackedMLP:
         """On the observations of all agents, or stacked ones on their own."""
         agents, obs = self.observation_space.shape
@@ -56,8 +57,11 @@ class PopulationActor(TorchRLModule, InferenceOnlyAPI):
         """Observations [B, N, obs] -> means and log standard deviations [B, N, 2 act]."""
         return {Columns.ACTION_DIST_INPUTS: self.actor(batch[Columns.OBS])}
 
+    def get_non_inference_attributes(self) -> list[str]:
+        return [name for name, _ in self.named_children() if name != "actor"]
 
-class PopulationModule(PopulationActor, ValueFunctionAPI):
+
+class PopulationModule(PopulationActor):
     """Actor and critic: of the community (central critic), or of each agent."""
 
     def setup(self) -> None:
@@ -65,45 +69,29 @@ class PopulationModule(PopulationActor, ValueFunctionAPI):
         if not self.inference_only:
             self.critic = self._network(self.mode.central_critic, out=1, heads=1)
 
+    def values(self, observations: Tensor) -> Tensor:
+        """[B, N, obs] -> values [B, V]: one of the community (central critic), or one per agent."""
+        values: Tensor = self.critic(observations).squeeze(-1)
+        return values
+
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """Actor and critic in one pass, so that several learners average the gradients of both."""
         with phase("forward"):
-            return {**self._forward(batch), Columns.VF_PREDS: self.compute_values(batch)}
-
-    def compute_values(self, batch: dict[str, Tensor], embeddings: Any = None) -> Tensor:
-        """Values [B] of the community (central critic), or [B, N] of the agents."""
-        values: Tensor = self.critic(batch[Columns.OBS]).squeeze(-1)
-        return values.squeeze(-1) if self.mode.central_critic else values
-
-    def get_non_inference_attributes(self) -> list[str]:
-        return ["critic"]
+            return {**self._forward(batch), Columns.VF_PREDS: self.values(batch[Columns.OBS])}
 
 
-class TargetPopulationModule(PopulationModule, TargetNetworkAPI):
+class TargetPopulationModule(PopulationModule):
     """A population with a target actor, which follows the actor now and then; it learns from whole episodes.
 
     In training, observations are [E, T + 1, N, obs] and outputs [E, T + 1, ...] (E episodes of T steps).
     """
 
-    def make_target_networks(self) -> None:
-        self.target_actor = make_target_network(self.actor)
-
-    def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        return [(self.actor, self.target_actor)]
-
-    def forward_target(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Observations [B, N, obs] -> what `_forward` gives, by the target actor."""
-        return {TARGET_NETWORK_ACTION_DIST_INPUTS: self.target_actor(batch[Columns.OBS])}
+    def setup(self) -> None:
+        super().setup()
+        if not self.inference_only:
+            self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         observations = batch[Columns.OBS]
         rows = super()._forward_train({Columns.OBS: observations.flatten(0, 1)})
         return {name: x.reshape(*observations.shape[:2], *x.shape[1:]) for name, x in rows.items()}
-
-    def get_non_inference_attributes(self) -> list[str]:
-        return [*super().get_non_inference_attributes(), "target_actor"]
-
-
-def columns(x: Tensor) -> Tensor:
-    """[B] -> [B, 1]; [B, N] stays: losses see one column per ratio or value."""
-    return x.unsqueeze(-1) if x.dim() == 1 else x

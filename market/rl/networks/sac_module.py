@@ -6,20 +6,18 @@ actor, else N).
 
 from __future__ import annotations
 
+import copy
 import math
 from itertools import pairwise
 from typing import Any
 
 import torch
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.learner.utils import make_target_network
-from ray.rllib.core.rl_module.apis import QNetAPI, TargetNetworkAPI
 from torch import Tensor, nn
 
-from market.rl.networks.activations import ACTIVATIONS
-from market.rl.networks.modules import PopulationActor, columns
-from market.rl.networks.squashed import JointSquashedGaussian, SquashedGaussian
-from market.rl.networks.stacked import Stacked, StackedLinear
+from market.rl.networks.distributions import JointSquashedGaussian, SquashedGaussian
+from market.rl.networks.modules import PopulationActor
+from market.rl.networks.stacked import ACTIVATIONS, Stacked, StackedLinear
 from market.support.phases import phase
 
 LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, LOGP_NEXT = "logp", "q_played", "q_resampled", "q_target", "logp_next"
@@ -90,7 +88,7 @@ class Temperature(Stacked):
         self.log_alpha = nn.Parameter(torch.full((count, 1), math.log(initial)))
 
 
-class PopulationSACModule(PopulationActor, QNetAPI, TargetNetworkAPI):
+class PopulationSACModule(PopulationActor):
     """Actor, twin critic, its target and the temperatures of N agents with observations [N, obs], actions [N, act].
 
     model_config: that of `PopulationActor`, and {"temperature": the initial one of a population of one}. A team's
@@ -108,28 +106,7 @@ class PopulationSACModule(PopulationActor, QNetAPI, TargetNetworkAPI):
         self.critic = TwinCritic(shape, settings["hidden"], settings["activation"], self.mode.central_critic)
         initial = settings["temperature"] / (shape[0] if self.mode.team_reward else 1)
         self.temperature = Temperature(self.mode.ratios(shape[0]), initial)
-        self.make_target_networks()
-
-    def make_target_networks(self) -> None:
-        self.target_critic = make_target_network(self.critic)
-
-    def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        return [(self.critic, self.target_critic)]
-
-    def get_non_inference_attributes(self) -> list[str]:
-        return ["critic", "target_critic", "temperature"]
-
-    def compute_q_values(self, batch: dict[str, Tensor]) -> Tensor:
-        """The smaller of the twins' values of the batch's actions, [B, V]."""
-        return self._smaller(self.critic, batch[Columns.OBS], batch[Columns.ACTIONS])
-
-    def forward_target(self, batch: dict[str, Tensor]) -> Tensor:
-        """The same from the target networks."""
-        return self._smaller(self.target_critic, batch[Columns.OBS], batch[Columns.ACTIONS])
-
-    @staticmethod
-    def _smaller(critic: TwinCritic, observation: Tensor, action: Tensor) -> Tensor:
-        return critic.value(critic.observe(observation), action).amin(0)
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """What the losses need, in the order in which RLlib's SAC draws its random numbers.
@@ -142,7 +119,9 @@ class PopulationSACModule(PopulationActor, QNetAPI, TargetNetworkAPI):
             drawn, logp = self._draw(batch[Columns.OBS])
             with torch.no_grad():
                 following, logp_next = self._draw(batch[Columns.NEXT_OBS])
-                target = self._smaller(self.target_critic, batch[Columns.NEXT_OBS], following)
+                target = self.target_critic.value(self.target_critic.observe(batch[Columns.NEXT_OBS]), following).amin(
+                    0
+                )
             observed = self.critic.observe(batch[Columns.OBS])
             played = self.critic.value(observed, batch[Columns.ACTIONS])
             self.critic.requires_grad_(False)
@@ -152,5 +131,5 @@ class PopulationSACModule(PopulationActor, QNetAPI, TargetNetworkAPI):
 
     def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Actions [B, N, act] with gradient, and their log-probabilities [B, R]."""
-        action, logp = self.action_dist_cls.from_logits(self.actor(observation)).rsample(return_logp=True)
-        return action, columns(logp)
+        sampled: tuple[Tensor, Tensor] = self.action_dist_cls.from_logits(self.actor(observation)).sample()
+        return sampled

@@ -1,6 +1,6 @@
-"""Running a trained population: actions from observations, without RLlib around it.
+"""Playing a trained population: actions from observations. It needs numpy and torch, and no RLlib.
 
-Shapes: E episodes, N agents, obs and act numbers per agent.
+Shapes: E episodes, T steps, N agents, obs and act numbers per agent.
 """
 
 from __future__ import annotations
@@ -8,64 +8,46 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ray.rllib.core.columns import Columns
 from torch.nn import functional
 
-from market.rl.learning.connectors import AGENT_REWARDS
-from market.rl.networks.modules import PopulationActor
-from market.rl.networks.stacked import StackedLinear
+from market.rl.networks.stacked import Actor, CentralMLP, StackedLinear
 from market.support.phases import phase
 
 FloatArray = NDArray[np.float32]
 Policy = Callable[[FloatArray], FloatArray]
 
-
-class PopulationEnv(Protocol):
-    """What training needs of an environment: E episodes in lockstep, ended together, as `MarketVectorEnv` has them.
-
-    step's info holds the own rewards [E, N] under "agent_rewards". kpis: name -> [E], of the last episodes.
-    """
-
-    num_envs: int
-    single_observation_space: Any
-    single_action_space: Any
-
-    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]: ...
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]: ...
-    def kpis(self) -> dict[str, NDArray[np.float64]]: ...
-    def close(self) -> None: ...
+AGENT_REWARDS = "agent_rewards"
+"""Where a step's info holds the own rewards [E, N], beside the team rewards [E] that the step returns."""
 
 
-def population_policy(module: PopulationActor) -> Policy:
+def population_policy(actor: Actor) -> Policy:
     """Observations [E, N, obs] -> the most likely actions [E, N, act]."""
 
     @torch.no_grad()
     def policy(observation: FloatArray) -> FloatArray:
-        logits = _logits(module, observation)
-        actions: FloatArray = module.action_dist_cls.from_logits(logits).most_likely().cpu().numpy()
+        actions: FloatArray = actor.distribution.from_logits(actor.logits(observation)).most_likely().cpu().numpy()
         return actions
 
     return policy
 
 
-def agent_policy(module: PopulationActor, agent: int) -> Policy:
+def agent_policy(actor: Actor, agent: int) -> Policy:
     """One agent's own observations [E, obs] -> its most likely actions [E, act]: decentralised execution.
 
     The function holds copies of this agent's weights and nothing of the others.
     """
-    if module.mode.joint_actor:
+    if isinstance(actor.network, CentralMLP):
         raise ValueError(f"agent_policy: got agent {agent} of a joint actor; allowed: modes with an actor per agent")
-    count = module.observation_space.shape[0]
-    if not 0 <= agent < count:
-        raise ValueError(f"agent: got {agent!r}; allowed: 0 to {count - 1}")
     steps: list[Callable[[torch.Tensor], torch.Tensor]] = []
-    for layer in module.actor.layers:
+    for layer in actor.network.layers:
         if isinstance(layer, StackedLinear):
+            if not 0 <= agent < layer.owners:
+                raise ValueError(f"agent: got {agent!r}; allowed: 0 to {layer.owners - 1}")
             weight, bias = layer.weight[agent].detach().T.clone(), layer.bias[agent, 0].detach().clone()
             steps.append(partial(functional.linear, weight=weight, bias=bias))
         else:
@@ -76,7 +58,7 @@ def agent_policy(module: PopulationActor, agent: int) -> Policy:
         x = torch.as_tensor(observation)
         for step in steps:
             x = step(x)
-        actions: FloatArray = module.action_dist_cls.from_logits(x).most_likely().numpy()
+        actions: FloatArray = actor.distribution.from_logits(x).most_likely().numpy()
         return actions
 
     return policy
@@ -86,9 +68,12 @@ def agent_policy(module: PopulationActor, agent: int) -> Policy:
 class Rollout:
     """E whole episodes of T steps.
 
-    observations [E, T + 1, N, obs], actions [E, T, N, act] as drawn (before clipping to the action space), team rewards
-    [E, T], own rewards [E, T, N], terminated [E]; explored episodes also have log-probabilities [E, T] or [E, T, N] and
-    logits [E, T, N, 2 act].
+    observations: [E, T + 1, N, obs].
+    actions: as drawn, before they are clipped to the action space, [E, T, N, act].
+    rewards, agent_rewards: of the team [E, T], and each agent's own [E, T, N].
+    terminated: whether an episode ended for good, [E].
+    logp, logits: of explored episodes, log-probabilities [E, T, R] (R: 1 for a joint action, else N) and the
+        distribution's parameters [E, T, N, 2 act].
     """
 
     observations: FloatArray
@@ -101,8 +86,13 @@ class Rollout:
 
 
 @torch.no_grad()
-def rollout(env: PopulationEnv, module: PopulationActor, *, seed: int, explore: bool) -> Rollout:
-    """Play the E parallel episodes of `env` to their common end; Python's work per step does not grow with E or N."""
+def rollout(env: Any, actor: Actor, *, seed: int, explore: bool) -> Rollout:
+    """Play E parallel episodes to their common end; Python's work per step does not grow with E or N.
+
+    env: a `MarketVectorEnv` of E episodes, or what has its `reset`, `step`, `kpis`, `close` and single spaces.
+    seed: of the episodes.
+    explore: draw actions, instead of playing the most likely ones.
+    """
     low, high = env.single_action_space.low, env.single_action_space.high
     with phase("environment"):
         observation, _ = env.reset(seed=seed)
@@ -110,10 +100,10 @@ def rollout(env: PopulationEnv, module: PopulationActor, *, seed: int, explore: 
     done = np.zeros(env.num_envs, bool)
     while not done.any():
         with phase("policy"):
-            logits = _logits(module, observation)
-            distribution = module.action_dist_cls.from_logits(logits)
+            logits = actor.logits(observation)
+            distribution = actor.distribution.from_logits(logits)
             if explore:
-                drawn, logp = distribution.sample(return_logp=True)
+                drawn, logp = distribution.sample()
                 logps.append(logp.cpu().numpy())
                 all_logits.append(logits.cpu().numpy())
             else:
@@ -138,11 +128,3 @@ def rollout(env: PopulationEnv, module: PopulationActor, *, seed: int, explore: 
             logp=np.stack(logps, 1) if explore else None,
             logits=np.stack(all_logits, 1) if explore else None,
         )
-
-
-def _logits(module: PopulationActor, observation: FloatArray) -> torch.Tensor:
-    """Observations [E, N, obs] -> the action distributions' parameters [E, N, 2 act], on the module's device."""
-    device = next(module.parameters()).device
-    batch = {Columns.OBS: torch.as_tensor(observation, dtype=torch.float32, device=device)}
-    logits: torch.Tensor = module.forward_inference(batch)[Columns.ACTION_DIST_INPUTS]
-    return logits

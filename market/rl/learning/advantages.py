@@ -1,0 +1,68 @@
+"""From values and rewards to advantages and value targets: generalised advantage estimation, and V-trace.
+
+Shapes: E episodes of T steps, R probability ratios and V values per step (each 1 or N, by mode).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SMALLEST_DEVIATION = 1e-4
+"""Smallest standard deviation by which advantages are divided (RLlib's)."""
+
+
+def estimate_advantages(
+    values: Tensor, rewards: Tensor, terminated: Tensor, gamma: float, lambda_: float
+) -> tuple[Tensor, Tensor]:
+    """Standardised advantages and value targets [E, T + 1, V] (generalised advantage estimation, arXiv:1506.02438).
+
+    As in RLlib, a row is appended to each episode; its advantage reaches into the next episode of the batch, and counts
+    in the mean and deviation by which each column of V is standardised. A stacked update so equals N stock ones.
+
+    values: [E, T + 1, V].
+    rewards: [E, T, V].
+    terminated: 1 where an episode ended for good, 0 where it was cut and goes on with the last value, [E].
+    """
+    steps = rewards.shape[1]
+    following = values[:, 1:].clone()
+    following[:, -1] *= (1.0 - terminated)[:, None]
+    residuals = rewards + gamma * following - values[:, :-1]
+    advantages = torch.empty_like(values)
+    running = torch.zeros_like(values[:, 0])
+    for t in range(steps - 1, -1, -1):
+        running = residuals[:, t] + gamma * lambda_ * running
+        advantages[:, t] = running
+    ahead = gamma * (values[:, 0] + lambda_ * advantages[:, 0]).roll(-1, dims=0)
+    ahead[-1] = 0.0
+    advantages[:, -1] = ahead - values[:, -1]
+    targets = advantages + values
+    deviation = advantages.std((0, 1), correction=0).clamp(min=SMALLEST_DEVIATION)
+    return (advantages - advantages.mean((0, 1))) / deviation, targets
+
+
+def vtrace(
+    values: Tensor, rewards: Tensor, discounts: Tensor, log_rhos: Tensor, central_critic: bool
+) -> tuple[Tensor, Tensor]:
+    """Value targets [E, T, V] and advantages [E, T, R or V] (Espeholt et al. 2018, arXiv:1802.01561, both clips at 1).
+
+    The value of a community depends on all agents' actions, so a central critic's targets are weighted by the ratio of
+    the joint action, the product over agents (MA-Trace: Zawalski et al. 2021, arXiv:2111.11229). An agent's advantage
+    is weighted by its own ratio, the one that its surrogate clips.
+
+    values: [E, T + 1, V].
+    rewards: [E, T, V].
+    discounts: [E, T, 1], 0 where an episode ended for good.
+    log_rhos: log ratio of the policy to be judged to the one that sampled, [E, T, R].
+    """
+    weights = log_rhos.exp().clamp(max=1.0)
+    traces = log_rhos.sum(-1, keepdim=True).exp().clamp(max=1.0) if central_critic else weights
+    residuals = traces * (rewards + discounts * values[:, 1:] - values[:, :-1])
+    decays = discounts * traces
+    targets = values.clone()
+    corrections, running = torch.empty_like(residuals), torch.zeros_like(residuals[:, 0])
+    for t in range(residuals.shape[1] - 1, -1, -1):
+        running = torch.addcmul(residuals[:, t], decays[:, t], running)
+        corrections[:, t] = running
+    targets[:, :-1] += corrections
+    return targets[:, :-1], weights * (rewards + discounts * targets[:, 1:] - values[:, :-1])

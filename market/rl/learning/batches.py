@@ -1,0 +1,89 @@
+"""From sampled episodes to minibatches: the rows that RLlib takes, in its order, without its copies of the whole batch.
+
+Shapes: B rows, E episodes of T steps, N agents, R probability ratios and V values per step (each 1 or N, by mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray.rllib.core.columns import Columns
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from torch import Tensor
+
+from market.rl.modes import Mode
+from market.rl.sampling.policy import AGENT_REWARDS
+
+
+def stack_episodes(
+    episodes: list[SingleAgentEpisode], mode: Mode, device: torch.device, *outputs: str
+) -> dict[str, Tensor]:
+    """E episodes of equal length as tensors: observations [E, T + 1, N, obs], all else [E, T, ...], terminated [E].
+
+    Rewards are [E, T, V], of the team or own by mode.
+    outputs: names of what else the sampling policy gave, such as its log-probabilities.
+    """
+    lengths = {len(episode) for episode in episodes}
+    if len(lengths) != 1:
+        raise ValueError(f"episodes: got lengths {sorted(lengths)}; allowed: one length for all (fixed horizon)")
+
+    def tensor(parts: list[NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.stack(parts, dtype=np.float32)).to(device)
+
+    def extra(key: str) -> Tensor:
+        return tensor([episode.get_extra_model_outputs(key) for episode in episodes])
+
+    team = mode.team_reward
+    return {
+        Columns.OBS: tensor([episode.get_observations() for episode in episodes]),
+        Columns.ACTIONS: tensor([episode.get_actions() for episode in episodes]),
+        Columns.REWARDS: tensor([e.get_rewards() for e in episodes]).unsqueeze(-1) if team else extra(AGENT_REWARDS),
+        Columns.TERMINATEDS: torch.tensor([float(episode.is_terminated) for episode in episodes], device=device),
+        **{name: extra(name) for name in outputs},
+    }
+
+
+def minibatch_rows(
+    count: int, size: int, *, epochs: int, least: int = 0, shuffle: bool = True
+) -> Iterator[NDArray[np.int64]]:
+    """The rows of each minibatch, [size], as RLlib's MiniBatchCyclicIterator takes them.
+
+    Rows left over at the end of an epoch begin the next minibatch.
+
+    count: rows of the batch.
+    size: rows of a minibatch.
+    epochs: passes over the batch.
+    least: number of minibatches, whatever the epochs; 0 takes the epochs.
+    shuffle: in each epoch anew, by numpy's global generator.
+    """
+    order = np.arange(count)
+    start = covered = made = 0
+    while made < least if least else covered < epochs:
+        need, taken = size, []
+        while start + need >= count:
+            taken.append(order[start:])
+            need -= count - start
+            start = 0
+            covered += 1
+            if shuffle:
+                order = order[np.random.permutation(count)]  # noqa: NPY002 - RLlib's generator, which `scopes.seeded` seeds
+        taken.append(order[start : start + need])
+        start += need
+        made += 1
+        yield np.concatenate(taken)
+
+
+def take(x: Tensor, rows: Tensor) -> Tensor:
+    """x[rows], laid out in memory as x is: agent-major columns [B, N, ...] stay so."""
+    if x.dim() > 1 and x.transpose(0, 1).is_contiguous():
+        return x.transpose(0, 1).index_select(1, rows).transpose(0, 1)
+    return x.index_select(0, rows)
+
+
+def agent_major(x: Tensor) -> Tensor:
+    """The same tensor [B, N, ...], stored agent by agent: stacked networks then need no copy."""
+    return x.transpose(0, 1).contiguous().transpose(0, 1)

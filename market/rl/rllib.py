@@ -1,0 +1,182 @@
+"""All that `market.rl` overrides, reads or patches of RLlib's private parts, behind public names.
+
+market/docs/rllib.md lists every private name, why it is needed, and what to check when ray is upgraded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.impala import impala
+from ray.rllib.core import COMPONENT_RL_MODULE
+from ray.rllib.core.learner import training_data
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.env import env_runner_group
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+"""Environment variables of a small, private, offline Ray."""
+
+LOGGERS = ("ray.rllib", "ray._common.deprecation")
+"""Loggers whose warnings are about RLlib's own deprecated calls and unused catalogs."""
+
+STORING = (env_runner_group, impala, training_data)
+"""RLlib's modules that put objects into Ray's store even where no actor takes them out."""
+
+
+@contextmanager
+def quiet_rllib() -> Iterator[None]:
+    """RLlib logs nothing but errors inside."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class _WithoutObjectStore:
+    """The module `ray` as `STORING` sees it when no Ray runs: a reference to an object is the object itself."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(ray, name)
+
+    @staticmethod
+    def put(value: Any) -> Any:
+        return value
+
+    get = put
+
+
+@contextmanager
+def without_object_store() -> Iterator[None]:
+    """RLlib works in this process without Ray inside, which saves seconds and processes; no change where Ray runs."""
+    if ray.is_initialized():
+        yield
+        return
+    for module in STORING:
+        module.ray = _WithoutObjectStore()
+    try:
+        yield
+    finally:
+        for module in STORING:
+            module.ray = ray
+
+
+class RLlibAlgorithm(Algorithm):
+    """Mixed into RLlib's algorithms: no Ray where no actor needs one, no folder in the user's home, no buffer here."""
+
+    def setup(self, config: AlgorithmConfig) -> None:
+        with without_object_store():
+            super().setup(config)
+
+    def step(self) -> Any:
+        with without_object_store():
+            return super().step()
+
+    def newest_actor(self) -> Any:
+        """The module that plays in this process, with the newest weights."""
+        return self.env_runner.module
+
+    def sample(self) -> list[SingleAgentEpisode]:
+        """An iteration's episodes, from all env runners; RLlib keeps their metrics."""
+        episodes, metrics = synchronous_parallel_sample(
+            worker_set=self.env_runner_group,
+            max_env_steps=self.config.total_train_batch_size,
+            sample_timeout_s=self.config.sample_timeout_s,
+            _uses_new_env_runners=True,
+            _return_metrics=True,
+        )
+        self.metrics.aggregate(metrics, key=ENV_RUNNER_RESULTS)
+        return list(episodes)
+
+    def _setup_logdir(self) -> None:
+        self._logdir = None
+
+    def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
+        return None
+
+
+class RLlibLearner(TorchLearner):
+    """RLlib's learner; subclasses give the minibatches that it learns from."""
+
+    @property
+    def updates(self) -> int:
+        """How many updates there were, the present one included."""
+        return int(self._weights_seq_no)
+
+    @property
+    def index(self) -> int:
+        """The position of this learner among all."""
+        return int(self._learner_index)
+
+    def minibatches(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterable[Any]:
+        """Batches of RLlib's kind, one per gradient step. plan: RLlib's epochs, minibatch size and so on."""
+        raise NotImplementedError
+
+    def update_without_results(self, *args: Any, **kwargs: Any) -> None:
+        """RLlib's update, after which more can be logged before `results`."""
+        super().update(*args, **kwargs, _no_metrics_reduce=True)
+
+    def results(self, return_state: bool) -> Any:
+        """What was logged since the last call. return_state: and the actor's weights, where RLlib's IMPALA looks."""
+        found = self.metrics.reduce()
+        if return_state:
+            state = self.get_state(COMPONENT_RL_MODULE, inference_only=True)
+            if ray.is_initialized():
+                state[COMPONENT_RL_MODULE] = ray.put(state[COMPONENT_RL_MODULE])
+            found["_rl_module_state_after_update"] = state
+        return found
+
+    def _create_iterator_if_necessary(self, *, training_data: Any, **plan: Any) -> Iterable[Any]:
+        return self.minibatches(training_data.episodes, plan)
+
+
+class RLlibEnvRunner(SingleAgentEnvRunner):
+    """RLlib's env runner; subclasses make the environment and play it."""
+
+    @property
+    def version(self) -> int:
+        """The number of updates after which this runner's weights were taken."""
+        return int(self._weights_seq_no)
+
+    def play(self, steps: int, episodes: int, explore: bool) -> list[SingleAgentEpisode]:
+        """Whole episodes: so many env-steps and so many episodes at least."""
+        raise NotImplementedError
+
+    def _sample(
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool,
+        random_actions: bool = False,
+        force_reset: bool = False,
+    ) -> list[SingleAgentEpisode]:
+        if random_actions:
+            raise ValueError("random_actions: got True; allowed: False (explore with the policy)")
+        played = self.play(num_timesteps or 0, num_episodes or 0, explore)
+        steps = sum(len(episode) for episode in played)
+        self._done_episodes_for_metrics.extend(played)
+        self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=steps)
+        self._increase_sampled_metrics(steps, len(played))
+        return played
