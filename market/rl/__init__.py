@@ -8,27 +8,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from market.rl.hyperparameters import (
-    APPOHyperparameters,
-    Hyperparameters,
-    PPOHyperparameters,
-    SACHyperparameters,
-)
+from market.rl.hyperparameters import APPOHyperparameters, Hyperparameters, PPOHyperparameters, SACHyperparameters
 from market.rl.modes import MODES, Mode
+from market.rl.results import EvaluationResult, IterationRecord, SetUp, TrainingResult
 
 if TYPE_CHECKING:
-    from market.rl.results import EvaluationResult, IterationRecord, SetUp, TrainingResult
     from market.rl.session import ray_session
     from market.rl.trainer import RLTrainer
 
-_LAZY = {
-    "RLTrainer": "trainer",
-    "ray_session": "session",
-    "EvaluationResult": "results",
-    "IterationRecord": "results",
-    "SetUp": "results",
-    "TrainingResult": "results",
-}
+_LAZY = {"RLTrainer": "trainer", "ray_session": "session"}
 
 __all__ = ["MODES", "APPOHyperparameters", "EvaluationResult", "Hyperparameters", "IterationRecord", "Mode",
            "PPOHyperparameters", "RLTrainer", "SACHyperparameters", "SetUp", "TrainingResult",

@@ -14,6 +14,9 @@ from market.config import RLAlgorithm, TrainingMode
 from market.rl.hyperparameters import Hyperparameters
 from market.support.phases import combined
 
+MARKET = "market"
+"""Where env runners and learners report, under the names of `IterationRecord`, beside RLlib's own results."""
+
 
 def mean_of_numbers(values: NDArray[np.float64]) -> float:
     """Mean of those values, of any shape, that are numbers: a market without trades has no price. nan when none is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import ray
@@ -24,12 +25,9 @@ from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
 
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
+    **dict.fromkeys(("RAY_USAGE_STATS_ENABLED", "RAY_prestart_worker_first_driver", "RAY_DEDUP_LOGS"), "0"),
+    **dict.fromkeys(("RAY_enable_worker_prestart", "RAY_enable_metrics_collection"), "0"),
     "RAY_AUTH_MODE": "disabled",
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_enable_worker_prestart": "0",
-    "RAY_enable_metrics_collection": "0",
-    "RAY_DEDUP_LOGS": "0",
 }
 """Environment variables of a small, private, offline Ray."""
 
@@ -54,27 +52,18 @@ def quiet_rllib() -> Iterator[None]:
             logger.setLevel(level)
 
 
-class _WithoutObjectStore:
-    """The module `ray` as `STORING` sees it when no Ray runs: a reference to an object is the object itself."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(ray, name)
-
-    @staticmethod
-    def put(value: Any) -> Any:
-        return value
-
-    get = put
-
-
 @contextmanager
 def without_object_store() -> Iterator[None]:
-    """RLlib works in this process without Ray inside, which saves seconds and processes; no change where Ray runs."""
+    """RLlib works in this process without Ray inside: an object put into the store is the object itself.
+
+    That saves the seconds and processes of starting Ray. Nothing changes where Ray runs.
+    """
     if ray.is_initialized():
         yield
         return
+    direct = SimpleNamespace(**{**vars(ray), "put": lambda value: value, "get": lambda value: value})
     for module in STORING:
-        module.ray = _WithoutObjectStore()
+        module.ray = direct
     try:
         yield
     finally:

@@ -18,12 +18,10 @@ from market.envs.vector import MarketVectorEnv
 from market.rl.algorithms.registry import ALGORITHMS
 from market.rl.algorithms.run import Run
 from market.rl.hyperparameters import Hyperparameters
-from market.rl.learning.learners import GRADIENT_STEPS, LEARNING_PHASES, LEARNING_SECONDS, LOSSES, SKIPPED_UPDATES
 from market.rl.networks.modules import PopulationActor
-from market.rl.results import EvaluationResult, IterationRecord, SetUp, TrainingResult
+from market.rl.results import MARKET, EvaluationResult, IterationRecord, SetUp, TrainingResult
 from market.rl.rllib import quiet_rllib, without_object_store
 from market.rl.sampling.policy import Policy, agent_policy, population_policy, rollout
-from market.rl.sampling.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_PHASES, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, torch_threads
 from market.rl.session import ray_session
 from market.support.files import write_whole
@@ -107,7 +105,7 @@ class RLTrainer:
     def _build(self, stack: ExitStack) -> SetUp:
         run = self._run
         with quiet_rllib():
-            config = ALGORITHMS[self.algorithm].configure(run)
+            config = ALGORITHMS[self.algorithm].configure(run, self.hyperparameters)
         ray_seconds = 0.0
         if run.num_env_runners or run.num_learners or run.ray_address is not None:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
@@ -146,26 +144,26 @@ class RLTrainer:
         total = time.perf_counter() - start
         if MARKET not in result.get(ENV_RUNNER_RESULTS, {}):
             raise RuntimeError(f"iteration {self._iteration}: no env runner returned a sample")
-        sampled, learned = result[ENV_RUNNER_RESULTS][MARKET], result[LEARNER_RESULTS][DEFAULT_MODULE_ID]
-        sampling, learning = float(sampled[SAMPLING_SECONDS]), float(learned[LEARNING_SECONDS])
-        env_steps = int(sampled[SAMPLED_STEPS])
+        sampled, learned = result[ENV_RUNNER_RESULTS][MARKET], result[LEARNER_RESULTS][DEFAULT_MODULE_ID][MARKET]
+        sampling, learning = float(sampled["sampling_seconds"]), float(learned["learning_seconds"])
+        env_steps = int(sampled["env_steps"])
         record = IterationRecord(
             iteration=self._iteration,
             sampling_seconds=sampling,
             learning_seconds=learning,
             other_seconds=total - sampling - learning,
             total_seconds=total,
-            return_mean=float(sampled[RETURN_MEAN]),
-            kpis={name: float(value) for name, value in sampled.get(KPIS, {}).items()},
+            return_mean=float(sampled["return_mean"]),
+            kpis={name: float(value) for name, value in sampled.get("kpis", {}).items()},
             env_steps=env_steps,
             agent_steps=env_steps * self.num_agents,
-            gradient_steps=int(learned[GRADIENT_STEPS]),
-            skipped_updates=int(learned[SKIPPED_UPDATES]),
-            losses={name: float(value) for name, value in learned[LOSSES].items()},
+            gradient_steps=int(learned["gradient_steps"]),
+            skipped_updates=int(learned["skipped_updates"]),
+            losses={name: float(value) for name, value in learned["losses"].items()},
             phases=combined(
                 total,
-                (sampled.get(SAMPLING_PHASES, {}), 1 / max(1, self._run.num_env_runners)),
-                (learned.get(LEARNING_PHASES, {}), 1 / max(1, self._run.num_learners)),
+                (sampled.get("phases", {}), 1 / max(1, self._run.num_env_runners)),
+                (learned.get("phases", {}), 1 / max(1, self._run.num_learners)),
             ),
         )
         self._iteration += 1
@@ -242,26 +240,26 @@ class RLTrainer:
             )
         trainer = cls(**checkpoint["arguments"])
         try:
-            trainer._load(checkpoint["learner"], checkpoint["local"], checkpoint["iteration"])
+            trainer._load(checkpoint)
         except BaseException:
             trainer.close()
             raise
         return trainer
 
-    def _each_learner(self, ask: Callable[[Any], Any]) -> list[Any]:
-        """What `ask` returns for each learner, in their order."""
-        return [answer.get() for answer in self._algorithm.learner_group.foreach_learner(ask)]
-
-    def _load(self, state: dict[str, Any], local: list[Any], iteration: int) -> None:
+    def _load(self, checkpoint: dict[str, Any]) -> None:
         """Take over the learners' common state, in all learners and env runners, and what each has of its own."""
-        self._iteration = iteration
+        self._iteration, local = checkpoint["iteration"], checkpoint["local"]
         group = self._algorithm.learner_group
-        group.set_state(state)
+        group.set_state(checkpoint["learner"])
         self._each_learner(lambda learner: learner.set_local_state(local[learner.index]))
         with without_object_store():
             self._algorithm.env_runner_group.sync_weights(
                 from_worker_or_learner_group=group, timeout_seconds=None, inference_only=True
             )
+
+    def _each_learner(self, ask: Callable[[Any], Any]) -> list[Any]:
+        """What `ask` returns for each learner, in their order."""
+        return [answer.get() for answer in self._algorithm.learner_group.foreach_learner(ask)]
 
     def close(self) -> None:
         """Stop the algorithm, and Ray if this was the last user of one that we started. Harmless when called again."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from market.rl import SACHyperparameters
 from market.rl.algorithms.sac import PopulationSACLearner
-from market.rl.networks.sac_module import SplitLinear, TwinCritic
+from market.rl.networks.stacked import SplitLinear, TwinCritic
 from market.rl.rllib import quiet_rllib, without_object_store
 from rl_support import ACTIONS, Targets, TargetTrainer
 

@@ -16,7 +16,7 @@ from market.rl import SACHyperparameters
 from market.rl.learning.replay import EpisodeReplay
 from market.rl.modes import MODES
 from market.rl.networks.distributions import JointSquashedGaussian, SquashedGaussian
-from market.rl.networks.sac_module import LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
+from market.rl.networks.modules import LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
 from market.rl.rllib import quiet_rllib
 from market.rl.sampling.policy import agent_policy, population_policy
 from market.rl.scopes import Stream, seeded
@@ -96,8 +96,7 @@ def test_who_depends_on_whom(mode: TrainingMode) -> None:
     out[Q_RESAMPLED].sum().backward()
     assert all(p.grad is None for p in module.critic.parameters())
     assert all(p.grad is not None and p.grad.any() for p in module.actor.parameters())
-    target = module.target_critic
-    torch.testing.assert_close(target.value(target.observe(obs), action), out[Q_PLAYED])
+    torch.testing.assert_close(module.target_critic.both(obs, action), out[Q_PLAYED])
     assert float(module.temperature.log_alpha[0].detach().exp()) == pytest.approx(
         0.5 / (AGENTS if row.team_reward else 1)
     )

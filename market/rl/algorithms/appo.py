@@ -41,13 +41,12 @@ class PopulationAPPO(RLlibAlgorithm, APPO):
             self.learner_group.foreach_learner(lambda learner: None)
         super().training_step()
 
-    def newest_actor(self) -> TargetPopulationModule:
+    def newest_actor(self) -> Any:
         """With actors an update may still be under way, and RLlib gives weights to runner actors alone: fetch them."""
         if self.config.num_env_runners or self.config.num_learners:
             state = self.learner_group.get_state(f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True)
             self.env_runner.set_state(state[COMPONENT_LEARNER])
-        module: TargetPopulationModule = super().newest_actor()
-        return module
+        return super().newest_actor()
 
 
 class PopulationAPPOLearner(SurrogateLearner):
@@ -89,13 +88,8 @@ class PopulationAPPOLearner(SurrogateLearner):
         values = fwd_out[Columns.VF_PREDS]
         sampled, old = batch[Columns.ACTION_LOGP], batch[OLD_LOGP]
         log_rhos = (old - sampled).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        targets, advantage = vtrace(
-            values.detach(),
-            batch[Columns.REWARDS],
-            batch[DISCOUNTS],
-            log_rhos,
-            self.population.mode.central_critic,
-        )
+        rewards, central = batch[Columns.REWARDS], self.population.mode.central_critic
+        targets, advantage = vtrace(values.detach(), rewards, batch[DISCOUNTS], log_rhos, central)
         log_ratio = current.logp(batch[Columns.ACTIONS]) - sampled
         ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * (-log_rhos).exp().clamp(max=MAX_TARGET_RATIO)
         divergence = None
@@ -115,10 +109,8 @@ class PopulationAPPOLearner(SurrogateLearner):
             self.population.target_actor.load_state_dict(self.population.actor.state_dict())
 
 
-def configure_appo(run: Run) -> AlgorithmConfig:
+def configure_appo(run: Run, settings: APPOHyperparameters) -> AlgorithmConfig:
     """RLlib's configuration of a run."""
-    settings = run.hyperparameters
-    assert isinstance(settings, APPOHyperparameters)
     episodes = run.steps_per_learner // run.steps
     if settings.minibatch > episodes:
         raise ValueError(

@@ -43,9 +43,7 @@ class PopulationPPOLearner(SurrogateLearner):
         steps = {
             Columns.OBS: observations,
             Columns.LOSS_MASK: mask,
-            **{
-                name: torch.cat((x, x[:, -1:]), dim=1) for name, x in stacked.items()
-            },  # the appended row weighs nothing
+            **{name: torch.cat((x, x[:, -1:]), dim=1) for name, x in stacked.items()},
             Postprocessing.ADVANTAGES: advantages,
             Postprocessing.VALUE_TARGETS: targets,
         }
@@ -80,10 +78,8 @@ class PopulationPPOLearner(SurrogateLearner):
         )
 
 
-def configure_ppo(run: Run) -> AlgorithmConfig:
+def configure_ppo(run: Run, settings: PPOHyperparameters) -> AlgorithmConfig:
     """RLlib's configuration of a run."""
-    settings = run.hyperparameters
-    assert isinstance(settings, PPOHyperparameters)
     if settings.minibatch > run.steps_per_learner:
         raise ValueError(
             f"minibatch: got {settings.minibatch}; allowed: 1 to {run.steps_per_learner}, the env-steps that a learner "

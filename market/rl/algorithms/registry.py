@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
@@ -12,19 +13,14 @@ from market.rl.algorithms.appo import configure_appo
 from market.rl.algorithms.ppo import configure_ppo
 from market.rl.algorithms.run import Run
 from market.rl.algorithms.sac import configure_sac
-from market.rl.hyperparameters import (
-    APPOHyperparameters,
-    Hyperparameters,
-    PPOHyperparameters,
-    SACHyperparameters,
-)
+from market.rl.hyperparameters import APPOHyperparameters, Hyperparameters, PPOHyperparameters, SACHyperparameters
 
 
 @dataclass(frozen=True)
 class AlgorithmRow:
     """One algorithm: how RLlib is configured for a run, and the study's defaults."""
 
-    configure: Callable[[Run], AlgorithmConfig]
+    configure: Callable[[Run, Any], AlgorithmConfig]
     hyperparameters: Hyperparameters
 
 

@@ -29,7 +29,7 @@ from market.rl.hyperparameters import SACHyperparameters
 from market.rl.learning.batches import stack_episodes
 from market.rl.learning.learners import PopulationLearner
 from market.rl.learning.replay import EpisodeReplay
-from market.rl.networks.sac_module import LOGP, LOGP_NEXT, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
+from market.rl.networks.modules import LOGP, LOGP_NEXT, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
 from market.rl.rllib import RLlibAlgorithm
 from market.support.phases import phase
 
@@ -116,10 +116,8 @@ class PopulationSACLearner(PopulationLearner):
         self.replay.set_state(state)
 
 
-def configure_sac(run: Run) -> AlgorithmConfig:
+def configure_sac(run: Run, settings: SACHyperparameters) -> AlgorithmConfig:
     """RLlib's configuration of a run."""
-    settings = run.hyperparameters
-    assert isinstance(settings, SACHyperparameters)
     if settings.capacity < run.steps_per_learner:
         raise ValueError(
             f"capacity: got {settings.capacity}; allowed: {run.steps_per_learner} or more, the env-steps that a "

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from market.rl.learning.batches import minibatch_rows, take
 from market.rl.learning.gradients import GradientClipper
 from market.rl.networks.modules import PopulationActor, PopulationModule
+from market.rl.results import MARKET
 from market.rl.rllib import RLlibLearner
 from market.rl.scopes import Stream, recorded_phases, seeded
 from market.support.phases import phase
 
-GRADIENT_STEPS, SKIPPED_UPDATES, LEARNING_SECONDS = "gradient_steps", "skipped_updates", "learning_seconds"
-LOSSES, LEARNING_PHASES = "losses", "learning_phases"
-"""What a learner reports of an update beside RLlib's own results."""
+REPORT = (DEFAULT_MODULE_ID, MARKET)
+"""Where a learner reports an update."""
 
 MAX_LOG_RATIO = 20.0
 """Log probability ratios are cut at this size, so that the ratio of a joint action of many agents cannot overflow."""
@@ -87,13 +87,13 @@ class PopulationLearner(RLlibLearner):
             seeded(self.config.learner_config_dict["seed"], Stream.LEARN, *position),
         ):
             self.update_without_results(*args, **kwargs)
-        self.metrics.log_dict(dict(phases), key=(DEFAULT_MODULE_ID, LEARNING_PHASES), reduce="sum")
+        self.metrics.log_dict(dict(phases), key=(*REPORT, "phases"), reduce="sum")
         measured = {
-            GRADIENT_STEPS: self.gradient_steps,
-            SKIPPED_UPDATES: self.skipped_updates,
-            LEARNING_SECONDS: time.perf_counter() - start,
+            "gradient_steps": self.gradient_steps,
+            "skipped_updates": self.skipped_updates,
+            "learning_seconds": time.perf_counter() - start,
         }
-        self.metrics.log_dict(measured, key=DEFAULT_MODULE_ID, reduce="max", window=1)
+        self.metrics.log_dict(measured, key=REPORT, reduce="max", window=1)
         return self.results(return_state)
 
     def minibatches(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[MultiAgentBatch]:
@@ -108,15 +108,13 @@ class PopulationLearner(RLlibLearner):
                 minibatch = MultiAgentBatch({DEFAULT_MODULE_ID: batch}, env_steps=batch.count)
             yield minibatch
 
-    def compute_losses(self, **kwargs: Any) -> dict[str, Tensor]:
+    def compute_losses(self, **kwargs: Any) -> Any:
         with phase("loss"):
-            losses: dict[str, Tensor] = super().compute_losses(**kwargs)
-            return losses
+            return super().compute_losses(**kwargs)
 
-    def compute_gradients(self, *args: Any, **kwargs: Any) -> dict[Any, Tensor]:
+    def compute_gradients(self, *args: Any, **kwargs: Any) -> Any:
         with phase("backward"):
-            gradients: dict[Any, Tensor] = super().compute_gradients(*args, **kwargs)
-            return gradients
+            return super().compute_gradients(*args, **kwargs)
 
     def postprocess_gradients(self, gradients_dict: dict[Any, Tensor]) -> dict[Any, Tensor]:
         self.gradient_steps += 1
@@ -132,7 +130,7 @@ class PopulationLearner(RLlibLearner):
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Report the last minibatch's losses; learning rates are constant, so there is nothing of RLlib's to do."""
         means = {name: loss.detach().mean() for name, loss in self.losses.items()}
-        self.metrics.log_dict(means, key=(DEFAULT_MODULE_ID, LOSSES), window=1)
+        self.metrics.log_dict(means, key=(*REPORT, "losses"), window=1)
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over a copy: arrays from Ray's object store are shared memory, and RLlib's optimisers would write to it.

@@ -1,4 +1,8 @@
-"""The RLModule of a population: one for all modes, whose fields decide which networks it is made of."""
+"""The RLModules of a population: one per algorithm, for all modes, whose fields decide which networks it is made of.
+
+Shapes: B rows, N agents, V values per step (1 with a central critic, else N), R log-probabilities per step (1 for a
+joint action, else N).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,19 @@ import copy
 import math
 from typing import Any
 
+import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
 from market.rl.modes import MODES, Mode
-from market.rl.networks.distributions import AgentGaussian, JointGaussian
-from market.rl.networks.stacked import Actor, CentralMLP, StackedLinear, StackedMLP
+from market.rl.networks.distributions import AgentGaussian, JointGaussian, JointSquashedGaussian, SquashedGaussian
+from market.rl.networks.stacked import Actor, CentralMLP, StackedLinear, StackedMLP, Temperature, TwinCritic
 from market.support.phases import phase
+
+LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, LOGP_NEXT = "logp", "q_played", "q_resampled", "q_target", "logp_next"
+"""What a training pass gives: see `PopulationSACModule._forward_train`."""
 
 
 class PopulationActor(TorchRLModule, InferenceOnlyAPI):
@@ -95,3 +103,48 @@ class TargetPopulationModule(PopulationModule):
         observations = batch[Columns.OBS]
         rows = super()._forward_train({Columns.OBS: observations.flatten(0, 1)})
         return {name: x.reshape(*observations.shape[:2], *x.shape[1:]) for name, x in rows.items()}
+
+
+class PopulationSACModule(PopulationActor):
+    """Actor, twin critic, its target and the temperatures of N agents with observations [N, obs], actions [N, act].
+
+    model_config: that of `PopulationActor`, and {"temperature": the initial one of a population of one}. A team's
+    reward is a mean over agents while the entropies of their actions add up, so its temperature starts N times smaller.
+    """
+
+    distributions = (SquashedGaussian, JointSquashedGaussian)
+
+    def setup(self) -> None:
+        super().setup()
+        if self.inference_only:
+            return
+        settings = self.model_config
+        shape = (*self.observation_space.shape, self.action_space.shape[-1])
+        self.critic = TwinCritic(shape, settings["hidden"], settings["activation"], self.mode.central_critic)
+        initial = settings["temperature"] / (shape[0] if self.mode.team_reward else 1)
+        self.temperature = Temperature(self.mode.ratios(shape[0]), initial)
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+
+    def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
+        """What the losses need, in the order in which RLlib's SAC draws its random numbers.
+
+        Log-probabilities [B, R] of actions drawn at the observations (with gradient) and at the next ones, and values
+        of the actions played [2, B, V], of those drawn [B, V] (their gradient reaches the actor alone), and of those
+        drawn next, from the target networks [B, V].
+        """
+        with phase("forward"):
+            drawn, logp = self._draw(batch[Columns.OBS])
+            with torch.no_grad():
+                following, logp_next = self._draw(batch[Columns.NEXT_OBS])
+                target = self.target_critic.both(batch[Columns.NEXT_OBS], following).amin(0)
+            observed = self.critic.observe(batch[Columns.OBS])
+            played = self.critic.value(observed, batch[Columns.ACTIONS])
+            self.critic.requires_grad_(False)
+            resampled = self.critic.value(observed.detach(), drawn).amin(0)
+            self.critic.requires_grad_(True)
+            return {LOGP: logp, Q_PLAYED: played, Q_RESAMPLED: resampled, Q_TARGET: target, LOGP_NEXT: logp_next}
+
+    def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions [B, N, act] with gradient, and their log-probabilities [B, R]."""
+        sampled: tuple[Tensor, Tensor] = self.action_dist_cls.from_logits(self.actor(observation)).sample()
+        return sampled

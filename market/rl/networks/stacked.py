@@ -1,11 +1,14 @@
 """Layers and networks of a whole population, and what plays with them. Nothing here needs RLlib.
 
-Shapes: B rows (a step of an episode each), N agents, `in`/`out` features, A numbers per action.
+Shapes: B rows (a step of an episode each), N agents, V owners of critics (1 or N), `in`/`out` features, A numbers per
+action.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -108,16 +111,34 @@ class StackedLinear(Stacked):
     def forward(self, x: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, x, self.weight)
 
+    def linear(self, agent: int) -> nn.Linear:
+        """A copy of one agent's layer."""
+        layer = nn.Linear(*self.weight.shape[1:], device="meta")
+        layer.weight = nn.Parameter(self.weight[agent].detach().T.clone())
+        layer.bias = nn.Parameter(self.bias[agent, 0].detach().clone())
+        return layer
+
+
+def chain(linear: Callable[[int, int], nn.Module], widths: Sequence[int], activation: str) -> nn.Sequential:
+    """Linear layers from width to width, with an activation between two of them."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(widths):
+        layers += [linear(fan_in, fan_out), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])
+
 
 class StackedMLP(nn.Module):
     """N separate networks, each on its own agent's features: [B, N, in] -> [B, N, out]."""
 
     def __init__(self, num_agents: int, widths: Sequence[int], activation: str) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(widths):
-            layers += [StackedLinear(num_agents, fan_in, fan_out), ACTIVATIONS[activation]()]
-        self.layers = nn.Sequential(*layers[:-1])
+        self.num_agents = num_agents
+        self.layers = chain(partial(StackedLinear, num_agents), widths, activation)
+
+    def agent(self, agent: int) -> nn.Sequential:
+        """A copy of one agent's network: [B, in] -> [B, out]."""
+        own = (layer.linear(agent) if isinstance(layer, StackedLinear) else layer for layer in self.layers)
+        return nn.Sequential(*own)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layers(x.transpose(0, 1)).transpose(0, 1)
@@ -129,16 +150,78 @@ class CentralMLP(nn.Module):
 
     def __init__(self, num_agents: int, widths: Sequence[int], activation: str, heads: int) -> None:
         super().__init__()
-        sizes = [num_agents * widths[0], *widths[1:-1], heads * widths[-1]]
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
-        self.layers = nn.Sequential(*layers[:-1])
+        self.layers = chain(nn.Linear, (num_agents * widths[0], *widths[1:-1], heads * widths[-1]), activation)
         self.heads = heads
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layers(x.flatten(1)).unflatten(1, (self.heads, -1))
         return out
+
+
+class SplitLinear(Stacked):
+    """Twin `nn.Linear` layers on an observation and an action side by side, with the weights of the two kept apart.
+
+    What an observation adds is then computed once for several actions.
+    """
+
+    def __init__(self, owners: int, obs: int, act: int, out: int) -> None:
+        super().__init__(owners)
+        count = 2 * owners
+        bound = (obs + act) ** -0.5  # as nn.Linear initialises
+        self.observation_weight = nn.Parameter(torch.empty(count, obs, out).uniform_(-bound, bound))
+        self.action_weight = nn.Parameter(torch.empty(count, act, out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(count, 1, out).uniform_(-bound, bound))
+
+    def observe(self, observation: Tensor) -> Tensor:
+        """[N, B, obs] -> [N, B, out], without the action's part."""
+        return torch.baddbmm(self.bias, observation, self.observation_weight)
+
+    def act(self, observed: Tensor, action: Tensor) -> Tensor:
+        """What `observe` gave, and [N, B, act] -> [N, B, out]."""
+        return torch.baddbmm(observed, action, self.action_weight)
+
+
+class TwinCritic(nn.Module):
+    """Two action values for each of V owners: of each agent from its own observation and action, or of the community.
+
+    The twins are one stack of 2 V networks, the first twins before the second. shape: agents, numbers per observation
+    and per action.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], hidden: tuple[int, ...], activation: str, central: bool) -> None:
+        super().__init__()
+        agents, obs, act = shape
+        self.owners = 1 if central else agents
+        read = agents // self.owners
+        self.first = SplitLinear(self.owners, read * obs, read * act, hidden[0])
+        rest = chain(partial(StackedLinear, self.owners, copies=2), (*hidden, 1), activation)
+        self.rest = nn.Sequential(ACTIVATIONS[activation](), *rest)
+
+    def _for_twins(self, x: Tensor) -> Tensor:
+        """[B, N, in] -> [2 V, B, N in / V]."""
+        own = x.reshape(len(x), self.owners, -1).transpose(0, 1)
+        return own.expand(2, *own.shape).reshape(-1, *own.shape[1:])
+
+    def observe(self, observation: Tensor) -> Tensor:
+        """[B, N, obs] -> the observations' part of the first layer, [2 V, B, hidden]."""
+        return self.first.observe(self._for_twins(observation))
+
+    def value(self, observed: Tensor, action: Tensor) -> Tensor:
+        """What `observe` gave, and actions [B, N, act] -> action values [2, B, V]."""
+        out: Tensor = self.rest(self.first.act(observed, self._for_twins(action)))
+        return out.reshape(2, self.owners, -1).transpose(1, 2)
+
+    def both(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Observations [B, N, obs] and actions [B, N, act] -> action values [2, B, V]."""
+        return self.value(self.observe(observation), action)
+
+
+class Temperature(Stacked):
+    """The weights of the entropy in the objective, in logarithms: one row for each of R actors."""
+
+    def __init__(self, count: int, initial: float) -> None:
+        super().__init__(count)
+        self.log_alpha = nn.Parameter(torch.full((count, 1), math.log(initial)))
 
 
 class Actor(NamedTuple):
@@ -148,7 +231,7 @@ class Actor(NamedTuple):
     distribution: of the actions.
     """
 
-    network: StackedMLP | CentralMLP
+    network: nn.Module
     distribution: type[AgentGaussian]
 
     def logits(self, observation: NDArray[np.float32]) -> Tensor:

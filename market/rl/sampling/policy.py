@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from market.rl.networks.stacked import Actor, CentralMLP, StackedLinear
+from market.rl.networks.stacked import Actor, StackedMLP
 from market.support.phases import phase
 
 FloatArray = NDArray[np.float32]
@@ -41,27 +39,11 @@ def agent_policy(actor: Actor, agent: int) -> Policy:
 
     The function holds copies of this agent's weights and nothing of the others.
     """
-    if isinstance(actor.network, CentralMLP):
+    if not isinstance(actor.network, StackedMLP):
         raise ValueError(f"agent_policy: got agent {agent} of a joint actor; allowed: modes with an actor per agent")
-    steps: list[Callable[[torch.Tensor], torch.Tensor]] = []
-    for layer in actor.network.layers:
-        if isinstance(layer, StackedLinear):
-            if not 0 <= agent < layer.owners:
-                raise ValueError(f"agent: got {agent!r}; allowed: 0 to {layer.owners - 1}")
-            weight, bias = layer.weight[agent].detach().T.clone(), layer.bias[agent, 0].detach().clone()
-            steps.append(partial(functional.linear, weight=weight, bias=bias))
-        else:
-            steps.append(layer)
-
-    @torch.no_grad()
-    def policy(observation: FloatArray) -> FloatArray:
-        x = torch.as_tensor(observation)
-        for step in steps:
-            x = step(x)
-        actions: FloatArray = actor.distribution.from_logits(x).most_likely().numpy()
-        return actions
-
-    return policy
+    if not 0 <= agent < actor.network.num_agents:
+        raise ValueError(f"agent: got {agent!r}; allowed: 0 to {actor.network.num_agents - 1}")
+    return population_policy(Actor(actor.network.agent(agent), actor.distribution))
 
 
 @dataclass(frozen=True)
@@ -72,8 +54,8 @@ class Rollout:
     actions: as drawn, before they are clipped to the action space, [E, T, N, act].
     rewards, agent_rewards: of the team [E, T], and each agent's own [E, T, N].
     terminated: whether an episode ended for good, [E].
-    logp, logits: of explored episodes, log-probabilities [E, T, R] (R: 1 for a joint action, else N) and the
-        distribution's parameters [E, T, N, 2 act].
+    logp: log-probabilities of the actions, [E, T, R] (R: 1 for a joint action, else N).
+    logits: parameters of the actions' distributions, [E, T, N, 2 act].
     """
 
     observations: FloatArray
@@ -81,8 +63,8 @@ class Rollout:
     rewards: NDArray[np.float64]
     agent_rewards: NDArray[np.float64]
     terminated: NDArray[np.bool_]
-    logp: FloatArray | None
-    logits: FloatArray | None
+    logp: FloatArray
+    logits: FloatArray
 
 
 @torch.no_grad()
@@ -96,7 +78,7 @@ def rollout(env: Any, actor: Actor, *, seed: int, explore: bool) -> Rollout:
     low, high = env.single_action_space.low, env.single_action_space.high
     with phase("environment"):
         observation, _ = env.reset(seed=seed)
-    observations, actions, rewards, agent_rewards, logps, all_logits = [observation], [], [], [], [], []
+    observations, steps = [observation], []
     done = np.zeros(env.num_envs, bool)
     while not done.any():
         with phase("policy"):
@@ -104,27 +86,25 @@ def rollout(env: Any, actor: Actor, *, seed: int, explore: bool) -> Rollout:
             distribution = actor.distribution.from_logits(logits)
             if explore:
                 drawn, logp = distribution.sample()
-                logps.append(logp.cpu().numpy())
-                all_logits.append(logits.cpu().numpy())
             else:
                 drawn = distribution.most_likely()
+                logp = distribution.logp(drawn)
             action = drawn.cpu().numpy()
         with phase("environment"):
             observation, reward, terminated, truncated, info = env.step(np.clip(action, low, high))
         observations.append(observation)
-        actions.append(action)
-        rewards.append(reward)
-        agent_rewards.append(info[AGENT_REWARDS])
+        steps.append((action, reward, info[AGENT_REWARDS], logp.cpu().numpy(), logits.cpu().numpy()))
         done = terminated | truncated
     if not done.all():
         raise ValueError(f"env: got {int(done.sum())} of {len(done)} episodes ended; allowed: all end at the same step")
     with phase("batch"):
+        actions, rewards, agent_rewards, logps, all_logits = zip(*steps, strict=True)
         return Rollout(
             observations=np.stack(observations, 1, dtype=np.float32),
             actions=np.stack(actions, 1),
             rewards=np.stack(rewards, 1, dtype=np.float64),
             agent_rewards=np.stack(agent_rewards, 1, dtype=np.float64),
             terminated=np.array(terminated, bool),
-            logp=np.stack(logps, 1) if explore else None,
-            logits=np.stack(all_logits, 1) if explore else None,
+            logp=np.stack(logps, 1),
+            logits=np.stack(all_logits, 1),
         )

@@ -10,16 +10,11 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
 
-from market.rl.results import mean_of_numbers
+from market.rl.results import MARKET, mean_of_numbers
 from market.rl.rllib import RLlibEnvRunner
 from market.rl.sampling.policy import AGENT_REWARDS, Rollout, rollout
 from market.rl.scopes import Stream, recorded_phases, seeded
 from market.support.phases import phase
-
-KPIS, RETURN_MEAN, SAMPLING_SECONDS, SAMPLED_STEPS = "kpis", "return_mean", "sampling_seconds", "sampled_steps"
-SAMPLING_PHASES = "sampling_phases"
-"""What a runner reports of a sample, under `MARKET`, beside RLlib's own results."""
-MARKET = "market"
 
 
 class PopulationEnvRunner(RLlibEnvRunner):
@@ -53,20 +48,17 @@ class PopulationEnvRunner(RLlibEnvRunner):
                 sampled += rollouts[-1].rewards.size
             with phase("batch"):
                 played = [self._episode(rolled, e) for rolled in rollouts for e in range(self.num_envs)]
-        means = {RETURN_MEAN: float(np.mean([rolled.rewards.sum(1).mean() for rolled in rollouts]))}
+        means = {
+            "return_mean": float(np.mean([rolled.rewards.sum(1).mean() for rolled in rollouts])),
+            "kpis": {name: mean_of_numbers(np.concatenate([kpi[name] for kpi in kpis])) for name in kpis[0]},
+        }
         self.metrics.log_dict(means, key=MARKET, reduce="mean", window=1)
-        means = {name: mean_of_numbers(np.concatenate([kpi[name] for kpi in kpis])) for name in kpis[0]}
-        self.metrics.log_dict(means, key=(MARKET, KPIS), reduce="mean", window=1)
-        self.metrics.log_value((MARKET, SAMPLED_STEPS), sampled, reduce="sum")
-        self.metrics.log_dict(dict(phases), key=(MARKET, SAMPLING_PHASES), reduce="sum")
-        self.metrics.log_value((MARKET, SAMPLING_SECONDS), time.perf_counter() - start, reduce="max", window=1)
+        self.metrics.log_dict({"env_steps": sampled, "phases": dict(phases)}, key=MARKET, reduce="sum")
+        self.metrics.log_value((MARKET, "sampling_seconds"), time.perf_counter() - start, reduce="max", window=1)
         return played
 
     def _episode(self, played: Rollout, e: int) -> SingleAgentEpisode:
         """Episode e of a rollout as RLlib ships it: the whole population is one agent to RLlib."""
-        outputs = {AGENT_REWARDS: played.agent_rewards[e].astype(np.float32)}
-        if played.logp is not None and played.logits is not None:
-            outputs |= {Columns.ACTION_LOGP: played.logp[e], Columns.ACTION_DIST_INPUTS: played.logits[e]}
         return SingleAgentEpisode(
             observations=InfiniteLookbackBuffer(played.observations[e]),
             observation_space=self.env.single_observation_space,
@@ -77,6 +69,10 @@ class PopulationEnvRunner(RLlibEnvRunner):
             terminated=bool(played.terminated[e]),
             truncated=not played.terminated[e],
             t_started=0,
-            extra_model_outputs={key: InfiniteLookbackBuffer(value) for key, value in outputs.items()},
+            extra_model_outputs={
+                AGENT_REWARDS: InfiniteLookbackBuffer(played.agent_rewards[e].astype(np.float32)),
+                Columns.ACTION_LOGP: InfiniteLookbackBuffer(played.logp[e]),
+                Columns.ACTION_DIST_INPUTS: InfiniteLookbackBuffer(played.logits[e]),
+            },
             len_lookback_buffer=0,
         )
