@@ -106,7 +106,11 @@ class RLlibAlgorithm(Algorithm):
 
 
 class RLlibLearner(TorchLearner):
-    """RLlib's learner; subclasses give the minibatches that it learns from."""
+    """RLlib's learner, without its ways from episodes to minibatches.
+
+    Subclasses have `minibatches(episodes, plan)`: a batch of RLlib's kind per gradient step. plan: RLlib's number of
+    epochs, minibatch size and so on, by name.
+    """
 
     @property
     def updates(self) -> int:
@@ -117,10 +121,6 @@ class RLlibLearner(TorchLearner):
     def index(self) -> int:
         """The position of this learner among all."""
         return int(self._learner_index)
-
-    def minibatches(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterable[Any]:
-        """Batches of RLlib's kind, one per gradient step. plan: RLlib's epochs, minibatch size and so on."""
-        raise NotImplementedError
 
     def update_without_results(self, *args: Any, **kwargs: Any) -> None:
         """RLlib's update, after which more can be logged before `results`."""
@@ -141,16 +141,15 @@ class RLlibLearner(TorchLearner):
 
 
 class RLlibEnvRunner(SingleAgentEnvRunner):
-    """RLlib's env runner; subclasses make the environment and play it."""
+    """RLlib's env runner, without its loop over steps.
+
+    Subclasses have `play(steps, episodes, explore)`: whole episodes, so many env-steps and so many episodes at least.
+    """
 
     @property
     def version(self) -> int:
         """The number of updates after which this runner's weights were taken."""
         return int(self._weights_seq_no)
-
-    def play(self, steps: int, episodes: int, explore: bool) -> list[SingleAgentEpisode]:
-        """Whole episodes: so many env-steps and so many episodes at least."""
-        raise NotImplementedError
 
     def _sample(
         self,

@@ -129,8 +129,7 @@ class RLTrainer:
     @property
     def module(self) -> PopulationActor:
         """The actor that plays in this process, with the newest weights."""
-        module: PopulationActor = self._algorithm.newest_actor()
-        return module
+        return self._algorithm.newest_actor()
 
     @property
     def num_agents(self) -> int:

@@ -105,9 +105,12 @@ STOCKS = {
     RLAlgorithm.APPO: Stock(
         settings=APPOHyperparameters(**COMMON, minibatch=3, target_update=2),
         config=APPOConfig,
-        copied="use_circular_buffer circular_buffer_num_batches circular_buffer_iterations_per_batch "
-        "target_network_update_freq train_batch_size_per_learner",
-        others={},
+        copied="target_network_update_freq train_batch_size_per_learner",
+        others={  # one batch, once, as ours
+            "use_circular_buffer": False,
+            "circular_buffer_num_batches": 1,
+            "circular_buffer_iterations_per_batch": 1,
+        },
         minibatch=3 * (STEPS + 1),
         shuffle=False,
         fragment=STEPS + 1,  # a row of V-trace holds a whole episode, with the row that RLlib appends

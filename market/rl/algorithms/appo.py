@@ -28,9 +28,6 @@ DISCOUNTS, OLD_LOGP = "discounts", "old_logp"
 MAX_TARGET_RATIO = 2.0
 """The ratio of the policy that sampled to the target policy is cut here, as in RLlib (IMPACT, arXiv:1912.00167)."""
 
-SECONDS_BETWEEN_LOOKS = 0.01
-"""How long the driver waits for samples before it looks again; RLlib's default, 0, keeps a core busy with looking."""
-
 
 class PopulationAPPO(RLlibAlgorithm, APPO):
     """RLlib's APPO. With runner actors it samples while it learns; in-process it takes turns."""
@@ -127,11 +124,8 @@ def configure_appo(run: Run, settings: APPOHyperparameters) -> AlgorithmConfig:
         **surrogate(settings),
         minibatch_size=settings.minibatch * run.steps,
         target_network_update_freq=settings.target_update,
-        use_circular_buffer=False,  # one batch, once, as these three say: what a stock learner would do as well
-        circular_buffer_num_batches=1,
-        circular_buffer_iterations_per_batch=1,
         broadcast_interval=0,  # new weights go out after each update; 1 would mean after every other
-        timeout_s_sampler_manager=SECONDS_BETWEEN_LOOKS,
+        timeout_s_sampler_manager=0.01,  # seconds between two looks for samples; RLlib's 0 keeps a core busy
     )
     config.reporting(  # an iteration is never over before there are samples and an update to report
         min_sample_timesteps_per_iteration=run.episodes_per_iteration * run.steps, min_train_timesteps_per_iteration=1

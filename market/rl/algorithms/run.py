@@ -86,17 +86,9 @@ def configure(
         learner_config_dict={"seed": run.seed},
     )
     settings = run.hyperparameters
-    module_spec = RLModuleSpec(
-        module_class=module,
-        model_config={
-            "mode": run.training.value,
-            "hidden": settings.hidden,
-            "activation": settings.activation,
-            "initial_std": settings.initial_std,
-            **model,
-        },
-    )
-    config.rl_module(rl_module_spec=module_spec)
+    shared = {name: getattr(settings, name) for name in ("hidden", "activation", "initial_std")}
+    model_config = {"mode": run.training.value, **shared, **model}
+    config.rl_module(rl_module_spec=RLModuleSpec(module_class=module, model_config=model_config))
     config.training(
         lr=settings.lr,
         gamma=settings.gamma,

@@ -38,7 +38,8 @@ MAX_LOG_RATIO = 20.0
 class PopulationLearner(RLlibLearner):
     """Fused Adam, gradients clipped per agent, seeds by position, and counts of updates that were skipped.
 
-    An algorithm adds `draw` and `compute_loss_for_module`, which leaves what to report in `losses`.
+    Subclasses have `draw(episodes, plan)`, the columns of each minibatch, and RLlib's `compute_loss_for_module`, which
+    leaves what to report in `losses`.
     `torch_skip_nan_gradients` must be on: it turns off RLlib's own scans of every gradient, which `GradientClipper`
     replaces.
     """
@@ -49,16 +50,11 @@ class PopulationLearner(RLlibLearner):
     @property
     def population(self) -> PopulationActor:
         """The module being trained, without the wrapper of distributed training."""
-        module: PopulationActor = self.module[DEFAULT_MODULE_ID].unwrapped()
-        return module
+        return self.module[DEFAULT_MODULE_ID].unwrapped()
 
     def parts(self) -> dict[str, tuple[nn.Module, float]]:
         """Parts of the module that have their own optimiser and are clipped apart: name -> part, learning rate."""
         return {DEFAULT_OPTIMIZER: (self.population, self.config.lr)}
-
-    def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
-        """The columns of each minibatch. plan: as RLlib's configuration says."""
-        raise NotImplementedError
 
     def build(self) -> None:
         with seeded(self.config.learner_config_dict["seed"], Stream.BUILD):
@@ -81,11 +77,8 @@ class PopulationLearner(RLlibLearner):
         """
         start = time.perf_counter()
         self.gradient_steps = self.skipped_updates = 0
-        position = (self.updates, self.index)
-        with (
-            recorded_phases(self.device) as phases,
-            seeded(self.config.learner_config_dict["seed"], Stream.LEARN, *position),
-        ):
+        seed = self.config.learner_config_dict["seed"]
+        with recorded_phases(self.device) as phases, seeded(seed, Stream.LEARN, self.updates, self.index):
             self.update_without_results(*args, **kwargs)
         self.metrics.log_dict(dict(phases), key=(*REPORT, "phases"), reduce="sum")
         measured = {
@@ -151,6 +144,7 @@ class SurrogateLearner(PopulationLearner):
     """What learners with a clipped surrogate share: how losses add up, and a KL coefficient per probability ratio [R].
 
     The coefficients are adapted after each update, from the divergences of its last minibatch.
+    Subclasses have `columns_of(module, episodes)`, the whole batch, with the values that the module gives it.
     """
 
     population: PopulationModule
@@ -159,10 +153,6 @@ class SurrogateLearner(PopulationLearner):
         super().build()
         ratios = self.population.mode.ratios(self.population.observation_space.shape[0])
         self.kl_coefficients = torch.full((ratios,), float(self.config.kl_coeff), device=self.device)
-
-    def columns_of(self, module: Any, episodes: list[SingleAgentEpisode]) -> dict[str, Tensor]:
-        """The whole batch by name, with the values that `module` gives it."""
-        raise NotImplementedError
 
     def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
         columns = self.columns_of(self.population, episodes)

@@ -79,8 +79,7 @@ class PopulationModule(PopulationActor):
 
     def values(self, observations: Tensor) -> Tensor:
         """[B, N, obs] -> values [B, V]: one of the community (central critic), or one per agent."""
-        values: Tensor = self.critic(observations).squeeze(-1)
-        return values
+        return self.critic(observations).squeeze(-1)
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """Actor and critic in one pass, so that several learners average the gradients of both."""
@@ -146,5 +145,4 @@ class PopulationSACModule(PopulationActor):
 
     def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Actions [B, N, act] with gradient, and their log-probabilities [B, R]."""
-        sampled: tuple[Tensor, Tensor] = self.action_dist_cls.from_logits(self.actor(observation)).sample()
-        return sampled
+        return self.action_dist_cls.from_logits(self.actor(observation)).sample()

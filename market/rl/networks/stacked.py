@@ -22,21 +22,11 @@ from market.support.kernels import kernel
 
 TANH_LIMIT = np.float32(7.90531110763549805)
 """From here on tanh is one, in single precision."""
-ODD = tuple(
-    np.float32(c)
-    for c in (
-        -2.76076847742355e-16,
-        2.00018790482477e-13,
-        -8.60467152213735e-11,
-        5.12229709037114e-08,
-        1.48572235717979e-05,
-        6.37261928875436e-04,
-        4.89352455891786e-03,
-    )
-)
-EVEN = tuple(
-    np.float32(c) for c in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
-)
+ODD = tuple(map(np.float32, (
+    -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
+    1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03,
+)))  # fmt: skip
+EVEN = tuple(map(np.float32, (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)))
 """tanh x is nearly x P(x^2) / Q(x^2): the minimax coefficients of P and Q, highest power first, that Eigen uses
 (Eigen/src/Core/MathFunctionsImpl.h, generic_fast_tanh_float)."""
 
@@ -74,16 +64,14 @@ class _Tanh(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
-        derivative: Tensor = torch.ops.aten.tanh_backward(gradients[0], y)
-        return derivative
+        return torch.ops.aten.tanh_backward(gradients[0], y)
 
 
 class Tanh(nn.Module):
     """tanh, written over its input: use it on the output of a layer."""
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = _Tanh.apply(x)  # type: ignore[no-untyped-call]
-        return out
+        return _Tanh.apply(x)  # type: ignore[no-untyped-call]
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": Tanh, "relu": nn.ReLU}
@@ -113,7 +101,8 @@ class StackedLinear(Stacked):
 
     def linear(self, agent: int) -> nn.Linear:
         """A copy of one agent's layer."""
-        layer = nn.Linear(*self.weight.shape[1:], device="meta")
+        _, fan_in, fan_out = self.weight.shape
+        layer = nn.Linear(fan_in, fan_out, device="meta")
         layer.weight = nn.Parameter(self.weight[agent].detach().T.clone())
         layer.bias = nn.Parameter(self.bias[agent, 0].detach().clone())
         return layer
@@ -141,8 +130,7 @@ class StackedMLP(nn.Module):
         return nn.Sequential(*own)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x.transpose(0, 1)).transpose(0, 1)
-        return out
+        return self.layers(x.transpose(0, 1)).transpose(0, 1)
 
 
 class CentralMLP(nn.Module):
@@ -154,8 +142,7 @@ class CentralMLP(nn.Module):
         self.heads = heads
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x.flatten(1)).unflatten(1, (self.heads, -1))
-        return out
+        return self.layers(x.flatten(1)).unflatten(1, (self.heads, -1))
 
 
 class SplitLinear(Stacked):
@@ -237,5 +224,4 @@ class Actor(NamedTuple):
     def logits(self, observation: NDArray[np.float32]) -> Tensor:
         """Observations [B, N, in] -> the distribution's parameters [B, N, 2 A], on the network's device."""
         device = next(self.network.parameters()).device
-        out: Tensor = self.network(torch.as_tensor(observation, dtype=torch.float32, device=device))
-        return out
+        return self.network(torch.as_tensor(observation, dtype=torch.float32, device=device))

@@ -28,8 +28,7 @@ def population_policy(actor: Actor) -> Policy:
 
     @torch.no_grad()
     def policy(observation: FloatArray) -> FloatArray:
-        actions: FloatArray = actor.distribution.from_logits(actor.logits(observation)).most_likely().cpu().numpy()
-        return actions
+        return actor.distribution.from_logits(actor.logits(observation)).most_likely().cpu().numpy()
 
     return policy
 
