@@ -34,18 +34,22 @@ class SetUp:
 
 @dataclass(frozen=True)
 class IterationRecord:
-    """One training iteration. Wall-clock seconds: total = sampling + learning + other (weight transfer, bookkeeping).
+    """One training iteration.
 
-    With several env runners or learners, sampling and learning are the seconds of the slowest. Where APPO has actors
-    it does both at once: `other` is then less, or below zero, by as long as they overlap.
-    return_mean: undiscounted team return, mean over the iteration's episodes. kpis: their mean KPIs, nan if undefined.
+    sampling_seconds, learning_seconds: wall-clock; with several env runners or learners, those of the slowest.
+    other_seconds: weight transfer and bookkeeping; less, or below zero, where APPO's actors do both at once.
+    total_seconds: sampling + learning + other.
+    return_mean: undiscounted team return, mean over the iteration's episodes.
+    kpis: mean KPIs of the same episodes, nan if undefined.
     env_steps: steps of the community; agent_steps = env_steps x agents.
-    phases: exclusive wall-clock seconds that add up to total_seconds. Sampling: environment (an episode's step without
-    the parts named next), clearing, settlement, observation, policy (forward pass and draw). Learning: forward, loss,
-    backward, optimiser (clipping included). Both: batch (stacking episodes, advantages or replay, minibatches). The
-    rest: framework. With several actors of a kind, the mean over them; waiting for the slowest is framework's.
-    gradient_steps: optimiser steps. skipped_updates: gradients left out because they were not finite, one per step and
-    agent (one per step where the networks are central). losses: of the last minibatch, mean over agents.
+    gradient_steps: optimiser steps.
+    skipped_updates: gradients left out because they were not finite, one per step and agent (one per step where the
+        networks are central).
+    losses: of the last minibatch, mean over agents.
+    phases: exclusive wall-clock seconds that add up to total_seconds. Sampling: environment (a step without the parts
+        named next), clearing, settlement, observation, policy (forward pass and draw). Learning: forward, loss,
+        backward, optimiser (clipping included). Both: batch (stacking episodes, advantages or replay, minibatches).
+        The rest, with the wait for the slowest actor: framework. With several actors of a kind, the mean over them.
     """
 
     iteration: int
@@ -101,7 +105,9 @@ class TrainingResult:
 class EvaluationResult:
     """Episodes of the deterministic policy (E episodes, N agents).
 
-    returns: team return [E]. agent_returns: own returns [E, N]. kpis: name -> [E].
+    returns: team return, [E].
+    agent_returns: own returns, [E, N].
+    kpis: name -> [E].
     """
 
     returns: NDArray[np.float64]

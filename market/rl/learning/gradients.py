@@ -16,17 +16,20 @@ from market.rl.networks.stacked import Stacked
 class Group:
     """Parameters that are clipped together: stacked ones [K N, ...] for each row apart, others as a whole.
 
-    owners: the N agents whose rows these are, K times over (twins follow each other), or 1: the community.
+    owners: number of agents N whose rows these are, K times over (twins follow each other), or 1: the community.
     """
 
     parameters: tuple[nn.Parameter, ...]
     stacked: bool
     owners: int
 
+    def gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.parameters if p.grad is not None]
+
     def norms(self) -> Tensor:
         """Norm over all gradients of the group, [K N] if stacked, else [1]."""
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norms = [torch.linalg.vector_norm(g, dim=tuple(range(1 if self.stacked else 0, g.dim()))) for g in gradients]
+        first = 1 if self.stacked else 0
+        norms = [torch.linalg.vector_norm(g, dim=tuple(range(first, g.dim()))) for g in self.gradients()]
         return torch.stack(norms).square().sum(0).sqrt().reshape(-1)
 
 
@@ -72,11 +75,10 @@ class GradientClipper:
                 broken = broken.repeat(len(norm) // group.owners)
                 self._broken.append((group, broken))
                 scale[broken] = 1.0
-            for p in group.parameters:
-                if p.grad is not None:
-                    if self._broken and self._broken[-1][0] is group:
-                        p.grad.masked_fill_(_over(broken, p.grad), 0.0)
-                    p.grad.mul_(_over(scale, p.grad))
+                for g in group.gradients():
+                    g.masked_fill_(_over(broken, g), 0.0)
+            for g in group.gradients():
+                g.mul_(_over(scale, g))
         return sum(int((~rows).sum()) for rows in finite.values())
 
     @contextmanager
