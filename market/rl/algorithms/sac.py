@@ -58,6 +58,7 @@ class PopulationSACLearner(PopulationLearner):
         super().build()
         settings, module = self.config.learner_config_dict, self.population
         self.replay = EpisodeReplay(settings["capacity"], self.device)
+        self.averaged = [list(critic.parameters()) for critic in (module.target_critic, module.critic)]
         self.average = get_ema_multi_avg_fn(1.0 - self.config.tau)  # type: ignore[no-untyped-call]
         numbers = module.action_space.shape[0] * module.action_space.shape[1] // len(module.temperature.log_alpha)
         self.target_entropy = settings["target_entropy"] * numbers
@@ -106,8 +107,7 @@ class PopulationSACLearner(PopulationLearner):
         """Step the optimisers, then the target networks."""
         super().apply_gradients(gradients_dict)
         with phase("optimiser"):
-            module = self.population
-            self.average(list(module.target_critic.parameters()), list(module.critic.parameters()), None)
+            self.average(*self.averaged, None)
 
     def get_local_state(self) -> dict[str, Any]:
         return self.replay.get_state()
