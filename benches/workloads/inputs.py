@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from market.clearing.books import Book
     from market.community.params import Params as Market
     from market.grid.network import Grid
-    from market.simulation.state import State
+    from market.simulation.history import State
 
     Floats = NDArray[np.float64]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,15 +17,28 @@ from market.grid.network import Grid
 from market.grid.power_flow import Feeder
 
 
+class Alone(NamedTuple):
+    """imported, exported: from and to the DSO [N, T]. stored: energy before and after each step [N, T + 1]. kWh."""
+
+    imported: Floats
+    exported: Floats
+    stored: Floats
+
+
 @dataclass(frozen=True, eq=False)
 class Params:
     """What stays the same over all episodes of a scenario.
 
-    config, grid, fleet, tariffs (the DSO's). node: [N]. capacity: rated power [N], kW.
-    generation, demand: [N, T] kWh. anchors: peers whose reputation each agent sees [N, A], -1 where there is none.
-    redraw_tariffs: new DSO profiles for each episode, else those of episode 0. asynchronous: a new order of arrival
-    for each step, else one per episode. max_error: largest relative measurement error.
-    cooperation_weight: of the community's share in each reward. seed, step_hours.
+    config, grid, fleet, tariffs: rules, network (None without), batteries, and the DSO's prices.
+    node: grid node of each agent [N].
+    capacity: rated power [N], kW.
+    generation, demand: [N, T], kWh.
+    anchors: peers whose reputation each agent sees [N, A], -1 where there is none.
+    redraw_tariffs: new DSO profiles for each episode, else those of episode 0.
+    asynchronous: a new order of arrival for each step, else one per episode.
+    max_error: largest relative measurement error.
+    cooperation_weight: of the community's share in each reward.
+    seed, step_hours: as in `Scenario`.
     """
 
     config: MarketConfig
@@ -52,11 +66,8 @@ class Params:
         return self.generation.shape[1]
 
     @cached_property
-    def alone(self) -> tuple[Floats, Floats, Floats]:
-        """The DSO-only baseline: each agent with its own battery and no market, whatever the tariffs.
-
-        Returns imported [N, T], exported [N, T], both kWh, and stored energy [N, T + 1], kWh.
-        """
+    def alone(self) -> Alone:
+        """The DSO-only baseline: each agent with its own battery and no market, whatever the tariffs."""
         stored = np.empty((self.num_agents, self.max_steps + 1))
         imported, exported = np.empty_like(self.generation), np.empty_like(self.generation)
         stored[:, 0] = self.fleet.initial
@@ -66,7 +77,7 @@ class Params:
             balance = net - battery.charged + battery.discharged
             imported[:, t], exported[:, t] = np.maximum(-balance, 0.0), np.maximum(balance, 0.0)
             stored[:, t + 1] = battery.energy
-        return imported, exported, stored
+        return Alone(imported, exported, stored)
 
     @cached_property
     def feeder(self) -> Feeder | None:
@@ -76,7 +87,9 @@ class Params:
     @cached_property
     def reward_scale(self) -> Floats:
         """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or battery cycle a day, at the highest price."""
-        imported, exported, _ = self.alone
-        own, cycle = (imported + exported).mean(1), 2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24
+        own, cycle = (
+            (self.alone.imported + self.alone.exported).mean(1),
+            2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24,
+        )
         turnover = np.maximum(np.where(own > 0, own, cycle), self.config.min_quantity)
         return np.maximum(turnover * self.config.max_price / 1000, 1e-6)

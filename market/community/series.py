@@ -1,4 +1,4 @@
-"""Series of numbers from arrays and CSV files, checked once on entry."""
+"""Series in kWh or $/MWh from arrays and CSV files, checked on entry."""
 
 from __future__ import annotations
 

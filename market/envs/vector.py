@@ -20,9 +20,8 @@ from market.evaluation.policies import check_actions
 from market.records.export import export
 from market.records.ledger import Ledger, ledger_of
 from market.simulation.dynamics import ACTION_SIZE, initial, observe, step
-from market.simulation.history import History, StepRecord
+from market.simulation.history import History, State, StepRecord
 from market.simulation.observation import LIMIT, observation_size
-from market.simulation.state import State
 
 AGENT_REWARDS = "agent_rewards"
 """Key of the step's info that holds the reward of each agent, [E, N]."""

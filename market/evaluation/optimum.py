@@ -19,8 +19,7 @@ from market.clearing.orders import Floats
 from market.community.params import Params
 from market.evaluation.kpis import KPIS
 from market.simulation.dynamics import storage_value
-from market.simulation.history import Flows, History
-from market.simulation.state import State
+from market.simulation.history import Flows, History, State
 
 OPTIMAL = ("p2p_share", "self_consumption", "self_sufficiency", "peak_to_average", "coordination_effectiveness")
 """KPIs that the energy of an optimum decides."""

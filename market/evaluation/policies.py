@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike
 from market.clearing.orders import Floats, Ints
 from market.community.params import Params
 from market.simulation.dynamics import ACTION_SIZE, initial, step
-from market.simulation.history import History
-from market.simulation.state import State
+from market.simulation.history import History, State
 from market.support.rng import POLICY_STREAM, uniform
 
 Policy = Callable[[Params, State], Floats]

@@ -1,4 +1,4 @@
-"""What a step leaves behind: one StepRecord per step, and a History of T of them for whole episodes."""
+"""Where a simulation stands (State), what a step leaves behind (StepRecord), and whole episodes (History)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from market.clearing.batch import Cleared
-from market.clearing.orders import Bools, Floats, Trades
+from market.clearing.orders import Bools, Floats, Ints, Trades
 from market.clearing.single import all_trades
 
 
@@ -87,6 +87,12 @@ class Flows:
         return (self.self_sufficiency + self.self_consumption) / 2 - np.minimum(self.congestion_mean, 1.0)
 
 
+_NAMES = tuple(field.name for field in fields(Flows))
+PER_AGENT = _NAMES[: _NAMES.index("feed_in_tariff")]
+PER_COMMUNITY = _NAMES[len(PER_AGENT) :]
+"""Fields of `Flows` with a value per agent, [..., E, N], and per community, [..., E]."""
+
+
 def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
     """part / whole within [0, 1], of their common shape; `empty` where the whole is zero."""
     share = np.divide(part, whole, out=np.full(np.shape(whole), empty), where=whole > 0)
@@ -105,10 +111,33 @@ class StepRecord(Flows):
         return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where E episodes stand, all at the same step.
+
+    step: 0..T.
+    episode: numbers [E].
+    feed_in_tariff, utility_price: the DSO's [E, T], $/MWh.
+    energy: stored [E, N], kWh.
+    reputation: [E, N], in [0, 1].
+    last_price: the last clearing price [E], $/MWh.
+    last: the last step's record; None at the start.
+    """
+
+    step: int
+    episode: Ints
+    feed_in_tariff: Floats
+    utility_price: Floats
+    energy: Floats
+    reputation: Floats
+    last_price: Floats
+    last: StepRecord | None
+
+
 class History(Flows):
     """T steps of E episodes: arrays [T, E, N] and [T, E]."""
 
     @classmethod
     def of(cls, records: Sequence[Flows]) -> History:
         """Stack the records of consecutive steps."""
-        return cls(**{f.name: np.stack([getattr(r, f.name) for r in records]) for f in fields(Flows)})
+        return cls(**{name: np.stack([getattr(r, name) for r in records]) for name in _NAMES})
