@@ -58,11 +58,10 @@ def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> 
         raise ValueError(f"energy: got {given.shape[-1]} values, {reach:g} h; allowed: at least {needed:g} h")
     if hours == step_hours:
         return given[..., :steps]
-    total = np.concatenate((np.zeros((*given.shape[:-1], 1)), np.cumsum(given, -1)), -1)
-    place = np.minimum(np.arange(steps + 1) * step_hours / hours, given.shape[-1])
-    before = np.minimum(place.astype(np.int64), given.shape[-1] - 1)
-    until = total[..., before] + (place - before) * given[..., before]
-    return np.maximum(np.diff(until, axis=-1), 0.0)
+    total = np.cumsum(np.insert(given, 0, 0.0, axis=-1), axis=-1)
+    edges, known = np.arange(steps + 1) * step_hours / hours, np.arange(total.shape[-1])
+    until = np.apply_along_axis(lambda energy: np.interp(edges, known, energy), -1, total)
+    return np.maximum(np.diff(until), 0.0)
 
 
 def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Floats:

@@ -7,8 +7,9 @@ minutes add up to those of an hour, and a longer horizon begins with the shorter
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,31 +39,26 @@ TARIFF_RANGE = (0.05, 0.25)
 """Range of the feed-in tariff, likewise."""
 
 
-@dataclass(frozen=True)
-class Course:
-    """Demand over a day: base + sum over the peaks of height x exp(-((hour - centre) / width)^2), scaled to mean 1.
+def _course(base: float, peaks: Sequence[tuple[float, float, float]], hour: Floats) -> Floats:
+    """Demand at `hour`, relative to its mean over a day; same shape.
 
-    base. peaks: (centre h, width h, height) of each.
+    base + sum over the peaks of height x exp(-((hour - centre) / width)^2), scaled.
+
+    peaks: (centre h, width h, height) of each.
     """
-
-    base: float
-    peaks: tuple[tuple[float, float, float], ...]
-
-    def at(self, hour: Floats) -> Floats:
-        """Demand at `hour`, relative to the mean of the day; same shape."""
-        total, mean = np.full_like(hour, self.base), self.base
-        for centre, width, height in self.peaks:
-            away = (hour - centre + 12) % 24 - 12  # the short way round the clock
-            total += height * np.exp(-np.square(away / width))
-            mean += height * width * math.sqrt(math.pi) / 24
-        return total / mean
+    total, mean = np.full_like(hour, base), base
+    for centre, width, height in peaks:
+        away = (hour - centre + 12) % 24 - 12  # the short way round the clock
+        total += height * np.exp(-np.square(away / width))
+        mean += height * width * math.sqrt(math.pi) / 24
+    return total / mean
 
 
-HOME = Course(base=0.5, peaks=((7.5, 1.25, 1.0), (19.0, 2.0, 1.2)))
-BUSINESS = Course(base=0.4, peaks=((13.0, 4.5, 2.0),))
+home = partial(_course, 0.5, ((7.5, 1.25, 1.0), (19.0, 2.0, 1.2)))
+business = partial(_course, 0.4, ((13.0, 4.5, 2.0),))
 
 
-def _sun(hour: Floats, turn: Floats) -> Floats:
+def _sun(turn: Floats, hour: Floats) -> Floats:
     """Share of its peak power that a panel turned by `turn` [N, 1] (radians, east < 0 < west) gives at `hour` [T].
 
     Haurwitz (1945), J. Meteorology 2:154-166, at the equinox on the equator, where the sun stands at the hour angle w:
@@ -140,7 +136,7 @@ def profiles_of(
     check_range("step_hours", step_hours, 1e-6, 24.0, "h")
     hours, households = math.ceil(steps * step_hours), first + np.arange(len(rated))
     traits = Traits.of(households, check_positive_int("seed", seed, low=0), hours)
-    home, business, light = shapes(hours, traits.turn)
+    at_home, at_work, light = shapes(hours, traits.turn)
     generation, demand = np.zeros((2, len(rated), steps))
     parts = max(1, round(step_hours / 0.25))
     for part in range(parts):
@@ -150,7 +146,7 @@ def profiles_of(
         generation += traits.size * light(hour) * sky
         late = hour - traits.late
         habits = traits.level * (1 - DEMAND_NOISE + 2 * DEMAND_NOISE * _between(traits.habits, hour))
-        demand += np.where(traits.is_business, business(late), home(late)) * habits
+        demand += np.where(traits.is_business, at_work(late), at_home(late)) * habits
     return generation * (step_hours / parts) * rated[:, None], demand * (step_hours / parts) * rated[:, None]
 
 
@@ -167,11 +163,9 @@ def synthetic_profiles(
     Generation stays below the capacity and is zero at night; demand is about 0.3 x capacity on average and nearly
     reaches the capacity at its peak. Some households only consume, some are shops.
     """
-
-    def shapes(hours: int, turn: Floats) -> tuple[Curve, Curve, Curve]:
-        return HOME.at, BUSINESS.at, lambda hour: _sun(hour, turn)
-
-    return profiles_of(shapes, capacity, steps, seed, step_hours, first)
+    return profiles_of(
+        lambda _hours, turn: (home, business, partial(_sun, turn)), capacity, steps, seed, step_hours, first
+    )
 
 
 class DERProfileHandler:
@@ -238,9 +232,8 @@ class DSOProfileHandler:
         steps = check_positive_int("steps", steps)
         numbers = np.atleast_1d(np.asarray(episode, np.int64))
         if self.feed_in_tariff is not None and self.utility_price is not None:
-            tariff = as_profile(self.feed_in_tariff, steps, 1, "feed_in_tariff")
-            price = as_profile(self.utility_price, steps, 1, "utility_price")
-            return np.repeat(tariff, len(numbers), axis=0), np.repeat(price, len(numbers), axis=0)
+            tariff = as_profile(self.feed_in_tariff, steps, len(numbers), "feed_in_tariff")
+            return tariff, as_profile(self.utility_price, steps, len(numbers), "utility_price")
         check_range("step_hours", step_hours, 1e-6, 24.0, "h")
         level = uniform(seed, numbers, 0, TARIFF_STREAM, 2)
         hour = (np.arange(steps) + 0.5) * step_hours % 24

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from market.clearing.orders import Floats, Trades
 from market.community.scenario import Scenario
 from market.community.tables import load_community, read_table, save_community, write_table
-from market.config import DSO, PER_KWH
+from market.config import PER_KWH
 from market.records.audit import TOLERANCE, audit
 from market.records.ledger import Block, Ledger, decode, encode, ledger_of
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, StepRecord
@@ -150,19 +150,17 @@ def _history(communities: pd.DataFrame, states: pd.DataFrame, names: list[str]) 
 
 def _agree(history: History, trades: pd.DataFrame, episodes: NDArray[np.int64]) -> None:
     """Each agent's trades are what its state says that it bought, sold and paid."""
-    shape, h = history.cost.shape, history
-    place = trades["step"].to_numpy() * shape[1] + np.searchsorted(episodes, trades["episode"].to_numpy())
-    energy, p2p = trades["quantity"].to_numpy(), trades["stage"].to_numpy() < 3
+    import pandas as pd
 
-    def by_agent(side: str, amount: Floats) -> Floats:
-        agent = trades[side].to_numpy()
-        mine = agent != DSO
-        total = np.bincount(place[mine] * shape[2] + agent[mine], amount[mine], h.cost.size)
-        return np.asarray(total, np.float64).reshape(shape)
+    shape, h, energy, p2p = history.cost.shape, history, trades["quantity"], trades["stage"] < 3
+    everyone = pd.MultiIndex.from_product((range(shape[0]), episodes, range(shape[2])))
 
-    half = trades["fee"].to_numpy() / 2
-    paid = by_agent("buyer", energy * trades["price"].to_numpy() / 1000 + half)
-    received = by_agent("seller", energy * trades["seller_price"].to_numpy() / 1000 - half)
+    def by_agent(side: str, amount: pd.Series) -> Floats:
+        total = amount.groupby([trades["step"], trades["episode"], trades[side]]).sum()
+        return np.asarray(total.reindex(everyone, fill_value=0.0), np.float64).reshape(shape)
+
+    paid = by_agent("buyer", energy * trades["price"] / 1000 + trades["fee"] / 2)
+    received = by_agent("seller", energy * trades["seller_price"] / 1000 - trades["fee"] / 2)
     rest = h.imported * h.utility_price[..., None] / 1000 - h.exported * h.feed_in_tariff[..., None] / 1000
     for name, got, expected, unit in (
         ("bought_p2p", by_agent("buyer", energy * p2p), h.bought_p2p, 1 / PER_KWH / 10),
@@ -173,10 +171,9 @@ def _agree(history: History, trades: pd.DataFrame, episodes: NDArray[np.int64]) 
     ):
         off = np.abs(got - expected)
         if not (off <= unit).all():
-            step, episode, agent = np.unravel_index(np.argmax(np.nan_to_num(off, nan=np.inf)), shape)
-            number, here = episodes[episode], (step, episode, agent)
+            t, e, agent = here = np.unravel_index(np.argmax(np.nan_to_num(off, nan=np.inf)), shape)
             raise ValueError(
-                f"{name}: got {got[here]:.9g} in the trades of step {step}, episode {number}, agent {agent}; "
+                f"{name}: got {got[here]:.9g} in the trades of step {t}, episode {episodes[e]}, agent {agent}; "
                 f"allowed: {expected[here]:.9g}, as in its state"
             )
 

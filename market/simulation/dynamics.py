@@ -18,7 +18,7 @@ from market.config import DSO, ENERGY_TICK, NO_PARTNER
 from market.grid.power_flow import voltage_deviation
 from market.simulation.history import State, StepRecord
 from market.simulation.observation import observation
-from market.simulation.settlement import Settlement, settle
+from market.simulation.settlement import settle
 from market.support.phases import phase
 from market.support.rng import ARRIVAL_STREAM, permutation
 
@@ -131,23 +131,25 @@ def storage_value(params: Params, state: State) -> Floats:
     return state.feed_in_tariff.mean(1)[:, None] * params.fleet.discharge_efficiency
 
 
-def _record(params: Params, state: State, book: Book, cleared: Cleared, settled: Settlement) -> StepRecord:
+def _record(params: Params, state: State, book: Book, cleared: Cleared, settled: dict[str, Floats]) -> StepRecord:
     """The step's record, with the saving of each agent against the DSO alone."""
     t, alone = state.step, params.alone
     feed_in, utility = state.feed_in_tariff[:, t], state.utility_price[:, t]
     alone_cost = (alone.imported[:, t] * utility[:, None] - alone.exported[:, t] * feed_in[:, None]) / 1000
-    more_stored = (settled.energy - state.energy) - (alone.stored[:, t + 1] - alone.stored[:, t])
-    shape = book.is_buy.shape
-    nothing = np.zeros(shape[0])
-    network = cleared.network
+    more_stored = (settled["energy"] - state.energy) - (alone.stored[:, t + 1] - alone.stored[:, t])
+    shape, network, feeder = book.is_buy.shape, cleared.network, params.feeder
+    nothing, deviation = np.zeros(shape[0]), np.full(shape[0], np.nan)
+    if feeder is not None:  # what agents generate, use and store decides the voltages; trades decide who pays
+        fed_in = params.generation[:, t] - params.demand[:, t] + settled["discharged"] - settled["charged"]
+        deviation = voltage_deviation(feeder, params.node, fed_in, params.step_hours)
     return StepRecord(
-        **vars(settled),
+        **settled,
         generation=np.broadcast_to(params.generation[:, t], shape),
         demand=np.broadcast_to(params.demand[:, t], shape),
         ordered=energy_of(book.quantity),
         is_buy=book.is_buy,
         alone_cost=alone_cost,
-        saving=alone_cost - settled.cost + storage_value(params, state) * more_stored / 1000,
+        saving=alone_cost - settled["cost"] + storage_value(params, state) * more_stored / 1000,
         feed_in_tariff=feed_in,
         utility_price=utility,
         clearing_price=cleared.clearing_price,
@@ -157,17 +159,9 @@ def _record(params: Params, state: State, book: Book, cleared: Cleared, settled:
         congestion_mean=nothing if network is None else network.routing.mean,
         congestion_max=nothing if network is None else network.routing.max,
         overloaded_hours=nothing if network is None else network.routing.overloaded_hours,
-        voltage_deviation=_voltage_deviation(params, t, settled),
+        voltage_deviation=deviation,
         cleared=cleared,
     )
-
-
-def _voltage_deviation(params: Params, t: int, settled: Settlement) -> Floats:
-    """Largest |voltage - 1| on a feeder [E], p.u., by what agents generate, use and store; trades decide who pays."""
-    if params.feeder is None:
-        return np.full(len(settled.energy), np.nan)
-    fed_in = params.generation[:, t] - params.demand[:, t] + settled.discharged - settled.charged
-    return voltage_deviation(params.feeder, params.node, fed_in, params.step_hours)
 
 
 def _reputation(params: Params, state: State, limit: Floats, price: Floats, record: StepRecord) -> Floats:

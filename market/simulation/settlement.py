@@ -5,34 +5,11 @@ generation + bought + imported + discharged == demand + sold + exported + charge
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from market.clearing.batch import Cleared
 from market.clearing.orders import Bools, Floats, Ints, energy_of, sum_by
 from market.community.agents import Fleet, charge_discharge
-
-
-@dataclass(frozen=True, eq=False)
-class Settlement:
-    """A settled step, with the fields that `market.simulation.history.Flows` explains: [E, N], kWh and $.
-
-    dso_income [E] is summed from the DSO's own trades, fees and surplus, so that cost.sum(1) == dso_income is a check.
-    """
-
-    bought_p2p: Floats
-    sold_p2p: Floats
-    bought_dso: Floats
-    sold_dso: Floats
-    charged: Floats
-    discharged: Floats
-    imported: Floats
-    exported: Floats
-    energy: Floats
-    fee: Floats
-    cost: Floats
-    dso_income: Floats
 
 
 def settle(
@@ -44,8 +21,11 @@ def settle(
     fleet: Fleet,
     feed_in_tariff: Floats,
     utility_price: Floats,
-) -> Settlement:
+) -> dict[str, Floats]:
     """Sum the trades by agent, and balance each agent: the battery first, then the DSO.
+
+    Returns the fields of `market.simulation.history.Flows` that it decides, [E, N], kWh and $. dso_income [E] is summed
+    from the DSO's own trades, fees and surplus, so that cost.sum(1) == dso_income is a check.
 
     cleared, is_buy: books of one order per agent in the agents' order [E, N].
     generation, demand: kWh, [N] or [E, N].
@@ -73,17 +53,14 @@ def settle(
     from_dso, to_dso = imported + bought_dso, exported + sold_dso
     utility, feed_in = utility_price[:, None] / 1000, feed_in_tariff[:, None] / 1000
     dso_trades = utility[:, 0] * from_dso.sum(1) - feed_in[:, 0] * to_dso.sum(1)
-    return Settlement(
-        bought_p2p=bought_p2p,
-        sold_p2p=sold_p2p,
-        bought_dso=bought_dso,
-        sold_dso=sold_dso,
-        charged=battery.charged,
-        discharged=battery.discharged,
-        imported=imported,
-        exported=exported,
-        energy=battery.energy,
-        fee=fee,
-        cost=paid - received + fee + from_dso * utility - to_dso * feed_in,
-        dso_income=dso_trades + fee.sum(1) + cleared.budget_surplus,
-    )
+    return vars(battery) | {
+        "bought_p2p": bought_p2p,
+        "sold_p2p": sold_p2p,
+        "bought_dso": bought_dso,
+        "sold_dso": sold_dso,
+        "imported": imported,
+        "exported": exported,
+        "fee": fee,
+        "cost": paid - received + fee + from_dso * utility - to_dso * feed_in,
+        "dso_income": dso_trades + fee.sum(1) + cleared.budget_surplus,
+    }

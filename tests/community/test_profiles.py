@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.community.synthetic import (
-    BUSINESS,
     CONSUMERS,
-    HOME,
     DERProfileHandler,
     DSOProfileHandler,
+    business,
+    home,
     synthetic_profiles,
 )
 from market.config import MAX_PRICE
@@ -115,9 +115,9 @@ def test_seeds_days_and_households_differ():
     assert np.array_equal(generation, synthetic_profiles(CAPACITY, 48)[0])
 
 
-@pytest.mark.parametrize("course", [HOME, BUSINESS])
+@pytest.mark.parametrize("course", [home, business])
 def test_courses_have_mean_one(course):
-    assert course.at(np.arange(2400) / 100).mean() == pytest.approx(1, abs=1e-3)
+    assert course(np.arange(2400) / 100).mean() == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -77,13 +77,13 @@ def test_a_batch_settles_as_the_twin_does_market_by_market(rule, community, data
         assert seller.tolist() == [t.seller for t in twin.stage(1, 2)]
         accounts, dso = oracle.settle(twin.trades, generation[e], demand[e], fleet, **terms[e])
         names = ("charged", "discharged", "imported", "exported", "energy", "cost")
-        columns = {name: getattr(result, name) for name in names}
-        columns["bought"] = result.bought_p2p + result.bought_dso
-        columns["sold"] = result.sold_p2p + result.sold_dso
+        columns = {name: result[name] for name in names}
+        columns["bought"] = result["bought_p2p"] + result["bought_dso"]
+        columns["sold"] = result["sold_p2p"] + result["sold_dso"]
         for name, values in columns.items():
             expected = [getattr(account, name) for account in accounts]
             np.testing.assert_allclose(values[e], expected, rtol=1e-9, atol=1e-9, err_msg=name)
-        assert result.dso_income[e] == pytest.approx(dso, rel=1e-9, abs=1e-9)
+        assert result["dso_income"][e] == pytest.approx(dso, rel=1e-9, abs=1e-9)
 
 
 @SHORT
@@ -93,14 +93,14 @@ def test_energy_and_money_are_conserved(rule, community, data, grid):
     config = data.draw(configs((rule,)))
     _, result = settled(community, config, grid)
     known = {"generation": np.array(community[1]), "demand": np.array(community[2])}
-    known |= {"bought": result.bought_p2p + result.bought_dso, "sold": result.sold_p2p + result.sold_dso}
-    known |= {name: getattr(result, name) for name in ("imported", "exported", "charged", "discharged")}
+    known |= {"bought": result["bought_p2p"] + result["bought_dso"], "sold": result["sold_p2p"] + result["sold_dso"]}
+    known |= {name: result[name] for name in ("imported", "exported", "charged", "discharged")}
     supply, use = (sum(known[name] for name in names) for names in BALANCE)
     np.testing.assert_allclose(supply, use, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(result.bought_p2p.sum(1), result.sold_p2p.sum(1), rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(result.cost.sum(1), result.dso_income, rtol=1e-9, atol=1e-9)
-    assert not (result.imported * result.exported).any()  # nobody does both
-    for values in (result.imported, result.exported, result.charged, result.discharged, result.fee):
+    np.testing.assert_allclose(result["bought_p2p"].sum(1), result["sold_p2p"].sum(1), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(result["cost"].sum(1), result["dso_income"], rtol=1e-9, atol=1e-9)
+    assert not (result["imported"] * result["exported"]).any()  # nobody does both
+    for values in (result["imported"], result["exported"], result["charged"], result["discharged"], result["fee"]):
         assert (values >= 0).all()
 
 
@@ -111,8 +111,8 @@ def test_a_batch_equals_its_markets_alone(community, config, grid):
     for e in range(len(markets)):
         one = ([markets[e]], [generation[e]], [demand[e]], fleet, [terms[e]])
         _, alone = settled(one, config, grid)
-        for name, values in vars(together).items():
-            np.testing.assert_array_equal(values[e], getattr(alone, name)[0], err_msg=name)
+        for name, values in together.items():
+            np.testing.assert_array_equal(values[e], alone[name][0], err_msg=name)
             assert values.dtype == np.float64, name
 
 
@@ -121,4 +121,4 @@ def test_fees_reach_the_dso(community, config, grid):
     cleared, result = settled(community, config, grid)
     by_market = np.zeros(len(community[0]))
     np.add.at(by_market, cleared.market, cleared.network.fee)
-    np.testing.assert_allclose(result.fee.sum(1), by_market, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(result["fee"].sum(1), by_market, rtol=1e-9, atol=1e-15)
