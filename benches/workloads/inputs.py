@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from market import ClearingResult, Ledger, MarketConfig, Orders, Trades
     from market.clearing.books import Book
-    from market.community.params import Params as Market
+    from market.community.agents import Params as Market
     from market.grid.network import Grid
     from market.simulation.history import State
 

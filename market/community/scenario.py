@@ -11,9 +11,8 @@ import numpy as np
 
 from market.clearing.books import Nodes
 from market.clearing.orders import Floats, Ints
-from market.community.agents import KINDS, Battery, DERAgent, Fleet
+from market.community.agents import KINDS, Battery, DERAgent, Fleet, Params
 from market.community.measured import measured_profiles
-from market.community.params import Params
 from market.community.series import Source, as_profile
 from market.community.synthetic import DERProfileHandler, DSOProfileHandler, synthetic_profiles
 from market.config import GridTopology, MarketConfig, check_bool, check_positive_int, check_range, check_seed, find

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from market.clearing.orders import Floats, Ints
-from market.community.params import Params
+from market.community.agents import Params
 from market.simulation.dynamics import ACTION_SIZE, initial, step
 from market.simulation.history import History, State
 from market.support.rng import POLICY_STREAM, uniform

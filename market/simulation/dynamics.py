@@ -13,7 +13,7 @@ import numpy as np
 from market.clearing.batch import Cleared, clear_batch
 from market.clearing.books import Book
 from market.clearing.orders import Bools, Floats, Ints, energy_of, price_of, price_ticks, reputation_ticks, sum_by
-from market.community.params import Params
+from market.community.agents import Params
 from market.config import DSO, ENERGY_TICK, NO_PARTNER
 from market.grid.power_flow import voltage_deviation
 from market.simulation.history import State, StepRecord

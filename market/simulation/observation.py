@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from market.clearing.orders import Floats
-from market.community.params import Params
+from market.community.agents import Params
 from market.simulation.history import PER_COMMUNITY, State, ratio
 from market.support.rng import ERROR_STREAM, uniform
 

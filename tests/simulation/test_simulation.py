@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import oracle
 from market import MarketConfig, Scenario
-from market.community.params import Params
+from market.community.agents import Params
 from market.simulation.dynamics import REWARD_LIMIT, initial, observe, orders, step
 from market.simulation.history import Flows, State
 from strategies import RULES, actions, play, scenarios
