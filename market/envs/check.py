@@ -25,21 +25,21 @@ def check_market_env(env: Any, seed: int = 7) -> None:
         one that changes neither observations nor rewards. Its episodes are played, so reset it afterwards.
     seed: of the episodes and the actions.
     """
+    if not __debug__:
+        raise RuntimeError("check_market_env: got python -O; allowed: without -O, which drops its assertions")
     view = View(env)
     shape = (view.market.params.max_steps, view.episodes, len(view.agents), ACTION_SIZE)
     actions = np.random.default_rng(seed).uniform(-1.0, 1.0, shape).astype(np.float32)
     for number in (seed, seed + 1, seed):
         first = _play(view, number, actions)
     history = view.market.history()
-    _expect(
-        len(history.cost) == len(actions),
-        f"history: {len(history.cost)} records of {len(actions)} steps; step the market once in each step",
+    assert len(history.cost) == len(actions), (
+        f"history: {len(history.cost)} records of {len(actions)} steps; step the market once in each step"
     )
     for problem in violations(history, view.market.params.fleet):
-        _expect(False, f"conservation: {problem}; leave the records as market.simulation.dynamics.step made them")
-    _expect(
-        not np.array_equal(view.observations(view.reset(None)), first),
-        "episodes: reset() without a seed began the last episode once more; let the market count its episodes on",
+        raise AssertionError(f"conservation: {problem}; leave the records as market.simulation.dynamics.step made them")
+    assert not np.array_equal(view.observations(view.reset(None)), first), (
+        "episodes: reset() without a seed began the last episode once more; let the market count its episodes on"
     )
 
 
@@ -54,18 +54,16 @@ def _play(view: View, seed: int, actions: NDArray[np.float32]) -> NDArray[np.flo
         raw, reward, over = view.step(action)
         state, expected, _ = step(params, state, action.astype(np.float64))
         _same(reward, expected, f"rewards of step {number}")
-        _expect(
-            over == (number + 1 == params.max_steps),
+        assert over == (number + 1 == params.max_steps), (
             f"length: the episode was {'' if over else 'not '}over after step {number}; it ends, terminated and for "
-            f"all at once, after max_steps = {params.max_steps}",
+            f"all at once, after max_steps = {params.max_steps}"
         )
         kept.append(raw)
         seen.append(view.observations(raw))
     _same(seen[-1], observe(params, state).astype(np.float32), "observations after the last step")
     for number, (raw, copy) in enumerate(zip(kept, seen, strict=True)):
-        _expect(
-            np.array_equal(view.observations(raw), copy),
-            f"buffers: what step {number} returned was overwritten later; return a new array from each step",
+        assert np.array_equal(view.observations(raw), copy), (
+            f"buffers: what step {number} returned was overwritten later; return a new array from each step"
         )
     return seen[0]
 
@@ -75,23 +73,22 @@ class View:
 
     def __init__(self, env: Any) -> None:
         market: Any = getattr(getattr(env, "unwrapped", env), "market", None)
-        _expect(
-            isinstance(market, MarketVectorEnv),
+        assert isinstance(market, MarketVectorEnv), (
             f"market: {type(env).__name__} has no attribute `market` that is a MarketVectorEnv; wrap one, keep it "
-            "there, and leave the economics to it",
+            "there, and leave the economics to it"
         )
         self.env, self.market = env, market
         self.episodes: int = market.num_envs
         self.agents = [agent.id for agent in market.scenario.agents]
         self.by_agent = hasattr(env, "possible_agents")  # observations, actions and rewards are dictionaries
-        _expect(
-            not self.by_agent or list(env.possible_agents) == self.agents,
-            "possible_agents: not the ids of the scenario's agents, in their order; take them from the scenario",
+        assert not self.by_agent or list(env.possible_agents) == self.agents, (
+            "possible_agents: not the ids of the scenario's agents, in their order; take them from the scenario"
         )
-        self.observation_spaces, _ = (self._spaces(kind) for kind in ("observation", "action"))
+        self.observation_spaces = self._spaces("observation")
+        self._spaces("action")
 
     def _spaces(self, kind: str) -> list[Any]:
-        """The spaces of this kind: one per agent, which stays the same since it keeps a seed, or one for all."""
+        """The checked spaces of this kind: one for all, or one per agent, the same at each call since it keeps a seed."""
         batched = not self.by_agent and isinstance(self.env.unwrapped, gym.vector.VectorEnv)
         shape = getattr(self.market, f"{kind}_space" if batched else f"single_{kind}_space").shape
         spaces: list[Any] = [getattr(self.env, f"{kind}_space", None)]
@@ -99,61 +96,50 @@ class View:
             shape, known = shape[1:], getattr(self.env, f"{kind}_spaces", None)
             of = known.get if known else spaces[0]
             for agent in self.agents:
-                _expect(
-                    of(agent) is of(agent), f"{kind}_space: a new object each time for {agent!r}; keep one per agent"
-                )
+                assert of(agent) is of(agent), f"{kind}_space: a new object each time for {agent!r}; keep one per agent"
             spaces = [of(agent) for agent in self.agents]
         for space in spaces:
-            _expect(
-                isinstance(space, gym.spaces.Box) and space.shape == shape and space.dtype == np.float32,
-                f"{kind}_space: got {space}; it is a float32 Box of shape {shape}",
-            )
+            fits = isinstance(space, gym.spaces.Box) and space.shape == shape and space.dtype == np.float32
+            assert fits, f"{kind}_space: got {space}; it is a float32 Box of shape {shape}"
         return spaces
 
     def reset(self, seed: int | None) -> Any:
         """The first observations, as the environment gives them."""
         answer = self.env.reset(seed=seed)
-        _expect(
-            isinstance(answer, tuple) and len(answer) == 2,
-            f"reset: got {type(answer).__name__}; it returns (observations, infos)",
-        )
+        size = isinstance(answer, tuple) and len(answer)
+        assert size == 2, f"reset: got {type(answer).__name__}; it returns (observations, infos)"
         return self._valid(answer[0], "reset")
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, Floats, bool]:
         """Observations as the environment gives them, own rewards [E, N], whether all episodes are over."""
         by_name = self.by_agent and dict(zip(self.agents, action[0], strict=True))
         answer = self.env.step(by_name or action.reshape(self.env.action_space.shape))
-        _expect(
-            isinstance(answer, tuple) and len(answer) == 5,
-            "step: it returns (observations, rewards, terminated, truncated, infos)",
-        )
+        size = isinstance(answer, tuple) and len(answer)
+        assert size == 5, "step: it returns (observations, rewards, terminated, truncated, infos)"
         raw, reward, terminated, truncated, info = answer
         if self.by_agent:
-            _expect(
-                list(reward) == self.agents, "rewards: not one for each agent, in the agents' order; give each its own"
+            assert list(reward) == self.agents, (
+                "rewards: not one for each agent, in the agents' order; give each its own"
             )
             own = np.array([list(reward.values())])
             terminated, truncated = list(terminated.values()), list(truncated.values())
         else:
-            _expect(AGENT_REWARDS in info, f"infos: no {AGENT_REWARDS!r}; put the reward of each agent there")
+            assert AGENT_REWARDS in info, f"infos: no {AGENT_REWARDS!r}; put the reward of each agent there"
             own = np.reshape(info[AGENT_REWARDS], (self.episodes, -1))
             _same(np.reshape(reward, -1), own.mean(1), "team rewards, the mean over the agents,")
-        _expect(len(np.unique(terminated)) == 1, "terminated: some are over and others not; all end at once")
-        _expect(not np.any(truncated), "truncated: got True; the horizon is fixed and observed, so episodes terminate")
+        assert len(np.unique(terminated)) == 1, "terminated: some are over and others not; all end at once"
+        assert not np.any(truncated), "truncated: got True; the horizon is fixed and observed, so episodes terminate"
         return self._valid(raw, "step"), own, bool(np.all(terminated))
 
     def _valid(self, raw: Any, call: str) -> Any:
         """`raw` when it fits the observation space."""
         if self.by_agent:
-            _expect(
-                isinstance(raw, Mapping) and list(raw) == self.agents,
-                f"{call}: observations are a dictionary with every agent, in the agents' order",
-            )
+            names = isinstance(raw, Mapping) and list(raw)
+            assert names == self.agents, f"{call}: observations are a dictionary with every agent, in the agents' order"
         for seen, space in zip(self._parts(raw), self.observation_spaces, strict=True):
-            _expect(
-                space.contains(seen),
+            assert space.contains(seen), (
                 f"{call}: observations of {getattr(seen, 'dtype', type(seen).__name__)} {np.shape(seen)} do not fit "
-                f"{space}; return float32 arrays of this shape, within these limits",
+                f"{space}; return float32 arrays of this shape, within these limits"
             )
         return raw
 
@@ -167,13 +153,7 @@ class View:
 
 def _same(got: Any, expected: Any, what: str) -> None:
     """AssertionError unless both are equal to the last bit."""
-    _expect(
-        np.array_equal(got, expected),
+    assert np.array_equal(got, expected), (
         f"{what} differ from market.simulation for the same seed and actions; hand them on as they are, and pass "
-        "reset's seed on to the market",
+        "reset's seed on to the market"
     )
-
-
-def _expect(holds: bool, message: str) -> None:
-    if not holds:
-        raise AssertionError(f"check_market_env: {message}")
