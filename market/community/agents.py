@@ -37,13 +37,10 @@ class Battery:
 
     def __post_init__(self) -> None:
         check_range("nominal_capacity", self.nominal_capacity, 0.0, 1e9, "kWh")
-        for field, low in (
-            ("min_soc", 0.0),
-            ("max_soc", 0.0),
-            ("charge_efficiency", 1e-3),
-            ("discharge_efficiency", 1e-3),
-        ):
-            check_range(field, getattr(self, field), low, 1.0)
+        check_range("min_soc", self.min_soc, 0.0, 1.0)
+        check_range("max_soc", self.max_soc, 0.0, 1.0)
+        check_range("charge_efficiency", self.charge_efficiency, 1e-3, 1.0)
+        check_range("discharge_efficiency", self.discharge_efficiency, 1e-3, 1.0)
         if self.min_soc > self.max_soc:
             raise ValueError(f"min_soc: got {self.min_soc!r}; allowed: at most max_soc = {self.max_soc!r}")
         check_range("initial_soc", self.initial_soc, self.min_soc, self.max_soc)
@@ -155,33 +152,21 @@ class Alone(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Params:
-    """What stays the same over all episodes of a scenario.
-
-    config, grid, fleet, tariffs: rules, network (None without), batteries, and the DSO's prices.
-    node: grid node of each agent [N].
-    capacity: rated power [N], kW.
-    generation, demand: [N, T], kWh.
-    anchors: peers whose reputation each agent sees [N, A], -1 where there is none.
-    redraw_tariffs: new DSO profiles for each episode, else those of episode 0.
-    asynchronous: a new order of arrival for each step, else one per episode.
-    max_error: largest relative measurement error.
-    cooperation_weight: of the community's share in each reward.
-    seed, step_hours: as in `Scenario`.
-    """
+    """What stays the same over all episodes of a scenario: N agents, T steps, A anchors."""
 
     config: MarketConfig
     grid: Grid | None
     fleet: Fleet
     tariffs: DSOProfileHandler
-    node: Nodes
-    capacity: Floats
-    generation: Floats
-    demand: Floats
-    anchors: Ints
-    redraw_tariffs: bool
-    asynchronous: bool
-    max_error: float
-    cooperation_weight: float
+    node: Nodes  # grid node of each agent [N]
+    capacity: Floats  # rated power [N], kW
+    generation: Floats  # [N, T], kWh
+    demand: Floats  # [N, T], kWh
+    anchors: Ints  # peers whose reputation each agent sees [N, A], -1 where there is none
+    redraw_tariffs: bool  # new DSO prices for each episode, else those of episode 0
+    asynchronous: bool  # a new order of arrival for each step, else one per episode
+    max_error: float  # largest relative measurement error
+    cooperation_weight: float  # of the community's score in each reward
     seed: int
     step_hours: float
 

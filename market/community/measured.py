@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from market.clearing.orders import Floats
-from market.community.synthetic import Curve, profiles_of
+from market.community.synthetic import Curve, between, profiles_of
 from market.config import check_range, find
 
 QUARTERS = 4
@@ -85,13 +85,12 @@ def measured_profiles(
     capacity under the clear sky, less what the weather takes. ModuleNotFoundError without the extra `data`.
     """
 
-    def shapes(hours: int, turn: Floats) -> tuple[Curve, Curve, Curve]:
+    def shapes(hours: int, turn: Floats) -> list[Curve]:
         times = _times(place, hours)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # both packages use what pandas 4 will drop
             knots = (_load(place.home, times), _load(place.business, times), _light(place, times, turn))
-        home, business, light = (partial(_at, values) for values in knots)
-        return home, business, light
+        return [partial(_at, values) for values in knots]
 
     return profiles_of(shapes, capacity, steps, seed, step_hours)
 
@@ -140,10 +139,7 @@ def _light(place: Place, times: Any, turn: Floats) -> Floats:
 
 def _at(knots: Floats, hour: Floats) -> Floats:
     """`knots` [..., Q], at the middles of the quarter hours, joined by straight lines and read at `hour` [..., T]."""
-    place = (hour + SHIFT) * QUARTERS - 0.5
-    before = np.floor(place).astype(np.int64)
-    weight = place - before
-    return np.asarray(knots[..., before] * (1 - weight) + knots[..., before + 1] * weight)
+    return between(knots, (hour + SHIFT) * QUARTERS - 0.5)
 
 
 def _extra(name: str) -> Any:

@@ -69,34 +69,25 @@ def _sun(turn: Floats, hour: Floats) -> Floats:
     return np.exp(HAZE - HAZE / height) * np.maximum(np.cos(angle) * np.cos(turn) + np.sin(angle) * np.sin(turn), 0.0)
 
 
-def _between(knots: Floats, hour: Floats) -> Floats:
-    """`knots` [N, H], one per whole hour, joined by straight lines and read at `hour` [T]."""
-    before = hour.astype(np.int64)
-    weight = hour - before
-    return knots[:, before] * (1 - weight) + knots[:, before + 1] * weight
+def between(knots: Floats, place: Floats) -> Floats:
+    """`knots` [..., H], joined by straight lines and read at the positions `place` >= 0, in units of the knots."""
+    before = place.astype(np.int64)
+    weight = place - before
+    return np.asarray(knots[..., before] * (1 - weight) + knots[..., before + 1] * weight)
 
 
 @dataclass(frozen=True, eq=False)
 class Traits:
-    """What N households are like, whatever their profiles come from; [N, 1] unless another shape is given.
+    """What N households are like, whatever their profiles come from."""
 
-    size: peak PV power per capacity, 0 without PV.
-    turn: of the panels from the south, radians, east < 0 < west.
-    is_business: whether the demand is that of a business.
-    level: mean demand per capacity.
-    late: hours by which the day begins late.
-    clouds, habits: a number in [0, 1] for each whole hour [N, H].
-    grey: a number in [0, 1] for each day [D].
-    """
-
-    size: Floats
-    turn: Floats
-    is_business: Bools
-    level: Floats
-    late: Floats
-    clouds: Floats
-    habits: Floats
-    grey: Floats
+    size: Floats  # peak PV power per capacity [N, 1], 0 without PV
+    turn: Floats  # of the panels from the south [N, 1], radians, east < 0 < west
+    is_business: Bools  # whether the demand is that of a business [N, 1]
+    level: Floats  # mean demand per capacity [N, 1]
+    late: Floats  # hours by which the day begins late [N, 1]
+    clouds: Floats  # in [0, 1], for each whole hour [N, H]
+    habits: Floats  # in [0, 1], for each whole hour [N, H]
+    grey: Floats  # in [0, 1], for each day [D]
 
     @classmethod
     def of(cls, household: Ints, seed: int, hours: int) -> Traits:
@@ -119,7 +110,7 @@ class Traits:
 
 Curve = Callable[[Floats], Floats]
 """A function of hours since the first midnight, [T] or [N, T], relative to a peak or a mean; same shape or [N, T]."""
-Shapes = Callable[[int, Floats], tuple[Curve, Curve, Curve]]
+Shapes = Callable[[int, Floats], Sequence[Curve]]
 """Demand of homes, of businesses, and light on panels, from a number of hours and the turn of the panels [N, 1]."""
 
 
@@ -142,10 +133,10 @@ def profiles_of(
     for part in range(parts):
         hour = (np.arange(steps, dtype=np.float64) * parts + part + 0.5) * (step_hours / parts)
         grey = traits.grey[(hour // 24).astype(np.int64)]
-        sky = (1 - GREY_LOSS * grey) * (1 - CLOUD_LOSS * _between(traits.clouds, hour))
+        sky = (1 - GREY_LOSS * grey) * (1 - CLOUD_LOSS * between(traits.clouds, hour))
         generation += traits.size * light(hour) * sky
         late = hour - traits.late
-        habits = traits.level * (1 - DEMAND_NOISE + 2 * DEMAND_NOISE * _between(traits.habits, hour))
+        habits = traits.level * (1 - DEMAND_NOISE + 2 * DEMAND_NOISE * between(traits.habits, hour))
         demand += np.where(traits.is_business, at_work(late), at_home(late)) * habits
     return generation * (step_hours / parts) * rated[:, None], demand * (step_hours / parts) * rated[:, None]
 

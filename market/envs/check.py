@@ -88,7 +88,7 @@ class View:
         self._spaces("action")
 
     def _spaces(self, kind: str) -> list[Any]:
-        """The checked spaces of this kind: one for all, or one per agent, the same at each call since it keeps a seed."""
+        """The checked spaces of this kind: one for all, or one per agent, always the same object: it keeps a seed."""
         batched = not self.by_agent and isinstance(self.env.unwrapped, gym.vector.VectorEnv)
         shape = getattr(self.market, f"{kind}_space" if batched else f"single_{kind}_space").shape
         spaces: list[Any] = [getattr(self.env, f"{kind}_space", None)]

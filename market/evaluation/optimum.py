@@ -119,15 +119,18 @@ def optimal_kpis(params: Params, state: State, optima: Sequence[Optimum]) -> dic
     surplus, deficit = np.maximum(position, 0.0).sum(1), np.maximum(-position, 0.0).sum(1)
     imported, exported = np.stack([o.imported for o in optima]), np.stack([o.exported for o in optima])  # [E, T]
     local = np.minimum(surplus - exported, deficit - imported).clip(0.0)
-    flows = dict.fromkeys((*PER_AGENT, *PER_COMMUNITY), np.full(shape[:2], np.nan)) | {
-        "generation": np.broadcast_to(params.generation.T[:, None], shape),
-        "demand": np.broadcast_to(params.demand.T[:, None], shape),
-        "bought_p2p": local.T[..., None],  # of the community as one agent: these KPIs sum over agents
-        "imported": imported.T[..., None],
-        "exported": exported.T[..., None],
-        "bought_dso": np.zeros((*shape[:2], 1)),
-        "sold_dso": np.zeros((*shape[:2], 1)),
-    }
+    flows = (
+        dict.fromkeys((*PER_AGENT, *PER_COMMUNITY), np.full(shape[:2], np.nan))
+        | {
+            "generation": np.broadcast_to(params.generation.T[:, None], shape),
+            "demand": np.broadcast_to(params.demand.T[:, None], shape),
+            "bought_p2p": local.T[..., None],  # of the community as one agent: these KPIs sum over agents
+            "imported": imported.T[..., None],
+            "exported": exported.T[..., None],
+            "bought_dso": np.zeros((*shape[:2], 1)),
+            "sold_dso": np.zeros((*shape[:2], 1)),
+        }
+    )
     history = History(**flows)
     found = {name: np.full(len(optima), np.nan) for name in KPIS}
     for name in OPTIMAL:
