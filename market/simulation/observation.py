@@ -22,7 +22,7 @@ LIMIT = 10.0
 
 
 class _Nothing:
-    """The record of the step before the first: zero in every field."""
+    """The record before the first step: zero in every field, [1, 1] or [1]."""
 
     def __getattr__(self, name: str) -> Floats:
         return np.zeros(1 if name in PER_COMMUNITY else (1, 1))
@@ -44,14 +44,14 @@ def observation(params: Params, state: State) -> Floats:
     error = uniform(params.seed, state.episode, state.step, ERROR_STREAM, agents * OWN_SIGNALS)
     error = params.max_error * (2 * error - 1)
     np.multiply(own, 1 + error.reshape(own.shape), out=out[..., first:second])
-    out[..., second:third] = _columns(community_kpis(params, state), (episodes, 1))
+    out[..., second:third] = _columns(community_kpis(params, state), (episodes,))[:, None]
     if params.config.enable_partner_preference:
         known = state.reputation[:, np.maximum(params.anchors, 0)]
         out[..., third:] = np.where(params.anchors < 0, 0.0, known)
     return np.clip(out, -LIMIT, LIMIT, out=out)
 
 
-def _columns(signals: dict[str, Any], shape: tuple[int, int]) -> Floats:
+def _columns(signals: dict[str, Any], shape: tuple[int, ...]) -> Floats:
     """The signals side by side, [*shape, number of signals]."""
     out = np.empty((*shape, len(signals)))
     for place, signal in enumerate(signals.values()):
@@ -119,11 +119,11 @@ def own_signals(params: Params, state: State) -> dict[str, Any]:
 
 
 def community_kpis(params: Params, state: State) -> dict[str, Any]:
-    """How the community fared in the last step, name -> a number, [E] or [E, 1]."""
+    """How the community fared in the last step, name -> [E]."""
     last: Any = state.last or _Nothing()
     rated, fleet = params.capacity.sum() * params.step_hours, params.fleet
     local, outside = last.bought_p2p.sum(1), (last.from_dso + last.to_dso).sum(1)
-    kpis = {
+    return {
         "self_sufficiency": last.self_sufficiency,
         "self_consumption": last.self_consumption,
         "p2p_share": ratio(2 * local, 2 * local + outside, 0.0),
@@ -135,4 +135,3 @@ def community_kpis(params: Params, state: State) -> dict[str, Any]:
         "mean_reputation": state.reputation.mean(1),
         "mean_stored": (state.energy - fleet.low).sum(1) / max((fleet.high - fleet.low).sum(), 1e-9),
     }
-    return {name: np.reshape(value, (-1, 1)) for name, value in kpis.items()}
