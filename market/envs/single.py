@@ -34,7 +34,7 @@ class MarketEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.market = MarketVectorEnv(scenario, num_envs=1, **study)
         self.observation_space = self.market.single_observation_space
         self.action_space = self.market.single_action_space
-        self.over = True
+        self._over = True
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -42,16 +42,16 @@ class MarketEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """The first observation of a new episode."""
         super().reset(seed=seed)
         observation, _ = self.market.reset(seed=seed)
-        self.over = False
+        self._over = False
         return observation[0], {}
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step of the community."""
-        if self.over:
+        if self._over:
             raise ValueError("step: got a call before reset or after the last step; allowed: after reset()")
         observation, reward, terminated, _, info = self.market.step(np.asarray(action)[None])
-        self.over = bool(terminated[0])
-        return observation[0], float(reward[0]), self.over, False, {AGENT_REWARDS: info[AGENT_REWARDS][0]}
+        self._over = bool(terminated[0])
+        return observation[0], float(reward[0]), self._over, False, {AGENT_REWARDS: info[AGENT_REWARDS][0]}
 
 
 class Community:

@@ -39,7 +39,7 @@ def zero_intelligence(params: Params, state: State) -> Floats:
 
 
 def truthful(params: Params, state: State) -> Floats:
-    """Actions [E, N, 4] that bid the utility price or ask the feed-in tariff: what it is worth to who must trade."""
+    """Actions [E, N, 4] that bid the utility price or ask the feed-in tariff, each agent's reservation price."""
     return _residual_orders(params, state, *_values(params, state))
 
 
