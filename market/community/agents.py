@@ -90,18 +90,13 @@ KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """The batteries of N agents.
+    """The batteries of N agents, [N] each."""
 
-    low, high: limits of the stored energy [N], kWh.
-    initial: stored energy at the start [N], kWh.
-    charge_efficiency, discharge_efficiency: as in `Battery` [N].
-    """
-
-    low: Floats
+    low: Floats  # limits of the stored energy, kWh
     high: Floats
-    initial: Floats
-    charge_efficiency: Floats
-    discharge_efficiency: Floats
+    initial: Floats  # stored at the start, kWh
+    charge_efficiency: Floats  # kWh stored per kWh drawn
+    discharge_efficiency: Floats  # kWh delivered per kWh released
 
     @classmethod
     def of(cls, batteries: Sequence[Battery | None]) -> Fleet:

@@ -28,8 +28,6 @@ PV_LOSSES = 0.14
 """Share lost between panel and meter (PVWatts, doi:10.2172/1158421)."""
 MEAN_YEAR = 8760 / 1e6
 """Power of a load of 1 GWh a year, demandlib's scale, in units of its mean."""
-
-
 LOADS = {
     "H25": "households",
     "G25": "businesses",
@@ -42,21 +40,15 @@ LOADS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where and when the horizon begins.
+    """Where and when the horizon begins."""
 
-    latitude, longitude: degrees.
-    tilt: of the panels, degrees.
-    start: the date at whose midnight it begins.
-    home, business: names of LOADS.
-    """
-
-    latitude: float = 52.52
-    longitude: float = 13.40
+    latitude: float = 52.52  # degrees
+    longitude: float = 13.40  # degrees
     timezone: str = "Europe/Berlin"
-    tilt: float = 35.0
-    start: str = "2025-05-12"
-    home: str = "H25"
-    business: str = "G25"
+    tilt: float = 35.0  # of the panels, degrees
+    start: str = "2025-05-12"  # the horizon begins at its midnight
+    home: str = "H25"  # load profile of households, one of LOADS
+    business: str = "G25"  # and of businesses
 
     def __post_init__(self) -> None:
         check_range("latitude", self.latitude, -90.0, 90.0, "degrees")

@@ -73,16 +73,11 @@ def export(
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """A verified export.
+    """A verified export."""
 
-    history: [T, E, N].
-    episodes: their numbers [E].
-    ledgers: episode number -> its chain.
-    """
-
-    history: History
-    episodes: NDArray[np.int64]
-    ledgers: dict[int, Ledger]
+    history: History  # [T, E, N]
+    episodes: NDArray[np.int64]  # their numbers [E]
+    ledgers: dict[int, Ledger]  # the chain of each episode, by its number
 
 
 def replay(folder: str | Path, heads: dict[int, tuple[str, int]] | None = None) -> Replay:

@@ -29,18 +29,12 @@ _NUMBER = struct.Struct("<Q")
 
 @dataclass(frozen=True)
 class Block:
-    """The trades of one step, sealed.
+    """The trades of one step, sealed."""
 
-    previous: hash of the block before, hex.
-    content: step and trades as `encode` writes them.
-    nonce: the number that gives the hash its leading zeros.
-    digest: SHA-256 of the three in this order, hex.
-    """
-
-    previous: str
-    content: bytes
-    nonce: int
-    digest: str
+    previous: str  # hash of the block before, hex
+    content: bytes  # step and trades as `encode` writes them
+    nonce: int  # the number that gives the hash its leading zeros
+    digest: str  # SHA-256 of the three in this order, hex
 
     def is_sealed(self, difficulty: int) -> bool:
         """Whether the digest belongs to the block and has `difficulty` leading zero hex digits."""
