@@ -214,7 +214,7 @@ class Scenario:
         placed = network.agent_node or network.assign_agents_to_graph(self.agents)
         nodes = np.empty(self.num_agents, np.int32)
         for i, agent in enumerate(self.agents):
-            nodes[i] = agent.node if agent.node is not None else placed.get(agent.id, i % network.num_nodes)
+            nodes[i] = placed.get(agent.id, i % network.num_nodes) if agent.node is None else agent.node
             if nodes[i] >= network.num_nodes:
                 raise ValueError(f"node: got {nodes[i]} for agent {agent.id!r}; allowed: 0 to {network.num_nodes - 1}")
         return nodes

@@ -1,8 +1,7 @@
 """The two ends of every efficiency: the DSO-only baseline (0) and the cooperative optimum (1).
 
-Both count the same thing, in $: what the community pays the DSO, less the value of what its batteries hold more at the
-end than at the start (`market.simulation.dynamics.storage_value`). The optimum knows the future and pays no network
-fees, so no policy can beat it.
+Both count what the community pays the DSO, $, less the value of the energy that its batteries gain (`storage_value`).
+The optimum knows the future and pays no network fees, so no policy can beat it.
 """
 
 from __future__ import annotations

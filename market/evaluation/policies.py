@@ -1,8 +1,7 @@
-"""Policies that do not learn: references for those that do. Pure functions of Params and State; to add one, add a row.
+"""Policies that do not learn: references for those that do. To add one, add a row to POLICIES. Actions are in [-1, 1].
 
-Both traders of zero and of full honesty bring to the market what they would otherwise exchange with the DSO: what their
-demand or generation leaves after their own battery. Its value to a buyer is the utility price, its cost to a seller the
-feed-in tariff. So no trade leaves them worse off than the DSO alone, network fees apart. Actions are scaled to [-1, 1].
+`zero_intelligence` and `truthful` order what their own battery leaves of demand or generation. A kWh is worth the
+utility price to a buyer and the feed-in tariff to a seller, so apart from network fees no trade is worse than the DSO.
 """
 
 from __future__ import annotations

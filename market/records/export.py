@@ -90,7 +90,12 @@ def replay(folder: str | Path, heads: dict[int, tuple[str, int]] | None = None) 
     ValueError names the first thing that is wrong.
     """
     folder = Path(folder)
-    summary = _summary(folder)
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ValueError(f"folder: got {str(folder)!r}; allowed: one that market.records.export.export wrote") from None
+    if summary.get("format") != FORMAT:
+        raise ValueError(f"format: got {summary.get('format')!r}; allowed: {FORMAT}")
     given = summary["heads"] if heads is None else heads
     given = {int(number): (head, length) for number, (head, length) in given.items()}
     community = load_community(folder, summary["step_hours"], dso_profile_handler=None)
@@ -111,16 +116,6 @@ def replay(folder: str | Path, heads: dict[int, tuple[str, int]] | None = None) 
     if given.keys() != ledgers.keys():
         raise ValueError(f"episodes: got {sorted(ledgers)}; allowed: {sorted(given)}, as in the heads")
     return Replay(history, episodes, ledgers)
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    try:
-        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ValueError(f"folder: got {str(folder)!r}; allowed: one that market.records.export.export wrote") from None
-    if summary.get("format") != FORMAT:
-        raise ValueError(f"format: got {summary.get('format')!r}; allowed: {FORMAT}")
-    return summary
 
 
 def _history(communities: pd.DataFrame, states: pd.DataFrame, names: list[str]) -> tuple[History, NDArray[np.int64]]:
