@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from market import ClearingResult, Ledger, MarketConfig, Orders, Trades
     from market.clearing.books import Book
-    from market.community.params import Params as Market
+    from market.community.agents import Params as Market
     from market.grid.network import Grid
-    from market.simulation.state import State
+    from market.simulation.history import State
 
     Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from benches.workloads.training import EPISODES, population, seed_of
 
 if TYPE_CHECKING:
     from market.clearing.orders import Ints
-    from market.community.params import Params as Market
+    from market.community.agents import Params as Market
     from market.evaluation.policies import Policy
 
 MANY = 200

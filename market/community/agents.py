@@ -1,22 +1,31 @@
-"""Batteries and agents: thin descriptions for a scenario, and the fleet's state transition over [E, N] arrays."""
+"""Batteries and agents: as descriptions, and as the arrays of a simulation (Fleet, Params)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from market.clearing.orders import Floats
-from market.config import check_positive_int, check_range
+from market.clearing.books import Nodes
+from market.clearing.orders import Floats, Ints
+from market.community.series import check_numbers
+from market.community.synthetic import DSOProfileHandler
+from market.config import MarketConfig, check_positive_int, check_range
+from market.grid.network import Grid
+from market.grid.power_flow import Feeder
 
 
 @dataclass(frozen=True)
 class Battery:
-    """A battery. nominal_capacity: kWh. min_soc <= initial_soc <= max_soc: state of charge, fractions of the capacity.
+    """A battery.
 
-    charge_efficiency: stored per drawn kWh. discharge_efficiency: delivered per released kWh. Both in (0, 1].
+    nominal_capacity: kWh.
+    min_soc, max_soc, initial_soc: state of charge, fractions of the capacity; the initial one lies between the others.
+    charge_efficiency: kWh stored per kWh drawn, in (0, 1].
+    discharge_efficiency: kWh delivered per kWh released, in (0, 1].
     """
 
     nominal_capacity: float
@@ -30,37 +39,22 @@ class Battery:
         check_range("nominal_capacity", self.nominal_capacity, 0.0, 1e9, "kWh")
         check_range("min_soc", self.min_soc, 0.0, 1.0)
         check_range("max_soc", self.max_soc, 0.0, 1.0)
+        check_range("charge_efficiency", self.charge_efficiency, 1e-3, 1.0)
+        check_range("discharge_efficiency", self.discharge_efficiency, 1e-3, 1.0)
         if self.min_soc > self.max_soc:
             raise ValueError(f"min_soc: got {self.min_soc!r}; allowed: at most max_soc = {self.max_soc!r}")
         check_range("initial_soc", self.initial_soc, self.min_soc, self.max_soc)
-        check_range("charge_efficiency", self.charge_efficiency, 1e-3, 1.0)
-        check_range("discharge_efficiency", self.discharge_efficiency, 1e-3, 1.0)
-
-
-NO_BATTERY = Battery(0.0)
-
-
-def check_profile(field: str, value: ArrayLike) -> Floats:
-    """A profile [T] of finite kWh >= 0 as float64, else a one-line ValueError."""
-    try:
-        profile = np.array(value, np.float64)  # a copy: what is checked does not change
-    except (TypeError, ValueError):
-        raise ValueError(f"{field}: got {value!r:.60}; allowed: an array [steps] of kWh per step") from None
-    if profile.ndim != 1 or not len(profile):
-        raise ValueError(f"{field}: got shape {profile.shape}; allowed: [steps], at least one step")
-    bad = ~(np.isfinite(profile) & (profile >= 0))
-    if bad.any():
-        where = int(np.argmax(bad))
-        raise ValueError(f"{field}: got {profile[where]} at step {where}; allowed: finite kWh >= 0")
-    return profile
 
 
 @dataclass(frozen=True, eq=False)
 class DERAgent:
     """A household or business with distributed energy resources.
 
-    id: a name of your own. capacity: rated power, kW. battery: None for none.
-    generation_profile, demand_profile: kWh per step [T]. node: grid node; None to be placed by the scenario.
+    id: unique within a scenario.
+    capacity: rated power, kW.
+    battery: None for none.
+    generation_profile, demand_profile: kWh per step [T].
+    node: grid node; None lets the scenario choose.
     """
 
     id: str
@@ -75,7 +69,7 @@ class DERAgent:
         if not isinstance(self.battery, Battery | None):
             raise ValueError(f"battery: got {self.battery!r:.60}; allowed: a Battery or None")
         for field in ("generation_profile", "demand_profile"):
-            object.__setattr__(self, field, check_profile(field, getattr(self, field)))
+            object.__setattr__(self, field, check_numbers(field, getattr(self, field), unit="kWh"))
         if len(self.generation_profile) != len(self.demand_profile):
             raise ValueError(
                 f"demand_profile: got {len(self.demand_profile)} steps; "
@@ -85,41 +79,31 @@ class DERAgent:
             check_positive_int("node", self.node, low=0)
 
 
-def _none(agent: DERAgent) -> Floats:
-    return np.zeros_like(agent.demand_profile)
-
-
-KINDS: dict[str, Callable[[DERAgent], DERAgent]] = {
-    "prosumer": lambda agent: agent,
-    "consumer": lambda agent: replace(agent, battery=None, generation_profile=_none(agent)),
-    "producer": lambda agent: replace(agent, battery=None, demand_profile=_none(agent)),
-    "storage": lambda agent: replace(agent, generation_profile=_none(agent), demand_profile=_none(agent)),
+KINDS = {
+    "prosumer": ("battery", "generation", "demand"),
+    "consumer": ("demand",),
+    "producer": ("generation",),
+    "storage": ("battery",),
 }
-"""What is left of an agent that has everything: all of it, demand alone, generation alone, or the battery alone."""
+"""What agents of each kind have."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fleet:
-    """The batteries of N agents. low, high: limits of the stored energy [N], kWh. initial: at the start [N], kWh.
-    charge_efficiency, discharge_efficiency: [N]."""
+    """The batteries of N agents, [N] each."""
 
-    low: Floats
+    low: Floats  # limits of the stored energy, kWh
     high: Floats
-    initial: Floats
-    charge_efficiency: Floats
-    discharge_efficiency: Floats
+    initial: Floats  # stored at the start, kWh
+    charge_efficiency: Floats  # kWh stored per kWh drawn
+    discharge_efficiency: Floats  # kWh delivered per kWh released
 
     @classmethod
     def of(cls, batteries: Sequence[Battery | None]) -> Fleet:
-        """The batteries as arrays; None is a battery of no capacity."""
-        known = [battery or NO_BATTERY for battery in batteries]
-        size, low, high, start, charge, discharge = np.array(
-            [
-                (b.nominal_capacity, b.min_soc, b.max_soc, b.initial_soc, b.charge_efficiency, b.discharge_efficiency)
-                for b in known
-            ],
-            np.float64,
-        ).T
+        """The batteries as arrays; None counts as a battery of capacity 0."""
+        none = Battery(0.0)
+        rows = np.array([[*vars(battery or none).values()] for battery in batteries], np.float64)
+        size, low, high, charge, discharge, start = rows.T
         return cls(size * low, size * high, size * start, charge, discharge)
 
     def acceptable(self, energy: Floats) -> Floats:
@@ -133,7 +117,7 @@ class Fleet:
 
 @dataclass(frozen=True, eq=False)
 class BatteryStep:
-    """energy: stored after the step [..., N]. charged: drawn. discharged: delivered. All kWh."""
+    """energy: stored after the step; charged: drawn; discharged: delivered; all [..., N], kWh."""
 
     energy: Floats
     charged: Floats
@@ -141,11 +125,79 @@ class BatteryStep:
 
 
 def charge_discharge(residual: Floats, energy: Floats, fleet: Fleet) -> BatteryStep:
-    """Store what is left over (residual > 0), deliver what is missing (< 0), as far as it fits; never refuses.
+    """Store a surplus or deliver what is missing, as far as the batteries can.
 
-    residual, energy: [..., N] kWh. Drawing x stores charge_efficiency x; delivering x takes x / discharge_efficiency.
+    residual: surplus (> 0) or deficit (< 0) [..., N], kWh. Drawing x stores charge_efficiency x, and delivering x takes
+        x / discharge_efficiency.
+    energy: stored before the step [..., N], kWh.
     """
     charged = np.minimum(np.maximum(residual, 0.0), fleet.acceptable(energy))
     discharged = np.minimum(np.maximum(-residual, 0.0), fleet.deliverable(energy))
     stored = energy + charged * fleet.charge_efficiency - discharged / fleet.discharge_efficiency
     return BatteryStep(np.clip(stored, fleet.low, fleet.high), charged, discharged)
+
+
+class Alone(NamedTuple):
+    """imported, exported: from and to the DSO [N, T]. stored: energy before and after each step [N, T + 1]. kWh."""
+
+    imported: Floats
+    exported: Floats
+    stored: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """What stays the same over all episodes of a scenario: N agents, T steps, A anchors."""
+
+    config: MarketConfig
+    grid: Grid | None
+    fleet: Fleet
+    tariffs: DSOProfileHandler
+    node: Nodes  # grid node of each agent [N]
+    capacity: Floats  # rated power [N], kW
+    generation: Floats  # [N, T], kWh
+    demand: Floats  # [N, T], kWh
+    anchors: Ints  # peers whose reputation each agent sees [N, A], -1 where there is none
+    redraw_tariffs: bool  # new DSO prices for each episode, else those of episode 0
+    asynchronous: bool  # a new order of arrival for each step, else one per episode
+    max_error: float  # largest relative measurement error
+    cooperation_weight: float  # of the community's score in each reward
+    seed: int
+    step_hours: float
+
+    @property
+    def num_agents(self) -> int:
+        return len(self.capacity)
+
+    @property
+    def max_steps(self) -> int:
+        return self.generation.shape[1]
+
+    @cached_property
+    def alone(self) -> Alone:
+        """The DSO-only baseline: each agent with its own battery and no market, whatever the tariffs."""
+        stored = np.empty((self.num_agents, self.max_steps + 1))
+        imported, exported = np.empty_like(self.generation), np.empty_like(self.generation)
+        stored[:, 0] = self.fleet.initial
+        for t in range(self.max_steps):
+            net = self.generation[:, t] - self.demand[:, t]
+            battery = charge_discharge(net, stored[:, t], self.fleet)
+            balance = net - battery.charged + battery.discharged
+            imported[:, t], exported[:, t] = np.maximum(-balance, 0.0), np.maximum(balance, 0.0)
+            stored[:, t + 1] = battery.energy
+        return Alone(imported, exported, stored)
+
+    @cached_property
+    def feeder(self) -> Feeder | None:
+        """The grid as a radial feeder; None without a grid and where it has loops."""
+        return None if self.grid is None else Feeder.of(self.grid)
+
+    @cached_property
+    def reward_scale(self) -> Floats:
+        """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or battery cycle a day, at the highest price."""
+        own, cycle = (
+            (self.alone.imported + self.alone.exported).mean(1),
+            2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24,
+        )
+        turnover = np.maximum(np.where(own > 0, own, cycle), self.config.min_quantity)
+        return np.maximum(turnover * self.config.max_price / 1000, 1e-6)

@@ -1,25 +1,24 @@
 """Profiles from measured averages: BDEW's standard load profiles of 2025, and PV under the clear sky of a place.
 
-Sources and licences: `demandlib` (MIT) holds the profiles that BDEW publishes for free use: H25 from household meters
-of 2018 and 2019, G25 from business meters of 2022 and 2023. `pvlib` (BSD-3) computes the sun (NREL's SPA) and
-Ineichen's clear sky from monthly turbidity (SoDa, Linke). Both come with the extra `data`. Size, owners of PV, hours
-of rising and weather are those of the synthetic households (`market.community.synthetic.Traits`): only the shapes
-differ.
+Both sources come with the extra `data`: `demandlib` (MIT) holds the load profiles (H25 from household meters of 2018
+and 2019, G25 from business meters of 2022 and 2023), and `pvlib` (BSD-3) computes the sun (NREL's SPA) and Ineichen's
+clear sky from monthly turbidity (SoDa, Linke). All other traits are those of the synthetic households.
 """
 
 from __future__ import annotations
 
-import math
+import importlib
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from market.clearing.orders import Floats
-from market.community.synthetic import Traits, energy_of_steps, rated_power
-from market.config import check_positive_int, check_range, nearest
+from market.community.synthetic import Curve, between, profiles_of
+from market.config import check_range, find
 
 QUARTERS = 4
 """Values an hour of the standard load profiles."""
@@ -29,24 +28,27 @@ PV_LOSSES = 0.14
 """Share lost between panel and meter (PVWatts, doi:10.2172/1158421)."""
 MEAN_YEAR = 8760 / 1e6
 """Power of a load of 1 GWh a year, demandlib's scale, in units of its mean."""
+LOADS = {
+    "H25": "households",
+    "G25": "businesses",
+    "L25": "farms",
+    "P25": "what households with PV draw from the grid",
+    "S25": "what households with PV and storage draw from the grid",
+}
+"""BDEW's standard load profiles. P25 and S25 are for agents whose PV is not simulated."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and when the horizon begins, at midnight of `start`: latitude and longitude in degrees, tilt of panels too.
+    """Where and when the horizon begins."""
 
-    home, business: standard load profiles, of BDEW: H25, G25, L25 (farms), P25 and S25. The last two are what meters of
-    households with PV, and with storage, draw from the grid: take them for agents whose PV you do not simulate, since
-    their own consumption is already taken off.
-    """
-
-    latitude: float = 52.52
-    longitude: float = 13.40
+    latitude: float = 52.52  # degrees
+    longitude: float = 13.40  # degrees
     timezone: str = "Europe/Berlin"
-    tilt: float = 35.0
-    start: str = "2025-05-12"
-    home: str = "H25"
-    business: str = "G25"
+    tilt: float = 35.0  # of the panels, degrees
+    start: str = "2025-05-12"  # the horizon begins at its midnight
+    home: str = "H25"  # load profile of households, one of LOADS
+    business: str = "G25"  # and of businesses
 
     def __post_init__(self) -> None:
         check_range("latitude", self.latitude, -90.0, 90.0, "degrees")
@@ -54,11 +56,8 @@ class Place:
         check_range("tilt", self.tilt, 0.0, 90.0, "degrees")
         if not isinstance(self.start, str):
             raise ValueError(f"start: got {self.start!r}; allowed: a date as '2025-05-12'")
-        names = ["H25", "G25", "L25", "P25", "S25"]
         for field in ("home", "business"):
-            if getattr(self, field) not in names:
-                got = getattr(self, field)
-                raise ValueError(f"{field}: got {got!r}; allowed: {', '.join(names)}{nearest(str(got), names)}")
+            find(LOADS, getattr(self, field), field)
 
 
 BERLIN = Place()
@@ -69,30 +68,23 @@ def measured_profiles(
 ) -> tuple[Floats, Floats]:
     """Generation and demand of households 0..N-1, each [N, T], kWh per step.
 
-    capacity: [N] kW. steps: T. step_hours: h. A household's demand follows the standard load profile of its kind,
-    scaled to its yearly consumption (0.2 to 0.4 x capacity x 8760 h), moved by up to an hour and around the profile by
-    up to 20 %, both by the seed. Generation is PV of 0.6 to 1 x capacity under the clear sky less what the weather
-    takes. A household is the same in every population. ModuleNotFoundError without the extra `data`.
+    capacity: [N] kW.
+    steps: T.
+    step_hours: h.
+
+    Demand follows the standard load profile of the household's kind, scaled to its yearly consumption (0.2 to 0.4 x
+    capacity x 8760 h); by the seed it is up to an hour early or late and up to 20 % off. Generation is PV of 0.6 to 1 x
+    capacity under the clear sky, less what the weather takes. ModuleNotFoundError without the extra `data`.
     """
-    rated = rated_power(capacity)
-    steps = check_positive_int("steps", steps)
-    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
-    hours = math.ceil(steps * step_hours)
-    traits = Traits.of(np.arange(len(rated)), check_positive_int("seed", seed, low=0), hours)
-    times = _times(place, hours)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # both packages use what pandas 4 will drop
-        homes, businesses = _load(place.home, times), _load(place.business, times)
-        light = _light(place, times, traits.turn)
 
-    def power(hour: Floats) -> tuple[Floats, Floats]:
-        late = np.broadcast_to(hour - traits.late, (len(rated), len(hour)))
-        course = np.where(traits.is_business, _at(businesses[None], late), _at(homes[None], late))
-        generation = traits.size * _at(light, np.broadcast_to(hour, late.shape)) * traits.sky(hour)
-        return generation, course * traits.use(hour)
+    def shapes(hours: int, turn: Floats) -> list[Curve]:
+        times = _times(place, hours)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # both packages use what pandas 4 will drop
+            knots = (_load(place.home, times), _load(place.business, times), _light(place, times, turn))
+        return [partial(_at, values) for values in knots]
 
-    generation, demand = energy_of_steps(power, len(rated), steps, step_hours)
-    return generation * rated[:, None], demand * rated[:, None]
+    return profiles_of(shapes, capacity, steps, seed, step_hours)
 
 
 def _times(place: Place, hours: int) -> Any:
@@ -138,18 +130,12 @@ def _light(place: Place, times: Any, turn: Floats) -> Floats:
 
 
 def _at(knots: Floats, hour: Floats) -> Floats:
-    """`knots` [N or 1, Q], the middles of the quarter hours, joined by straight lines and read at `hour` [N, T]."""
-    place = (hour + SHIFT) * QUARTERS - 0.5
-    before = np.floor(place).astype(np.int64)
-    weight = place - before
-    row = np.arange(len(knots))[:, None]
-    return np.asarray(knots[row, before] * (1 - weight) + knots[row, before + 1] * weight)
+    """`knots` [..., Q], at the middles of the quarter hours, joined by straight lines and read at `hour` [..., T]."""
+    return between(knots, (hour + SHIFT) * QUARTERS - 0.5)
 
 
 def _extra(name: str) -> Any:
     """The module `name` of the extra `data`."""
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -1,8 +1,8 @@
-"""A scenario: who trades, where, under which rules. It turns thin descriptions into the arrays of a simulation."""
+"""A scenario: which agents trade, where, and under which rules; `params` holds it as arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -10,26 +10,19 @@ from typing import Any
 import numpy as np
 
 from market.clearing.books import Nodes
-from market.clearing.orders import Ints
-from market.community.agents import KINDS, Battery, DERAgent, Fleet
+from market.clearing.orders import Floats, Ints
+from market.community.agents import KINDS, Battery, DERAgent, Fleet, Params
 from market.community.measured import measured_profiles
-from market.community.params import Params
 from market.community.series import Source, as_profile
 from market.community.synthetic import DERProfileHandler, DSOProfileHandler, synthetic_profiles
-from market.config import (
-    GridTopology,
-    MarketConfig,
-    check_bool,
-    check_positive_int,
-    check_range,
-    check_seed,
-    find,
-    nearest,
-)
+from market.config import GridTopology, MarketConfig, check_bool, check_positive_int, check_range, check_seed, find
 from market.grid.network import GridNetwork
 from market.support.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
 
-PROFILES = {"synthetic": synthetic_profiles, "measured": measured_profiles}
+PROFILES: dict[str, Callable[..., tuple[Floats, Floats]]] = {
+    "synthetic": synthetic_profiles,
+    "measured": measured_profiles,
+}
 """Where the generation and demand of a population come from: (capacity, steps, seed, step_hours) -> [N, T] each."""
 STUDY_SEED = 42
 STUDY_CAPACITY = 5000.0
@@ -40,11 +33,18 @@ STUDY_CAPACITY = 5000.0
 class Scenario:
     """Everything that an environment needs; the fields are the study's own names.
 
-    max_steps: steps of an episode. agents: at least one. market_config. grid_network: None for trade without a grid.
-    der_profile_handler: where agents' profiles came from, kept for the record. dso_profile_handler: the DSO's prices.
-    enable_reset_dso_profiles: new DSO prices for each episode. enable_asynchronous_order: a new order of arrival for
-    each step, else one for the whole episode. max_error: largest relative measurement error, in [0, 1).
-    num_anchor: peers whose reputation an agent sees. seed. step_hours: h.
+    agents: at least one, with different ids.
+    max_steps: steps of an episode.
+    market_config: rules of the market.
+    grid_network: None for trade without a grid.
+    der_profile_handler: where the agents' profiles came from; not used.
+    dso_profile_handler: the DSO's prices; None draws them within the limits of market_config.
+    enable_reset_dso_profiles: new DSO prices for each episode.
+    enable_asynchronous_order: a new order of arrival for each step, else one for the whole episode.
+    max_error: largest relative measurement error, in [0, 1).
+    num_anchor: peers whose reputation an agent sees.
+    seed: of all that is drawn.
+    step_hours: length of a step, h.
     cooperation_weight: of the community's score in each reward, in [0, 1].
     """
 
@@ -78,16 +78,15 @@ class Scenario:
         ):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name}: got {getattr(self, name)!r:.60}; allowed: {getattr(kind, '__name__', kind)}")
-        agents = tuple(self.agents)
+        agents, ids = tuple(self.agents), set()
         if not agents:
             raise ValueError("agents: got 0 agents; allowed: at least 1")
-        seen: set[str] = set()
         for agent in agents:
             if not isinstance(agent, DERAgent):
                 raise ValueError(f"agents: got {agent!r:.60}; allowed: DERAgent objects")
-            if agent.id in seen:
+            if agent.id in ids:
                 raise ValueError(f"agents: got the id {agent.id!r} twice; allowed: one agent per id")
-            seen.add(agent.id)
+            ids.add(agent.id)
             if len(agent.generation_profile) != self.max_steps:
                 raise ValueError(
                     f"generation_profile: got {len(agent.generation_profile)} steps for agent {agent.id!r}; "
@@ -98,44 +97,35 @@ class Scenario:
     @classmethod
     def from_dict(cls, env_config: Mapping[str, Any]) -> Scenario:
         """The scenario that an environment configuration describes; its keys are the fields of this class."""
-        cls._check_names("env_config", env_config)
+        for name in env_config:
+            find(cls.__dataclass_fields__, name, "env_config")
         if "agents" not in env_config:
             raise ValueError("env_config: got no 'agents'; allowed: a list of at least 1 DERAgent")
         return cls(**env_config)
 
     @classmethod
     def of(cls, description: Scenario | Mapping[str, Any] | None = None, **study: Any) -> Scenario:
-        """A scenario as an environment is given it: itself, a dictionary of fields, or arguments of `study`.
+        """A scenario from what an environment is given: `description`, or arguments of `study` instead.
 
-        The dictionary holds the fields of this class, as in `from_dict`, or arguments of `study` such as num_agents.
-        `study` are those arguments, instead of a description.
+        description: a Scenario, a dictionary of its fields as in `from_dict`, or one of arguments of `study`.
+        study: num_agents and what else `study` takes.
         """
-        if description is None:
-            if "num_agents" not in study:
-                raise ValueError(
-                    "num_agents: got nothing; allowed: num_agents=5, or a Scenario, or a dictionary of both"
-                )
-            return cls.study(**study)
-        if study:
+        if description is not None and study:
             raise ValueError(
                 f"scenario: got one and {', '.join(study)}, too; allowed: a description or fields of its own"
             )
         if isinstance(description, Scenario):
             return description
-        if not isinstance(description, Mapping):
-            raise ValueError(
-                f"scenario: got {type(description).__name__}; allowed: a Scenario or a dictionary of its fields"
-            )
-        if "num_agents" in description and "agents" in description:
+        given = study if description is None else description
+        if not isinstance(given, Mapping):
+            raise ValueError(f"scenario: got {type(given).__name__}; allowed: a Scenario or a dictionary of its fields")
+        if "num_agents" in given and "agents" in given:
             raise ValueError("num_agents: got agents, too; allowed: a number of agents to make, or agents of your own")
-        return cls.study(**description) if "num_agents" in description else cls.from_dict(description)
-
-    @classmethod
-    def _check_names(cls, field: str, given: Mapping[str, Any]) -> None:
-        names = [f.name for f in fields(cls)]
-        for key in given:
-            if key not in names:
-                raise ValueError(f"{field}: got {key!r}; allowed: {', '.join(names)}{nearest(str(key), names)}")
+        if "num_agents" in given:
+            return cls.study(**given)
+        if description is None:
+            raise ValueError("num_agents: got nothing; allowed: num_agents=5, or a Scenario, or a dictionary of both")
+        return cls.from_dict(given)
 
     @classmethod
     def study(
@@ -152,20 +142,20 @@ class Scenario:
     ) -> Scenario:
         """The study's population: capacity U(50, 150) kW, battery U(0.5, 1) x capacity kWh, one node per agent.
 
-        Agent i is the same in every population. profiles: "synthetic", or "measured" for standard load profiles and the
-        sun of a place (`market.community.measured`; needs the extra `data`).
-        kinds: of the agents in turn, see `market.community.agents.KINDS`; ("prosumer", "consumer", "storage") makes
-        thirds. generation, demand: your own kWh per step instead: an array [T] or [N, T], or a CSV file
-        with one column for all or one per agent. overrides: fields of the scenario, e.g. max_steps or market_config.
+        num_agents: agent i is the same in every population.
+        profiles: "synthetic", or "measured" for standard load profiles and the sun of a place
+            (`market.community.measured`; needs the extra `data`).
+        kinds: of the agents in turn, names of `market.community.agents.KINDS`; ("prosumer", "consumer", "storage")
+            makes thirds.
+        generation, demand: your own kWh per step instead, as in `market.community.series.as_profile`.
+        overrides: fields of the scenario, such as max_steps or market_config.
         """
-        cls._check_names("overrides", overrides)
+        for name in overrides:
+            find(cls.__dataclass_fields__, name, "overrides")
         check_positive_int("num_agents", num_agents)
         check_seed(seed)
         steps = check_positive_int("max_steps", overrides.get("max_steps", 24))
         hours = check_range("step_hours", overrides.get("step_hours", 1.0), 1e-3, 24.0, "h")
-        config = overrides.get("market_config", MarketConfig())
-        if not isinstance(config, MarketConfig):
-            raise ValueError(f"market_config: got {config!r:.60}; allowed: a MarketConfig")
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
@@ -177,27 +167,22 @@ class Scenario:
         if isinstance(kinds, str) or not isinstance(kinds, Sequence) or not kinds:
             raise ValueError(f"kinds: got {kinds!r}; allowed: a list of {', '.join(KINDS)}")
         turns = [find(KINDS, kind, "kinds") for kind in kinds]
-        agents = tuple(
-            turns[i % len(turns)](
-                DERAgent(f"agent_{i:04d}", float(capacity[i]), Battery(float(storage[i])), made[i], used[i])
-            )
-            for i in range(num_agents)
-        )
-        defaults: dict[str, Any] = {
-            "agents": agents,
-            "grid_network": GridNetwork(topology, num_agents, STUDY_CAPACITY, seed),  # type: ignore[arg-type]
-            "der_profile_handler": DERProfileHandler(seed),
-            "dso_profile_handler": DSOProfileHandler(config.min_price, config.max_price),
-            "seed": seed,
-        }
-        return cls(**(defaults | overrides))
+        agents = []
+        for i in range(num_agents):
+            has = turns[i % len(turns)]
+            battery = Battery(float(storage[i])) if "battery" in has else None
+            own = made[i] * ("generation" in has), used[i] * ("demand" in has)
+            agents.append(DERAgent(f"agent_{i:04d}", float(capacity[i]), battery, *own))
+        network = GridNetwork(topology, num_agents, STUDY_CAPACITY, seed)  # type: ignore[arg-type]
+        return cls(**{"agents": agents, "grid_network": network, "seed": seed, **overrides})
 
     @property
     def num_agents(self) -> int:
         return len(self.agents)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # workers derive the arrays themselves
+        """The fields without `params`, which every process derives itself."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def params(self) -> Params:
@@ -229,7 +214,7 @@ class Scenario:
         placed = network.agent_node or network.assign_agents_to_graph(self.agents)
         nodes = np.empty(self.num_agents, np.int32)
         for i, agent in enumerate(self.agents):
-            nodes[i] = agent.node if agent.node is not None else placed.get(agent.id, i % network.num_nodes)
+            nodes[i] = placed.get(agent.id, i % network.num_nodes) if agent.node is None else agent.node
             if nodes[i] >= network.num_nodes:
                 raise ValueError(f"node: got {nodes[i]} for agent {agent.id!r}; allowed: 0 to {network.num_nodes - 1}")
         return nodes
@@ -238,8 +223,8 @@ class Scenario:
 def _anchors(agents: int, num_anchor: int, seed: int) -> Ints:
     """Anchor peers of each agent [N, num_anchor], -1 in places that a small population leaves empty.
 
-    A circulant graph with seeded offsets in pairs of opposites: who is my anchor sees me as one (but for the last of an
-    odd number), so that two agents can name each other, and everybody is anchor of equally many.
+    A circulant graph with seeded offsets in pairs of opposites: all agents are anchors of equally many, and anchors of
+    their own anchors (but for the last of an odd number), so that two agents can name each other.
     """
     near = permutation(seed, np.zeros(1, np.int64), 0, ANCHOR_STREAM, (agents - 1) // 2)[0] + 1
     offsets = np.stack((near, agents - near), 1).ravel()

@@ -1,9 +1,10 @@
-"""Series of your own, from arrays, numbers or CSV files, checked on entry."""
+"""Series in kWh or $/MWh from arrays and CSV files, checked on entry."""
 
 from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,43 @@ from market.clearing.orders import Floats
 from market.config import check_positive_int, check_range
 
 Source = ArrayLike | str | os.PathLike[str]
+SHAPES = ("a number", "[steps]", "[agents, steps]")
+"""What an array of 0, 1 and 2 dimensions holds."""
+
+
+def check_numbers(field: str, value: ArrayLike, dims: Sequence[int] = (1,), unit: str = "numbers") -> Floats:
+    """A copy of `value` as float64, or a one-line ValueError.
+
+    field: its name in errors.
+    value: finite numbers >= 0, at least one; of any shape in SHAPES that `dims` allows.
+    dims: allowed numbers of dimensions.
+    unit: in errors.
+    """
+    allowed = f"finite {unit} >= 0, {' or '.join(SHAPES[count] for count in dims)}"
+    try:
+        values = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{field}: got {value!r:.60}; allowed: {allowed}") from None
+    if values.ndim not in dims or not values.size:
+        raise ValueError(f"{field}: got an array of shape {values.shape}; allowed: {allowed}, at least one step")
+    bad = np.argwhere(~((values >= 0) & (values < np.inf)))
+    if len(bad):
+        place = tuple(bad[0].tolist())
+        names = [f"{name} {i}" for name, i in zip(("step", "agent"), reversed(place), strict=False)]
+        raise ValueError(f"{field}: got {values[place]} at {' of '.join(names) or 'all steps'}; allowed: {allowed}")
+    return values
 
 
 def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> Floats:
-    """Energy by step of `hours` h as energy by step of `step_hours` h: [..., S] to [..., T = steps], kWh.
+    """Energy in steps of another length, [S] or [N, S] to [T] or [N, T], kWh.
 
-    Power >= 0 is even within a given step, so nothing is lost: the sums over common hours are the same. The given
-    series has to reach as far as the steps. Prices do not add up: resample(price * hours, ...) / step_hours.
+    energy: kWh in steps of `hours`, at least as long as the result. Power is even within a step, so no energy is lost.
+    hours, step_hours: length of a step before and after, h.
+    steps: T.
+
+    Prices do not add up: multiply their result by hours / step_hours.
     """
-    given = np.asarray(energy, np.float64)
-    if not given.ndim or not (np.isfinite(given) & (given >= 0)).all():
-        raise ValueError(f"energy: got {energy!r:.60}; allowed: finite numbers >= 0, [..., steps]")
+    given = check_numbers("energy", energy, (1, 2))
     check_range("hours", hours, 1e-6, 8784.0, "h")
     check_range("step_hours", step_hours, 1e-6, 8784.0, "h")
     needed, reach = check_positive_int("steps", steps) * step_hours, given.shape[-1] * hours
@@ -31,18 +58,17 @@ def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> 
         raise ValueError(f"energy: got {given.shape[-1]} values, {reach:g} h; allowed: at least {needed:g} h")
     if hours == step_hours:
         return given[..., :steps]
-    total = np.concatenate((np.zeros((*given.shape[:-1], 1)), np.cumsum(given, -1)), -1)
-    place = np.minimum(np.arange(steps + 1) * step_hours / hours, given.shape[-1])
-    before = np.minimum(place.astype(np.int64), given.shape[-1] - 1)
-    until = total[..., before] + (place - before) * given[..., before]
-    return np.maximum(np.diff(until, axis=-1), 0.0)
+    total = np.cumsum(np.insert(given, 0, 0.0, axis=-1), axis=-1)
+    edges, known = np.arange(steps + 1) * step_hours / hours, np.arange(total.shape[-1])
+    until = np.apply_along_axis(lambda energy: np.interp(edges, known, energy), -1, total)
+    return np.maximum(np.diff(until), 0.0)
 
 
 def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Floats:
-    """A measured profile [N, T], in kW or $/MWh as it comes: from an array [N, T], an array [T] or a number for all
-    agents, or a CSV file with a header row, then a row per step, with one column per agent or a single one for all.
+    """A profile per agent [N, T], in the unit of the source.
 
-    Numbers are finite and at least 0. `field` names the profile in errors.
+    source: an array [N, T]; an array [T] or a number for all agents; or a CSV file, see `numbers_of`.
+    field: its name in errors.
     """
     values = numbers_of(source, field)
     if values.ndim == 2 and len(values) != num_agents:
@@ -52,22 +78,15 @@ def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Float
     return np.array(np.broadcast_to(values, (num_agents, steps)))
 
 
-def numbers_of(source: Source, field: str) -> Floats:
-    """What `as_profile` takes, as numbers >= 0 in kW or $/MWh as they come: [], [T] or [N, T]."""
-    if isinstance(source, str | os.PathLike):
-        values = _read_csv(Path(source), field)
-    else:
-        try:
-            values = np.array(source, np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(f"{field}: got {source!r:.60}; allowed: numbers, [steps] or [agents, steps]") from None
-    if values.ndim > 2:
-        raise ValueError(f"{field}: got an array of shape {values.shape}; allowed: [steps] or [agents, steps]")
-    bad = np.argwhere(~((values >= 0) & (values < np.inf)))
-    if len(bad):
-        where = tuple(bad[0].tolist())
-        raise ValueError(f"{field}: got {values[where]} at {list(where)}; allowed: finite numbers >= 0")
-    return values
+def numbers_of(source: Source, field: str, dims: Sequence[int] = (0, 1, 2)) -> Floats:
+    """Numbers >= 0 of an array or a CSV file, in the unit of the source: [], [T] or [N, T].
+
+    source: a CSV file has a header row, then a row per step, with one column for all agents or one per agent.
+    field: its name in errors.
+    dims: allowed numbers of dimensions.
+    """
+    values = _read_csv(Path(source), field) if isinstance(source, str | os.PathLike) else source
+    return check_numbers(field, values, dims)
 
 
 def _read_csv(path: Path, field: str) -> Floats:
@@ -81,11 +100,11 @@ def _read_csv(path: Path, field: str) -> Floats:
     if not rows:
         raise ValueError(f"{field}: got {str(path)!r}, which is empty; allowed: a header row and a row per step")
     values = np.empty((len(rows) - 1, len(rows[0])))
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(rows[0]):
-            raise ValueError(f"{field}: got {len(row)} columns in row {number} of {path}; allowed: {len(rows[0])}")
+    for number, row in enumerate(rows[1:]):
         try:
-            values[number - 2] = [float(cell) for cell in row]
+            values[number] = [float(cell) for cell, _ in zip(row, rows[0], strict=True)]
         except ValueError:
-            raise ValueError(f"{field}: got {row} in row {number} of {path}; allowed: numbers") from None
+            raise ValueError(
+                f"{field}: got {row} in row {number + 2} of {path}; allowed: {len(rows[0])} numbers"
+            ) from None
     return values[:, 0] if len(rows[0]) == 1 else values.T

@@ -1,25 +1,23 @@
-"""Generation, demand and tariff profiles: synthetic ones for any horizon and step, and the DSO's measured prices.
+"""Synthetic generation and demand for any horizon and step, and the DSO's prices.
 
-Household k depends on the seed and on k alone, so a population keeps its first households when it grows. Time starts at
-midnight. Synthetic power is a function of time: profiles of 15 minutes add up to those of an hour, and a longer horizon
-begins with the shorter one.
+Household k depends on the seed and on k alone. Time starts at midnight. Power is a function of time: profiles of 15
+minutes add up to those of an hour, and a longer horizon begins with the shorter one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from market.clearing.orders import Bools, Floats, Ints
 from market.community.series import Source, as_profile, numbers_of
 from market.config import MAX_PRICE, PRICE_TICK, check_positive_int, check_range
 from market.support.rng import HOUSEHOLD_STREAM, TARIFF_STREAM, WEATHER_STREAM, uniform
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _TRAITS, _CLOUDS, _HABITS = range(3)  # what a household's random numbers are for
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
@@ -41,31 +39,26 @@ TARIFF_RANGE = (0.05, 0.25)
 """Range of the feed-in tariff, likewise."""
 
 
-@dataclass(frozen=True)
-class Course:
-    """Demand over a day: base + sum over the peaks of height x exp(-((hour - centre) / width)^2), scaled to mean 1.
+def _course(base: float, peaks: Sequence[tuple[float, float, float]], hour: Floats) -> Floats:
+    """Demand at `hour`, relative to its mean over a day; same shape.
 
-    base. peaks: (centre h, width h, height) of each.
+    base + sum over the peaks of height x exp(-((hour - centre) / width)^2), scaled.
+
+    peaks: (centre h, width h, height) of each.
     """
-
-    base: float
-    peaks: tuple[tuple[float, float, float], ...]
-
-    def at(self, hour: Floats) -> Floats:
-        """Demand at `hour`, relative to the mean of the day; same shape."""
-        total, mean = np.full_like(hour, self.base), self.base
-        for centre, width, height in self.peaks:
-            away = (hour - centre + 12) % 24 - 12  # the short way round the clock
-            total += height * np.exp(-np.square(away / width))
-            mean += height * width * math.sqrt(math.pi) / 24
-        return total / mean
+    total, mean = np.full_like(hour, base), base
+    for centre, width, height in peaks:
+        away = (hour - centre + 12) % 24 - 12  # the short way round the clock
+        total += height * np.exp(-np.square(away / width))
+        mean += height * width * math.sqrt(math.pi) / 24
+    return total / mean
 
 
-HOME = Course(base=0.5, peaks=((7.5, 1.25, 1.0), (19.0, 2.0, 1.2)))
-BUSINESS = Course(base=0.4, peaks=((13.0, 4.5, 2.0),))
+home = partial(_course, 0.5, ((7.5, 1.25, 1.0), (19.0, 2.0, 1.2)))
+business = partial(_course, 0.4, ((13.0, 4.5, 2.0),))
 
 
-def _sun(hour: Floats, turn: Floats) -> Floats:
+def _sun(turn: Floats, hour: Floats) -> Floats:
     """Share of its peak power that a panel turned by `turn` [N, 1] (radians, east < 0 < west) gives at `hour` [T].
 
     Haurwitz (1945), J. Meteorology 2:154-166, at the equinox on the equator, where the sun stands at the hour angle w:
@@ -76,34 +69,29 @@ def _sun(hour: Floats, turn: Floats) -> Floats:
     return np.exp(HAZE - HAZE / height) * np.maximum(np.cos(angle) * np.cos(turn) + np.sin(angle) * np.sin(turn), 0.0)
 
 
-def _between(knots: Floats, hour: Floats) -> Floats:
-    """`knots` [N, H], one per whole hour, joined by straight lines and read at `hour` [T]."""
-    before = hour.astype(np.int64)
-    weight = hour - before
-    return knots[:, before] * (1 - weight) + knots[:, before + 1] * weight
+def between(knots: Floats, place: Floats) -> Floats:
+    """`knots` [..., H], joined by straight lines and read at the positions `place` >= 0, in units of the knots."""
+    before = place.astype(np.int64)
+    weight = place - before
+    return np.asarray(knots[..., before] * (1 - weight) + knots[..., before + 1] * weight)
 
 
 @dataclass(frozen=True, eq=False)
 class Traits:
-    """What households 0..N-1 of a seed are like, whatever their profiles come from; all [N, 1] but the last three.
+    """What N households are like, whatever their profiles come from."""
 
-    size: peak PV power per capacity, 0 without PV. turn: of the panels from the south, radians, east < 0 < west.
-    is_business. level: mean demand per capacity. late: hours by which the day begins late.
-    clouds, habits: a number in [0, 1] for each whole hour [N, H]. grey: one for each day [D].
-    """
-
-    size: Floats
-    turn: Floats
-    is_business: NDArray[np.bool_]
-    level: Floats
-    late: Floats
-    clouds: Floats
-    habits: Floats
-    grey: Floats
+    size: Floats  # peak PV power per capacity [N, 1], 0 without PV
+    turn: Floats  # of the panels from the south [N, 1], radians, east < 0 < west
+    is_business: Bools  # whether the demand is that of a business [N, 1]
+    level: Floats  # mean demand per capacity [N, 1]
+    late: Floats  # hours by which the day begins late [N, 1]
+    clouds: Floats  # in [0, 1], for each whole hour [N, H]
+    habits: Floats  # in [0, 1], for each whole hour [N, H]
+    grey: Floats  # in [0, 1], for each day [D]
 
     @classmethod
     def of(cls, household: Ints, seed: int, hours: int) -> Traits:
-        """Those of the households numbered `household` [N], for so many hours."""
+        """The households numbered `household` [N] of a seed, for so many hours."""
         traits = uniform(seed, household, _TRAITS, HOUSEHOLD_STREAM, 5)[:, :, None]
         common = uniform(seed, np.zeros(1, np.int64), 0, WEATHER_STREAM, hours // 24 + 2)[0]
         # Owners of PV: household 0, and by the golden ratio an even share of every run of households, however short.
@@ -119,67 +107,56 @@ class Traits:
             grey=common[1:],
         )
 
-    def sky(self, hour: Floats) -> Floats:
-        """Share of the clear sky's light that the weather leaves at `hour` [T], [N, T]."""
-        grey = self.grey[(hour // 24).astype(np.int64)]
-        return (1 - GREY_LOSS * grey) * (1 - CLOUD_LOSS * _between(self.clouds, hour))
 
-    def use(self, hour: Floats) -> Floats:
-        """Demand at `hour` [T] per capacity and per daily course, [N, T]: its mean, and the habits around it."""
-        return self.level * (1 - DEMAND_NOISE + 2 * DEMAND_NOISE * _between(self.habits, hour))
+Curve = Callable[[Floats], Floats]
+"""A function of hours since the first midnight, [T] or [N, T], relative to a peak or a mean; same shape or [N, T]."""
+Shapes = Callable[[int, Floats], Sequence[Curve]]
+"""Demand of homes, of businesses, and light on panels, from a number of hours and the turn of the panels [N, 1]."""
 
 
-Power = Callable[[Floats], tuple[Floats, Floats]]
-"""Generation and demand [N, T] at hours [T] since the first midnight."""
+def profiles_of(
+    shapes: Shapes, capacity: ArrayLike, steps: int, seed: int, step_hours: float, first: int = 0
+) -> tuple[Floats, Floats]:
+    """Generation and demand [N, T], kWh, of households with these daily courses: the midpoint rule on quarter hours.
 
-
-def energy_of_steps(power: Power, agents: int, steps: int, step_hours: float) -> tuple[Floats, Floats]:
-    """Generation and demand of every step, each [N, T]: the midpoint rule, on quarter hours or shorter steps."""
-    generation, demand = np.zeros((agents, steps)), np.zeros((agents, steps))
+    capacity: [N] kW.
+    first: number of the first household.
+    """
+    rated = np.array([check_range("capacity", each, unit="kW") for each in np.asarray(capacity, np.float64).tolist()])
+    steps = check_positive_int("steps", steps)
+    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    hours, households = math.ceil(steps * step_hours), first + np.arange(len(rated))
+    traits = Traits.of(households, check_positive_int("seed", seed, low=0), hours)
+    at_home, at_work, light = shapes(hours, traits.turn)
+    generation, demand = np.zeros((2, len(rated), steps))
     parts = max(1, round(step_hours / 0.25))
     for part in range(parts):
         hour = (np.arange(steps, dtype=np.float64) * parts + part + 0.5) * (step_hours / parts)
-        made, used = power(hour)
-        generation += made
-        demand += used
-    return generation * (step_hours / parts), demand * (step_hours / parts)
-
-
-def _households(household: Ints, capacity: Floats, steps: int, seed: int, step_hours: float) -> tuple[Floats, Floats]:
-    """Generation and demand [N, T], kWh, of the households numbered `household` [N] with `capacity` [N] kW."""
-    steps = check_positive_int("steps", steps)
-    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
-    traits = Traits.of(household, seed, math.ceil(steps * step_hours))
-
-    def power(hour: Floats) -> tuple[Floats, Floats]:
+        grey = traits.grey[(hour // 24).astype(np.int64)]
+        sky = (1 - GREY_LOSS * grey) * (1 - CLOUD_LOSS * between(traits.clouds, hour))
+        generation += traits.size * light(hour) * sky
         late = hour - traits.late
-        course = np.where(traits.is_business, BUSINESS.at(late), HOME.at(late))
-        return traits.size * _sun(hour, traits.turn) * traits.sky(hour), course * traits.use(hour)
-
-    generation, demand = energy_of_steps(power, len(household), steps, step_hours)
-    return generation * capacity[:, None], demand * capacity[:, None]
+        habits = traits.level * (1 - DEMAND_NOISE + 2 * DEMAND_NOISE * between(traits.habits, hour))
+        demand += np.where(traits.is_business, at_work(late), at_home(late)) * habits
+    return generation * (step_hours / parts) * rated[:, None], demand * (step_hours / parts) * rated[:, None]
 
 
 def synthetic_profiles(
-    capacity: ArrayLike, steps: int, seed: int = 42, step_hours: float = 1.0
+    capacity: ArrayLike, steps: int, seed: int = 42, step_hours: float = 1.0, first: int = 0
 ) -> tuple[Floats, Floats]:
-    """Generation and demand of households 0..N-1, each [N, T], kWh per step.
+    """Generation and demand of N households, each [N, T], kWh per step.
 
-    capacity: [N] kW. steps: T. step_hours: h. Generation stays below the capacity and is zero at night; demand is about
-    0.3 x capacity on average and nearly reaches the capacity at its peak. Some households only consume, some are shops.
+    capacity: [N] kW.
+    steps: T.
+    step_hours: h.
+    first: number of the first household.
+
+    Generation stays below the capacity and is zero at night; demand is about 0.3 x capacity on average and nearly
+    reaches the capacity at its peak. Some households only consume, some are shops.
     """
-    rated = rated_power(capacity)
-    return _households(np.arange(len(rated)), rated, steps, check_positive_int("seed", seed, low=0), step_hours)
-
-
-def rated_power(capacity: ArrayLike) -> Floats:
-    """`capacity` [N], kW, as finite float64 >= 0, else a one-line ValueError."""
-    rated = np.asarray(capacity, np.float64)
-    if rated.ndim != 1:
-        raise ValueError(f"capacity: got an array of shape {rated.shape}; allowed: one dimension, [agents]")
-    for value in rated[~((rated >= 0) & (rated < np.inf))]:
-        check_range("capacity", float(value), 0.0, unit="kW")
-    return rated
+    return profiles_of(
+        lambda _hours, turn: (home, business, partial(_sun, turn)), capacity, steps, seed, step_hours, first
+    )
 
 
 class DERProfileHandler:
@@ -192,18 +169,19 @@ class DERProfileHandler:
 
     def get_energy_profiles(self, steps: int, capacity: float, step_hours: float = 1.0) -> tuple[Floats, Floats]:
         """Generation and demand of the next household, each [T], kWh per step. capacity: kW. step_hours: h."""
-        rated = np.array([check_range("capacity", capacity, 0.0, unit="kW")])
-        generation, demand = _households(np.array([self.household]), rated, steps, self.seed, step_hours)
+        rated = check_range("capacity", capacity, unit="kW")
+        (generation,), (demand,) = synthetic_profiles([rated], steps, self.seed, step_hours, self.household)
         self.household += 1
-        return generation[0], demand[0]
+        return generation, demand
 
 
 @dataclass(frozen=True, eq=False)
 class DSOProfileHandler:
-    """Prices of the DSO, $/MWh: drawn anew for each episode, or measured ones that every episode shares.
+    """Prices of the DSO: drawn for each episode, or measured ones that every episode shares.
 
-    min_price, max_price: limits of both. feed_in_tariff, utility_price: both None, or both measured: a number, an array
-    [T] or a CSV file with one column; the tariff lies below the price at every step.
+    min_price, max_price: limits of both prices, $/MWh.
+    feed_in_tariff, utility_price: None for drawn ones; measured ones are a number, an array [T] or a CSV file with one
+        column, $/MWh, and the tariff lies below the price at every step.
     """
 
     min_price: float
@@ -216,21 +194,18 @@ class DSOProfileHandler:
         high = check_range("max_price", self.max_price, 0.0, MAX_PRICE, "$/MWh")
         if high - low < PRICE_TICK:
             raise ValueError(f"min_price: got {low!r}; allowed: below max_price = {high!r} $/MWh")
-        sources = {"feed_in_tariff": self.feed_in_tariff, "utility_price": self.utility_price}
-        missing = [field for field, source in sources.items() if source is None]
-        if len(missing) == 1:
-            raise ValueError(f"{missing[0]}: got None; allowed: a profile, as the other price has one")
-        if missing:
+        if self.feed_in_tariff is None and self.utility_price is None:
             return
-        prices = {field: numbers_of(source, field) for field, source in sources.items() if source is not None}
-        for field, values in prices.items():
-            if values.ndim > 1:
-                raise ValueError(f"{field}: got an array of shape {values.shape}; allowed: one profile, [steps]")
-            if values.size and not low <= values.min() <= values.max() <= high:
-                extreme = values.min() if values.min() < low else values.max()
-                raise ValueError(f"{field}: got {extreme}; allowed: {low:g} to {high:g} $/MWh")
+        for field in ("feed_in_tariff", "utility_price"):
+            source = getattr(self, field)
+            if source is None:
+                raise ValueError(f"{field}: got None; allowed: a profile, as the other price has one")
+            values = numbers_of(source, field, (0, 1))
+            outside = values[(values < low) | (values > high)]
+            if len(outside):
+                raise ValueError(f"{field}: got {outside[0]}; allowed: {low:g} to {high:g} $/MWh")
             object.__setattr__(self, field, values)
-        tariff, price = prices.values()
+        tariff, price = np.asarray(self.feed_in_tariff), np.asarray(self.utility_price)
         if tariff.ndim and price.ndim and len(tariff) != len(price):
             raise ValueError(f"utility_price: got {len(price)} values; allowed: {len(tariff)} as in feed_in_tariff")
         if (tariff >= price).any():
@@ -248,9 +223,8 @@ class DSOProfileHandler:
         steps = check_positive_int("steps", steps)
         numbers = np.atleast_1d(np.asarray(episode, np.int64))
         if self.feed_in_tariff is not None and self.utility_price is not None:
-            tariff = as_profile(self.feed_in_tariff, steps, 1, "feed_in_tariff")
-            price = as_profile(self.utility_price, steps, 1, "utility_price")
-            return np.repeat(tariff, len(numbers), axis=0), np.repeat(price, len(numbers), axis=0)
+            tariff = as_profile(self.feed_in_tariff, steps, len(numbers), "feed_in_tariff")
+            return tariff, as_profile(self.utility_price, steps, len(numbers), "utility_price")
         check_range("step_hours", step_hours, 1e-6, 24.0, "h")
         level = uniform(seed, numbers, 0, TARIFF_STREAM, 2)
         hour = (np.arange(steps) + 0.5) * step_hours % 24

@@ -10,6 +10,7 @@ steps: the length of a step, hours; without the table it is 1 h.
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,58 +19,61 @@ import numpy as np
 from market.clearing.orders import Floats
 from market.community.agents import Battery, DERAgent
 from market.community.scenario import Scenario
-from market.community.series import resample
+from market.community.series import check_numbers, resample
 from market.community.synthetic import DSOProfileHandler
 from market.config import MarketConfig, check_range, find, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PRICES = ["feed_in_tariff", "utility_price"]
 BATTERY = tuple(field.name for field in fields(Battery))
 COLUMNS = ("id", "capacity", "node", *BATTERY)
 FORMATS = {"csv": ".csv", "parquet": ".parquet"}
 
 
 def load_community(folder: str | Path, hours: float | None = None, **scenario: Any) -> Scenario:
-    """The community in `folder`. hours: length of the tables' steps, h; None: as the table `steps` says, or 1 h.
+    """The community in `folder`.
 
-    scenario: more fields of Scenario.
+    folder: holds the tables.
+    hours: length of the tables' steps, h; None: as the table `steps` says, or 1 h.
+    scenario: more fields of Scenario; other max_steps and step_hours than the tables' resample them, energy by even
+        power.
 
-    max_steps and step_hours are by default those of the tables; others are resampled, energy by even power. ValueError
-    names the table and column that cannot be read.
+    ValueError names the table and column that cannot be read.
     """
     folder = Path(folder)
     rows = _agents(read_table(folder, "agents"))
-    made, used = read_table(folder, "generation", needed=False), read_table(folder, "demand")
-    ids = [str(row["id"]) for row in rows]
-    for name, table in (("generation", made), ("demand", used)):
-        for column in [] if table is None else table.columns:
-            if str(column) not in ids:
-                raise ValueError(
-                    f"{name}: got the column {column!r}; allowed: ids of agents{nearest(str(column), ids)}"
-                )
+    ids = [row["id"] for row in rows]
+    used = read_table(folder, "demand")
+    made = read_table(folder, "generation", needed=False)
     hours = check_range("hours", _hours(folder) if hours is None else hours, 1e-3, 24.0, "h")
     step_hours = check_range("step_hours", scenario.get("step_hours", hours), 1e-3, 24.0, "h")
     steps = scenario.get("max_steps", round(len(used) * hours / step_hours))
-    agents = []
-    for row in rows:
-        generation, demand = (
-            resample(_numbers(name, table, str(row["id"]), len(used)), hours, steps, step_hours)
-            for name, table in (("generation", made), ("demand", used))
-        )
-        agents.append(
-            DERAgent(str(row["id"]), row["capacity"], _battery(row), generation, demand, node=row.get("node"))
-        )
-    given: dict[str, Any] = {"agents": tuple(agents), "max_steps": steps, "step_hours": step_hours} | scenario
+
+    def series(name: str, table: pd.DataFrame, columns: list[str]) -> Floats:
+        """These columns [C] as energy in the scenario's steps, [C, T]; zeros for those that the table does not have."""
+        if len(table) != len(used):
+            raise ValueError(f"{name}: got {len(table)} rows; allowed: {len(used)}, as in demand")
+        for column in table.columns:
+            if column not in columns:
+                raise ValueError(f"{name}: got the column {column!r}; allowed: ids of agents{nearest(column, columns)}")
+        none = np.zeros(len(table))
+        known = [check_numbers(f"{name}, {c!r}", table[c].tolist()) if c in table else none for c in columns]
+        return resample(known, hours, steps, step_hours)
+
+    demand = series("demand", used, ids)
+    generation = np.zeros_like(demand) if made is None else series("generation", made, ids)
+    given = {"agents": [*map(_agent, rows, generation, demand)], "max_steps": steps, "step_hours": step_hours}
     tariffs = read_table(folder, "tariffs", needed=False)
     if tariffs is not None and "dso_profile_handler" not in scenario:
         config = scenario.get("market_config", MarketConfig())
-        prices = {
-            name: resample(_numbers("tariffs", tariffs, name, len(used)) * hours, hours, steps, step_hours) / step_hours
-            for name in ("feed_in_tariff", "utility_price")
-        }
-        given["dso_profile_handler"] = DSOProfileHandler(config.min_price, config.max_price, **prices)
-    return Scenario.from_dict(given)
+        for name in PRICES:
+            if name not in tariffs:
+                raise ValueError(f"tariffs: got no column {name!r}; allowed: {' and '.join(PRICES)}")
+        prices = series("tariffs", tariffs[PRICES], PRICES) * (hours / step_hours)
+        given["dso_profile_handler"] = DSOProfileHandler(config.min_price, config.max_price, *prices)
+    return Scenario.from_dict(given | scenario)
 
 
 def save_community(scenario: Scenario, folder: str | Path, kind: str = "csv") -> None:
@@ -94,7 +98,7 @@ def save_community(scenario: Scenario, folder: str | Path, kind: str = "csv") ->
     prices = scenario.dso_profile_handler
     if prices is not None and prices.feed_in_tariff is not None:
         tariff, price = prices.get_price_profiles(scenario.max_steps)
-        tables["tariffs"] = pd.DataFrame({"feed_in_tariff": tariff[0], "utility_price": price[0]})
+        tables["tariffs"] = pd.DataFrame(dict(zip(PRICES, (tariff[0], price[0]), strict=True)))
     find(FORMATS, kind, "kind")
     for name in (*tables, "tariffs"):
         for ending in FORMATS.values():  # a table of a community saved before would be read instead
@@ -117,7 +121,8 @@ def read_table(folder: Path, name: str, *, needed: bool = True) -> Any:
     """The table `name` of `folder`, Parquet before CSV; None if there is none and none is needed."""
     import pandas as pd
 
-    for read, path in ((pd.read_parquet, folder / f"{name}.parquet"), (_read_csv, folder / f"{name}.csv")):
+    read_csv = partial(pd.read_csv, dtype={"id": str})
+    for read, path in ((pd.read_parquet, folder / f"{name}.parquet"), (read_csv, folder / f"{name}.csv")):
         if path.is_file():
             try:
                 return read(path)
@@ -139,65 +144,32 @@ def _hours(folder: Path) -> object:
     return table["hours"].iloc[0]
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.read_csv(path, dtype={"id": str})
-
-
 def _agents(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The agents' rows without what is missing."""
-    names = list(COLUMNS)
+    import pandas as pd
+
     for column in table.columns:
-        if column not in names:
-            raise ValueError(f"agents: got the column {column!r}; allowed: {', '.join(names)}{nearest(column, names)}")
+        find(dict.fromkeys(COLUMNS), column, "column of agents")
     for column in ("id", "capacity"):
-        if column not in table.columns or table[column].isna().any():
+        if column not in table or table[column].isna().any():
             raise ValueError(
                 f"agents: got no {column} for some agent; allowed: a column {column} with a value in each row"
             )
-    rows = []
-    for row in table.to_dict("records"):
-        known = {str(name): value for name, value in row.items() if not _missing(value)}
-        if "node" in known:
-            node = known["node"]
-            if isinstance(node, str) or node != int(node):
-                raise ValueError(f"node: got {node!r} for agent {row['id']!r}; allowed: whole numbers >= 0")
-            known["node"] = int(node)
-        rows.append(known)
-    return rows
+    if table.empty:
+        raise ValueError("agents: got 0 agents; allowed: at least 1")
+    rows = table.astype({"id": str}).to_dict("records")
+    return [{str(name): value for name, value in row.items() if pd.notna(value)} for row in rows]
 
 
-def _missing(value: Any) -> bool:
-    """Whether a cell is empty: None, nan or NA, none of which equals itself."""
-    return value is None or value is not value or str(value) in ("nan", "<NA>")
-
-
-def _battery(row: dict[str, Any]) -> Battery | None:
-    given = {name: row[name] for name in BATTERY if name in row}
-    if "nominal_capacity" not in given:
-        if given:
-            raise ValueError(
-                f"nominal_capacity: got none for agent {row['id']!r} with {next(iter(given))}; allowed: kWh"
-            )
-        return None
-    return Battery(**given)
-
-
-def _numbers(name: str, table: Any, column: str, steps: int) -> Floats:
-    """A column of `table` as numbers [S]; zeros without it."""
-    if table is None or column not in table.columns:
-        if name != "tariffs":
-            return np.zeros(steps)
-        raise ValueError(f"{name}: got no column {column!r}; allowed: feed_in_tariff and utility_price")
-    if len(table) != steps:
-        raise ValueError(f"{name}: got {len(table)} rows; allowed: {steps}, as in demand")
+def _agent(row: dict[str, Any], generation: Floats, demand: Floats) -> DERAgent:
+    """The agent of a row, with its profiles."""
+    battery = {name: row[name] for name in BATTERY if name in row}
+    node = row.get("node")
+    if isinstance(node, float) and node.is_integer():  # a column with gaps holds floats
+        node = int(node)
     try:
-        values = np.asarray(table[column], np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: got {table[column].iloc[0]!r} in column {column!r}; allowed: numbers") from None
-    bad = ~(np.isfinite(values) & (values >= 0))
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(f"{name}: got {values[row]} in column {column!r}, row {row}; allowed: finite numbers >= 0")
-    return values
+        if battery and "nominal_capacity" not in battery:
+            raise ValueError(f"nominal_capacity: got none with {next(iter(battery))}; allowed: kWh")
+        return DERAgent(row["id"], row["capacity"], Battery(**battery) if battery else None, generation, demand, node)
+    except ValueError as error:
+        raise ValueError(f"agents: {row['id']!r}: {error}") from None

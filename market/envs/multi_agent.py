@@ -11,16 +11,17 @@ from typing import Any
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from market.community.scenario import Scenario
-from market.envs.community import Community, Observations
+from market.envs.single import Community, Observations
 
 
 class MarketMultiAgentEnv(MultiAgentEnv):
     """One community: observations [size] and actions [4] in [-1, 1], float32, own rewards, by agent id.
 
     config: a Scenario, or the dictionary that `Scenario.of` reads, as in
-    `PPOConfig().environment(MarketMultiAgentEnv, env_config={"num_agents": 5})`.
-    Episodes last max_steps, `terminated` for all agents at once. reset(seed=s) starts episode 0 of the seed;
-    reset() the next.
+        `PPOConfig().environment(MarketMultiAgentEnv, env_config={"num_agents": 5})`.
+
+    Episodes last max_steps, `terminated` for all agents at once. reset(seed=s) starts episode 0 of the seed; reset()
+    the next one.
     """
 
     def __init__(self, config: Scenario | Mapping[str, Any]) -> None:
@@ -41,5 +42,5 @@ class MarketMultiAgentEnv(MultiAgentEnv):
         self, action_dict: Mapping[str, Any]
     ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], dict[str, Any]]:
         """Observations and own rewards after the actions of all agents; `terminated["__all__"]` ends the episode."""
-        observations, rewards = self.community.step(action_dict)
-        return observations, rewards, {"__all__": self.community.over}, {"__all__": False}, {}
+        observations, rewards, over = self.community.step(action_dict)
+        return observations, rewards, {"__all__": over}, {"__all__": False}, {}

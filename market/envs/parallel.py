@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from market.community.scenario import Scenario
-from market.envs.community import Community, Observations
+from market.envs.single import Community, Observations
 
 
 class MarketParallelEnv(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
     """One community: observations [size] and actions [4] in [-1, 1], float32, own rewards, by agent id.
 
-    All agents act in every step and stop together, `terminated`, after max_steps. scenario, study: as `Scenario.of`
-    takes them. reset(seed=s) starts episode 0 of the seed; reset() the one after the last.
+    scenario, study: as `Scenario.of` takes them.
+
+    All agents act in every step and stop together, `terminated`, after max_steps. reset(seed=s) starts episode 0 of the
+    seed; reset() the next one.
     """
 
     metadata = {"name": "LocalEnergyMarket-v0", "render_modes": [], "is_parallelizable": True}  # noqa: RUF012
@@ -50,17 +52,11 @@ class MarketParallelEnv(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32
         self, actions: dict[str, NDArray[np.float32]]
     ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
         """Observations and own rewards after the actions of all agents."""
-        observations, rewards = self.community.step(actions)
-        over, present = self.community.over, self.agents
+        observations, rewards, over = self.community.step(actions)
+        ends, cuts = dict.fromkeys(rewards, over), dict.fromkeys(rewards, False)
         if over:
             self.agents = []
-        return (
-            observations,
-            rewards,
-            dict.fromkeys(present, over),
-            dict.fromkeys(present, False),
-            {agent: {} for agent in present},
-        )
+        return observations, rewards, ends, cuts, {agent: {} for agent in rewards}
 
     def render(self) -> None:
         """Nothing: there is no picture of a market."""

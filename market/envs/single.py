@@ -1,4 +1,4 @@
-"""One community as a plain gymnasium Env: the joint action of all agents in, their mean reward out."""
+"""One community: as a plain gymnasium Env, and as dictionaries by agent id, which PettingZoo and RLlib share."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.community.scenario import Scenario
+from market.config import nearest
 from market.envs.vector import AGENT_REWARDS, MarketVectorEnv
+from market.simulation.dynamics import ACTION_SIZE
+from market.simulation.observation import LIMIT
+
+Observations = dict[str, NDArray[np.float32]]
 
 
 class MarketEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     """One community of N agents. Observations [N, size] and actions [N, 4] are float32, actions in [-1, 1].
 
+    scenario, study: as `Scenario.of` takes them.
+
     The reward is the mean over the agents; `info["agent_rewards"]` holds each agent's [N]. Episodes last max_steps and
-    end `terminated`. scenario, study: as `Scenario.of` takes them. reset(seed=s) starts episode 0 of the seed; reset()
-    the one after the last. `market` is the vector environment of this one community, with its KPIs and ledger.
+    end `terminated`. reset(seed=s) starts episode 0 of the seed; reset() the next one. `market` is the vector
+    environment of this one community, with its KPIs and ledger.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium's own name)
@@ -45,3 +52,40 @@ class MarketEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         observation, reward, terminated, _, info = self.market.step(np.asarray(action)[None])
         self._over = bool(terminated[0])
         return observation[0], float(reward[0]), self._over, False, {AGENT_REWARDS: info[AGENT_REWARDS][0]}
+
+
+class Community:
+    """Episodes of one community, everything by agent id, in the order of the scenario's agents.
+
+    scenario, study: as `Scenario.of` takes them.
+    """
+
+    def __init__(self, scenario: Scenario | Mapping[str, Any] | None = None, **study: Any) -> None:
+        self.env = MarketEnv(scenario, **study)
+        self.market = self.env.market
+        self.ids = [agent.id for agent in self.market.scenario.agents]
+        size = self.market.single_observation_space.shape[1]  # type: ignore[index]
+        self.observation_spaces: dict[str, gym.Space[Any]] = {
+            agent: gym.spaces.Box(-LIMIT, LIMIT, (size,), np.float32) for agent in self.ids
+        }
+        self.action_spaces: dict[str, gym.Space[Any]] = {
+            agent: gym.spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32) for agent in self.ids
+        }
+
+    def reset(self, seed: int | None = None) -> Observations:
+        """The first observations [size] of a new episode."""
+        return dict(zip(self.ids, self.env.reset(seed=seed)[0], strict=True))
+
+    def step(self, actions: Mapping[str, Any]) -> tuple[Observations, dict[str, float], bool]:
+        """Observations [size] and own rewards after all agents' actions [4] in [-1, 1], and whether all is over."""
+        if actions.keys() != self.action_spaces.keys():
+            for agent in actions:
+                if agent not in self.action_spaces:
+                    hint = nearest(str(agent), self.ids)
+                    raise ValueError(f"actions: got one of {agent!r}; allowed: the agents of this environment{hint}")
+            missing = next(agent for agent in self.ids if agent not in actions)
+            raise ValueError(f"actions: got none of {missing!r}; allowed: one [{ACTION_SIZE}] of every agent")
+        stacked = np.array([actions[agent] for agent in self.ids], np.float64)
+        observation, _, over, _, info = self.env.step(stacked)  # type: ignore[arg-type]
+        rewards = dict(zip(self.ids, info[AGENT_REWARDS].tolist(), strict=True))
+        return dict(zip(self.ids, observation, strict=True)), rewards, over

@@ -20,26 +20,27 @@ from market.evaluation.policies import check_actions
 from market.records.export import export
 from market.records.ledger import Ledger, ledger_of
 from market.simulation.dynamics import ACTION_SIZE, initial, observe, step
-from market.simulation.history import History, StepRecord
+from market.simulation.history import History, State, StepRecord
 from market.simulation.observation import LIMIT, observation_size
-from market.simulation.state import State
 
 AGENT_REWARDS = "agent_rewards"
 """Key of the step's info that holds the reward of each agent, [E, N]."""
 EPISODES_OF_A_SEED = 2**20
-"""Seeds do not share episodes before one of them has played so many."""
+"""Episodes until one seed reaches those of the next."""
 MAX_SEED = 2**43 - 1
 
 
 class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
     """E communities of N agents. Observations [E, N, size] and actions [E, N, 4] are float32, actions in [-1, 1].
 
+    scenario, study: as `Scenario.of` takes them.
+    num_envs: E.
+
     The reward of a community is the mean over its agents [E]; `info["agent_rewards"]` holds each agent's [E, N].
     All episodes last max_steps and end together, `terminated`: the time of day is observed, so the task has a finite
     horizon and nothing to bootstrap. The call after that starts the next episodes and ignores its action (NEXT_STEP).
-    Episodes are numbered on; reset(seed=s) starts again at the number s x 2^20, for any E. A first reset without a seed
-    draws one, as everywhere in gymnasium, so that copies differ.
-    scenario: a Scenario, or a dictionary of its fields; without one, arguments of `Scenario.study`, as num_agents=5.
+    reset(seed=s) starts at the episode s x 2^20, for any E; reset() goes on with the next numbers, and the first one
+    draws a seed, as everywhere in gymnasium.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012 (gymnasium's own name)
@@ -49,9 +50,8 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         self.num_envs = check_positive_int("num_envs", num_envs)
         self.params = self.scenario.params
         agents = self.params.num_agents
-        self.single_observation_space = gym.spaces.Box(
-            -LIMIT, LIMIT, (agents, observation_size(self.params)), np.float32
-        )
+        size = observation_size(self.params)
+        self.single_observation_space = gym.spaces.Box(-LIMIT, LIMIT, (agents, size), np.float32)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (agents, ACTION_SIZE), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -84,16 +84,15 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         """One step of all communities, or their next episodes when they are over."""
         if self._state is None:
             raise ValueError("step: got a call before reset; allowed: after reset()")
-        running, ended = np.zeros(self.num_envs, np.bool_), np.ones(self.num_envs, np.bool_)
-        shape = (self.num_envs, *self.single_action_space.shape)  # type: ignore[misc]
         if self._state.step == self.params.max_steps:
             observation, _ = self.reset()
-            return observation, np.zeros(self.num_envs), running, running, {AGENT_REWARDS: np.zeros(shape[:2])}
-        action = check_actions(self._state, actions)
-        self._state, reward, record = step(self.params, self._state, action)
-        self._records.append(record)
-        over = ended if self._state.step == self.params.max_steps else running
-        return self._observe(), reward.mean(1), over, running, {AGENT_REWARDS: reward}
+            reward = np.zeros((self.num_envs, self.params.num_agents))
+        else:
+            self._state, reward, record = step(self.params, self._state, check_actions(self._state, actions))
+            self._records.append(record)
+            observation = self._observe()
+        over = np.full(self.num_envs, self._state.step == self.params.max_steps)
+        return observation, reward.mean(1), over, np.zeros_like(over), {AGENT_REWARDS: reward}
 
     def _observe(self) -> NDArray[np.float32]:
         assert self._state is not None
@@ -101,7 +100,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
 
     @property
     def market(self) -> MarketVectorEnv:
-        """Itself: every adapter has the vector environment that it wraps here."""
+        """Itself: every adapter names its vector environment `market`."""
         return self
 
     @property
@@ -118,15 +117,11 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         return History.of(self._records)
 
     def ledger(self, episode: int = 0) -> Ledger:
-        """The trades of one of the present episodes, a block per step; made when asked for: training pays nothing."""
+        """The trades of one of the present episodes so far, a block per step; made anew by each call."""
         return ledger_of(self._records, episode, self.params.config.blockchain_difficulty)
 
     def export(self, folder: str | Path) -> dict[int, tuple[str, int]]:
-        """Write every trade and state of the present episodes so far as Parquet; `market.records.export.replay`
-        verifies it.
-
-        Returns the head and the length of each episode's chain, to be kept apart from the folder.
-        """
+        """Write every trade and state of the present episodes so far; see `market.records.export.export`."""
         return export(folder, self.scenario, self.start.episode, self._records)
 
     def kpis(self) -> dict[str, Floats]:

@@ -72,11 +72,8 @@ def clearing_price(history: History) -> Floats:
 
 def price_volatility(history: History) -> Floats:
     """Standard deviation of the clearing price over the steps that have one, two at least."""
-    known = ~np.isnan(history.clearing_price)
-    count, price = known.sum(0), np.nan_to_num(history.clearing_price)
-    mean = price.sum(0) / np.maximum(count, 1)
-    square = np.where(known, (price - mean) ** 2, 0.0).sum(0)
-    return np.sqrt(np.divide(square, count, out=np.full(len(count), np.nan), where=count > 1))
+    price = np.ma.masked_invalid(history.clearing_price)
+    return np.where(price.count(0) > 1, np.ma.filled(price.std(0), np.nan), np.nan)
 
 
 def congestion_mean(history: History) -> Floats:

@@ -1,14 +1,13 @@
 """The two ends of every efficiency: the DSO-only baseline (0) and the cooperative optimum (1).
 
-Both count the same thing, in $: what the community pays the DSO, less the value of what its batteries hold more at the
-end than at the start (`market.simulation.dynamics.storage_value`). The optimum knows the future and pays no network
-fees, so no policy can beat it.
+Both count what the community pays the DSO, $, less the value of the energy that its batteries gain (`storage_value`).
+The optimum knows the future and pays no network fees, so no policy can beat it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,10 @@ from scipy.optimize import linprog
 from scipy.sparse import block_array, diags_array, eye_array, kron
 
 from market.clearing.orders import Floats
-from market.community.params import Params
+from market.community.agents import Params
 from market.evaluation.kpis import KPIS
 from market.simulation.dynamics import storage_value
-from market.simulation.history import Flows, History
-from market.simulation.state import State
+from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, State
 
 OPTIMAL = ("p2p_share", "self_consumption", "self_sufficiency", "peak_to_average", "coordination_effectiveness")
 """KPIs that the energy of an optimum decides."""
@@ -116,30 +114,23 @@ def optimal_kpis(params: Params, state: State, optima: Sequence[Optimum]) -> dic
     An optimum has no prices, so no welfare of a trade; neither has it flows, nor one way to share the savings.
     """
     shape = (params.max_steps, len(optima), params.num_agents)
-    cell = {f.name: np.full(shape[:2], np.nan) for f in fields(Flows)}
     position = np.stack([params.generation - params.demand + o.discharged - o.charged for o in optima])  # [E, N, T]
-    surplus, deficit = np.maximum(position, 0.0), np.maximum(-position, 0.0)
+    surplus, deficit = np.maximum(position, 0.0).sum(1), np.maximum(-position, 0.0).sum(1)
     imported, exported = np.stack([o.imported for o in optima]), np.stack([o.exported for o in optima])  # [E, T]
-
-    def shared(amounts: Floats, total: Floats) -> Floats:
-        """`total` [E, T] in proportion to `amounts` [E, N, T], as [T, E, N]."""
-        each = amounts.sum(1)
-        return (amounts * np.divide(total, each, out=np.zeros_like(each), where=each > 0)[:, None]).transpose(2, 0, 1)
-
-    local = np.minimum(surplus.sum(1) - exported, deficit.sum(1) - imported).clip(0.0)
-    history = History(
-        **cell
+    local = np.minimum(surplus - exported, deficit - imported).clip(0.0)
+    flows = (
+        dict.fromkeys((*PER_AGENT, *PER_COMMUNITY), np.full(shape[:2], np.nan))
         | {
             "generation": np.broadcast_to(params.generation.T[:, None], shape),
             "demand": np.broadcast_to(params.demand.T[:, None], shape),
-            "bought_p2p": shared(deficit, local),
-            "sold_p2p": shared(surplus, local),
-            "imported": shared(deficit, imported),
-            "exported": shared(surplus, exported),
-            "bought_dso": np.zeros(shape),
-            "sold_dso": np.zeros(shape),
+            "bought_p2p": local.T[..., None],  # of the community as one agent: these KPIs sum over agents
+            "imported": imported.T[..., None],
+            "exported": exported.T[..., None],
+            "bought_dso": np.zeros((*shape[:2], 1)),
+            "sold_dso": np.zeros((*shape[:2], 1)),
         }
     )
+    history = History(**flows)
     found = {name: np.full(len(optima), np.nan) for name in KPIS}
     for name in OPTIMAL:
         found[name] = KPIS[name].of(history)

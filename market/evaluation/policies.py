@@ -1,8 +1,7 @@
-"""Policies that do not learn: references for those that do. Pure functions of Params and State; to add one, add a row.
+"""Policies that do not learn: references for those that do. To add one, add a row to POLICIES. Actions are in [-1, 1].
 
-Both traders of zero and of full honesty bring to the market what they would otherwise exchange with the DSO: what their
-demand or generation leaves after their own battery. Its value to a buyer is the utility price, its cost to a seller the
-feed-in tariff. So no trade leaves them worse off than the DSO alone, network fees apart. Actions are scaled to [-1, 1].
+`zero_intelligence` and `truthful` order what their own battery leaves of demand or generation. A kWh is worth the
+utility price to a buyer and the feed-in tariff to a seller, so apart from network fees no trade is worse than the DSO.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from market.clearing.orders import Floats, Ints
-from market.community.params import Params
+from market.community.agents import Params
 from market.simulation.dynamics import ACTION_SIZE, initial, step
-from market.simulation.history import History
-from market.simulation.state import State
+from market.simulation.history import History, State
 from market.support.rng import POLICY_STREAM, uniform
 
 Policy = Callable[[Params, State], Floats]
@@ -40,7 +38,7 @@ def zero_intelligence(params: Params, state: State) -> Floats:
 
 
 def truthful(params: Params, state: State) -> Floats:
-    """Actions [E, N, 4] that bid the utility price or ask the feed-in tariff: what it is worth to who must trade."""
+    """Actions [E, N, 4] that bid the utility price or ask the feed-in tariff, each agent's reservation price."""
     return _residual_orders(params, state, *_values(params, state))
 
 

@@ -1,7 +1,4 @@
-"""Do energy and money add up? The laws that every step obeys, for environments and exports alike.
-
-A check takes what an episode left behind and knows nothing of how it came about.
-"""
+"""Conservation of energy and money: the laws that every step obeys, checked on what an episode left behind."""
 
 from __future__ import annotations
 
@@ -16,25 +13,16 @@ from market.simulation.history import Flows
 
 TOLERANCE = 1e-9
 """Relative to the largest amount that takes part; energy among peers is exact to the Wh."""
-AMOUNTS = (
-    "generation",
-    "demand",
-    "bought_p2p",
-    "sold_p2p",
-    "bought_dso",
-    "sold_dso",
-    "charged",
-    "discharged",
-    "imported",
-    "exported",
-)
-"""What is never negative."""
+SUPPLY = ("generation", "bought_p2p", "bought_dso", "imported", "discharged")
+USE = ("demand", "sold_p2p", "sold_dso", "exported", "charged")
+"""Amounts, never negative, whose sums are equal for every agent and step."""
 
 
 def audit(history: Flows, fleet: Fleet) -> None:
     """ValueError naming the first law that T steps of E episodes break, where, and by how much.
 
-    history: from the first step on, [T, E, N]. fleet: the N batteries, which held `fleet.initial` before it.
+    history: from the first step on, [T, E, N].
+    fleet: the N batteries, which held `fleet.initial` before it.
     """
     for problem in violations(history, fleet):
         raise ValueError(problem)
@@ -45,8 +33,7 @@ def violations(history: Flows, fleet: Fleet) -> Iterator[str]:
     h = history
     before = np.concatenate((np.broadcast_to(fleet.initial, (1, *h.energy.shape[1:])), h.energy[:-1]))
     stored = before + h.charged * fleet.charge_efficiency - h.discharged / fleet.discharge_efficiency
-    taken = h.generation + h.bought_p2p + h.bought_dso + h.imported + h.discharged
-    given = h.demand + h.sold_p2p + h.sold_dso + h.exported + h.charged
+    taken, given = (sum(getattr(h, name) for name in names) for names in (SUPPLY, USE))
     utility, feed_in = h.utility_price[..., None] / 1000, h.feed_in_tariff[..., None] / 1000
     earned = (h.from_dso * utility - h.to_dso * feed_in + h.fee).sum(-1) + h.budget_surplus
     bought, sold = (np.rint(side * PER_KWH).sum(-1) for side in (h.bought_p2p, h.sold_p2p))
@@ -56,7 +43,7 @@ def violations(history: Flows, fleet: Fleet) -> Iterator[str]:
     yield from _unequal("trade: bought from peers", "Wh", bought, sold, tolerance=0.0)
     yield from _unequal("money: paid by the agents", "$", h.cost.sum(-1), h.dso_income)
     yield from _unequal("money: the DSO's trades, fees and surplus", "$", earned, h.dso_income)
-    for name in AMOUNTS:
+    for name in (*SUPPLY, *USE):
         amount = getattr(h, name)
         yield from _unequal(f"sign: {name}", "kWh", amount, np.maximum(amount, 0.0), tolerance=0.0)
 

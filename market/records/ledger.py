@@ -1,11 +1,12 @@
 """Tamper-evident record of trades: a chain of blocks, one per step, tied together by SHA-256 (FIPS 180-4).
 
-Whoever keeps `head` and `length` can later tell whether any block was edited, moved, inserted, deleted or cut off.
+With `head` and `length`, kept elsewhere, any edited, moved, inserted or missing block is found.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -28,16 +29,12 @@ _NUMBER = struct.Struct("<Q")
 
 @dataclass(frozen=True)
 class Block:
-    """The trades of one step, sealed.
+    """The trades of one step, sealed."""
 
-    previous: hash of the block before, hex. content: step and trades as `encode` writes them. nonce: the number that
-    gives the hash its leading zeros. digest: SHA-256 of the three in this order, hex.
-    """
-
-    previous: str
-    content: bytes
-    nonce: int
-    digest: str
+    previous: str  # hash of the block before, hex
+    content: bytes  # step and trades as `encode` writes them
+    nonce: int  # the number that gives the hash its leading zeros
+    digest: str  # SHA-256 of the three in this order, hex
 
     def is_sealed(self, difficulty: int) -> bool:
         """Whether the digest belongs to the block and has `difficulty` leading zero hex digits."""
@@ -59,7 +56,10 @@ class Block:
 
 
 class Ledger:
-    """A chain of blocks that grows by `append`. difficulty: leading zero hex digits of every block's hash, 0 to 6."""
+    """A chain of blocks that grows by `append`.
+
+    difficulty: leading zero hex digits of every block's hash, 0 to 6.
+    """
 
     def __init__(self, difficulty: int = 1) -> None:
         self.difficulty = check_positive_int("difficulty", difficulty, low=0)
@@ -78,7 +78,7 @@ class Ledger:
         return len(self.blocks)
 
     def append(self, trades: Trades, step: int) -> str:
-        """Seals the trades of a step into a block and returns its hash, the new head. Keeps a copy of the trades."""
+        """Seal a copy of a step's trades into a block, and return its hash, the new head."""
         content, previous = encode(trades, step), self.head
         opened, zeros = hashlib.sha256(bytes.fromhex(previous) + content), "0" * self.difficulty
         for nonce in count():  # proof of work: 16 ** difficulty tries on average
@@ -122,28 +122,20 @@ def encode(trades: Trades, step: int) -> bytes:
 
 def decode(content: bytes) -> tuple[int, Trades]:
     """Step and trades of what `encode` wrote; ValueError for any other bytes."""
-    position = len(_MAGIC)
+    read = io.BytesIO(content[len(_MAGIC) :]).read
 
     def number() -> int:
-        nonlocal position
-        position += _NUMBER.size
-        return int(_NUMBER.unpack_from(content, position - _NUMBER.size)[0])
-
-    def part() -> bytes:
-        nonlocal position
-        size = number()
-        position += size
-        return content[position - size : position]
+        return int(_NUMBER.unpack(read(_NUMBER.size))[0])
 
     try:
         step, _, size = number(), number(), number()
         columns = {}
         for _ in range(size):
-            name, dtype = part().decode(), part().decode()
-            columns[name] = np.frombuffer(part(), np.dtype(dtype))
+            name, dtype = read(number()).decode(), read(number()).decode()
+            columns[name] = np.frombuffer(read(number()), dtype)
         trades = Trades(**columns)
         genuine = encode(trades, step) == content
-    except (struct.error, TypeError, ValueError):
+    except (struct.error, OverflowError, TypeError, ValueError):
         genuine = False
     if not genuine:
         raise ValueError(f"content: got {content!r:.60}; allowed: bytes that market.records.ledger.encode wrote")
@@ -151,7 +143,12 @@ def decode(content: bytes) -> tuple[int, Trades]:
 
 
 def ledger_of(records: Sequence[StepRecord], episode: int, difficulty: int) -> Ledger:
-    """The trades of one of the episodes, a block per step. difficulty: leading zero hex digits."""
+    """The trades of one episode of a batch, a block per step.
+
+    records: of all steps.
+    episode: its place in the batch.
+    difficulty: leading zero hex digits.
+    """
     chain = Ledger(difficulty)
     for number, record in enumerate(records):
         chain.append(record.trades(episode), number)

@@ -1,23 +1,24 @@
 """The market as pure functions over arrays of E episodes and N agents: initial(), observe(), step().
 
-No RL and no loop over agents, trades or episodes: a step costs the same number of Python calls for any E and N.
-Randomness is a hash of (seed, episode, step), so an episode in a batch is the episode alone, to the last bit.
+A step makes the same number of Python calls for any E and N. Random numbers are hashes of (seed, episode, step), so an
+episode in a batch equals the same episode alone, to the last bit.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from market.clearing.batch import Cleared, clear_batch
 from market.clearing.books import Book
 from market.clearing.orders import Bools, Floats, Ints, energy_of, price_of, price_ticks, reputation_ticks, sum_by
-from market.community.params import Params
+from market.community.agents import Params
 from market.config import DSO, ENERGY_TICK, NO_PARTNER
 from market.grid.power_flow import voltage_deviation
-from market.simulation.history import StepRecord
+from market.simulation.history import State, StepRecord
 from market.simulation.observation import observation
-from market.simulation.settlement import Exchange, Settlement, exchange, settle
-from market.simulation.state import State
+from market.simulation.settlement import settle
 from market.support.phases import phase
 from market.support.rng import ARRIVAL_STREAM, permutation
 
@@ -51,17 +52,19 @@ def initial(params: Params, episode: Ints) -> State:
 
 
 def observe(params: Params, state: State) -> Floats:
-    """What each agent sees, [E, N, observation_size], scaled to order one and within +-10; see `observation`."""
+    """What each agent sees, [E, N, observation_size], scaled and within +-10; see `market.simulation.observation`."""
     with phase("observation"):
         return observation(params, state)
 
 
 def orders(params: Params, state: State, action: Floats) -> Book:
-    """The book that `action` [E, N, 4] in [-1, 1] places; values outside are clipped.
+    """The book that `action` [E, N, 4] places; values outside [-1, 1] are clipped. What the four numbers say:
 
-    price: from min_price to max_price. quantity: from nothing to all that the agent can deliver (a seller: its surplus
-    and its battery) or take (a buyer: its deficit and its battery); less than min_quantity is no order.
-    side: >= 0 buys. partner: in equal parts nobody, the DSO, and the anchors; used with partner preference only.
+    price: from min_price to max_price.
+    quantity: from nothing to all that a seller can deliver (its surplus and its battery) or a buyer can take (its
+        deficit and its battery); less than min_quantity is no order.
+    side: >= 0 buys.
+    partner: in equal parts nobody, the DSO, and the anchors; used with partner preference only.
     """
     config, t = params.config, state.step
     action = np.clip(action, -1.0, 1.0)
@@ -86,7 +89,7 @@ def orders(params: Params, state: State, action: Floats) -> Book:
 
 
 def _partner(params: Params, action: Floats) -> Ints:
-    """The partner named, [E, N]: an agent, DSO or NO_PARTNER; an empty anchor place names nobody."""
+    """The partner that each order names, [E, N]: an agent, DSO or NO_PARTNER; an empty anchor is nobody."""
     agents, anchors = params.anchors.shape
     options = np.full((agents, anchors + 2), NO_PARTNER)
     options[:, 1] = DSO
@@ -98,9 +101,11 @@ def _partner(params: Params, action: Floats) -> Ints:
 def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, StepRecord]:
     """One step of E episodes: place orders, clear, settle, reward.
 
-    action: [E, N, 4], not checked: `market.evaluation.policies.check_actions` does. Returns the next state, the reward
-    of each agent [E, N], and the record. The reward is the agent's saving against the DSO alone, in units of
-    `reward_scale` and within +-REWARD_LIMIT, plus cooperation_weight x the community's score in [-1, 1].
+    action: [E, N, 4], not checked; see `market.evaluation.policies.check_actions`.
+
+    Returns the next state, the reward of each agent [E, N], and the record. The reward is the agent's saving against
+    the DSO alone, in units of `reward_scale` and within +-REWARD_LIMIT, plus cooperation_weight x the community's
+    score.
     """
     t = state.step
     if t >= params.max_steps:
@@ -109,25 +114,15 @@ def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, S
     feed_in, utility = state.feed_in_tariff[:, t], state.utility_price[:, t]
     with phase("clearing"):
         cleared = clear_batch(book, params.config, feed_in, utility, state.last_price, params.grid, params.step_hours)
-    generation, demand = params.generation[:, t], params.demand[:, t]
     with phase("settlement"):
-        traded = exchange(cleared, book.is_buy)
-        settled = settle(
-            generation, demand, traded, cleared.budget_surplus, state.energy, params.fleet, feed_in, utility
-        )
-    record = _record(params, state, book, cleared, traded, settled)
+        generation, demand = params.generation[:, t], params.demand[:, t]
+        settled = settle(cleared, book.is_buy, generation, demand, state.energy, params.fleet, feed_in, utility)
+    record = _record(params, state, book, cleared, settled)
     own = np.clip(record.saving / params.reward_scale, -REWARD_LIMIT, REWARD_LIMIT)
     reward = own + params.cooperation_weight * record.cooperation[:, None]
-    following = State(
-        step=t + 1,
-        episode=state.episode,
-        feed_in_tariff=state.feed_in_tariff,
-        utility_price=state.utility_price,
-        energy=settled.energy,
-        reputation=_reputation(params, state, book, traded, settled, cleared),
-        last_price=np.where(np.isnan(cleared.clearing_price), state.last_price, cleared.clearing_price),
-        last=record,
-    )
+    price = np.where(np.isnan(record.clearing_price), state.last_price, record.clearing_price)
+    reputation = _reputation(params, state, price_of(book.price), price, record)
+    following = replace(state, step=t + 1, energy=record.energy, reputation=reputation, last_price=price, last=record)
     return following, reward, record
 
 
@@ -136,76 +131,53 @@ def storage_value(params: Params, state: State) -> Floats:
     return state.feed_in_tariff.mean(1)[:, None] * params.fleet.discharge_efficiency
 
 
-def _record(
-    params: Params, state: State, book: Book, cleared: Cleared, traded: Exchange, settled: Settlement
-) -> StepRecord:
+def _record(params: Params, state: State, book: Book, cleared: Cleared, settled: dict[str, Floats]) -> StepRecord:
     """The step's record, with the saving of each agent against the DSO alone."""
-    t = state.step
-    imported, exported, stored = params.alone
+    t, alone = state.step, params.alone
     feed_in, utility = state.feed_in_tariff[:, t], state.utility_price[:, t]
-    alone_cost = (imported[:, t] * utility[:, None] - exported[:, t] * feed_in[:, None]) / 1000
-    more_stored = (settled.energy - state.energy) - (stored[:, t + 1] - stored[:, t])
-    saving = alone_cost - settled.cost + storage_value(params, state) * more_stored / 1000
-    shape = book.is_buy.shape
-    nothing = np.zeros(shape[0])
-    network = cleared.network
+    alone_cost = (alone.imported[:, t] * utility[:, None] - alone.exported[:, t] * feed_in[:, None]) / 1000
+    more_stored = (settled["energy"] - state.energy) - (alone.stored[:, t + 1] - alone.stored[:, t])
+    shape, network, feeder = book.is_buy.shape, cleared.network, params.feeder
+    nothing, deviation = np.zeros(shape[0]), np.full(shape[0], np.nan)
+    if feeder is not None:  # what agents generate, use and store decides the voltages; trades decide who pays
+        fed_in = params.generation[:, t] - params.demand[:, t] + settled["discharged"] - settled["charged"]
+        deviation = voltage_deviation(feeder, params.node, fed_in, params.step_hours)
     return StepRecord(
+        **settled,
         generation=np.broadcast_to(params.generation[:, t], shape),
         demand=np.broadcast_to(params.demand[:, t], shape),
         ordered=energy_of(book.quantity),
         is_buy=book.is_buy,
-        bought_p2p=traded.bought_p2p,
-        sold_p2p=traded.sold_p2p,
-        bought_dso=traded.bought_dso,
-        sold_dso=traded.sold_dso,
-        charged=settled.charged,
-        discharged=settled.discharged,
-        imported=settled.imported,
-        exported=settled.exported,
-        energy=settled.energy,
-        fee=traded.fee,
-        cost=settled.cost,
         alone_cost=alone_cost,
-        saving=saving,
+        saving=alone_cost - settled["cost"] + storage_value(params, state) * more_stored / 1000,
         feed_in_tariff=feed_in,
         utility_price=utility,
         clearing_price=cleared.clearing_price,
         social_welfare=cleared.social_welfare,
         budget_surplus=cleared.budget_surplus,
-        dso_income=settled.dso_income,
         loss=nothing if network is None else sum_by(cleared.market, network.loss, shape[0]),
         congestion_mean=nothing if network is None else network.routing.mean,
         congestion_max=nothing if network is None else network.routing.max,
         overloaded_hours=nothing if network is None else network.routing.overloaded_hours,
-        voltage_deviation=_voltage_deviation(params, t, settled),
+        voltage_deviation=deviation,
         cleared=cleared,
     )
 
 
-def _voltage_deviation(params: Params, t: int, settled: Settlement) -> Floats:
-    """Largest |voltage - 1| on a feeder [E], p.u., by what agents generate, use and store; trades decide who pays."""
-    if params.feeder is None:
-        return np.full(len(settled.energy), np.nan)
-    fed_in = params.generation[:, t] - params.demand[:, t] + settled.discharged - settled.charged
-    return voltage_deviation(params.feeder, params.node, fed_in, params.step_hours)
+def _reputation(params: Params, state: State, limit: Floats, price: Floats, record: StepRecord) -> Floats:
+    """Reputation after the step, [E, N] in [0, 1]: for agents with an order, an exponential average of three scores.
 
-
-def _reputation(
-    params: Params, state: State, book: Book, traded: Exchange, settled: Settlement, cleared: Cleared
-) -> Floats:
-    """Reputation after the step, [E, N] in [0, 1]: an exponential average of three scores of those who placed an order.
+    limit: price of each order [E, N]. price: last clearing price [E]. Both $/MWh.
 
     fill: share of the order traded with peers. fairness: nearness of the limit price to the clearing price.
     contribution: share of the agent's exchange that stayed within the community.
     """
-    local = traded.bought_p2p + traded.sold_p2p
-    outside = traded.bought_dso + traded.sold_dso + settled.imported + settled.exported
-    ordered = energy_of(book.quantity)
-    placed: Bools = ordered > 0
-    fill = np.divide(local, ordered, out=np.zeros_like(local), where=placed)
-    reference = np.where(np.isnan(cleared.clearing_price), state.last_price, cleared.clearing_price)
+    local = record.bought_p2p + record.sold_p2p
+    outside = record.bought_dso + record.sold_dso + record.imported + record.exported
+    placed: Bools = record.ordered > 0
+    fill = np.divide(local, record.ordered, out=np.zeros_like(local), where=placed)
     span = max(params.config.max_price - params.config.min_price, 1e-9)
-    fairness = 1 - np.minimum(np.abs(price_of(book.price) - reference[:, None]) / span, 1.0)
+    fairness = 1 - np.minimum(np.abs(limit - price[:, None]) / span, 1.0)
     exchanged = local + outside
     contribution = np.divide(local, exchanged, out=np.ones_like(local), where=exchanged > 0)
     score = (np.minimum(fill, 1.0) + fairness + contribution) / 3

@@ -1,4 +1,4 @@
-"""What a step leaves behind: one StepRecord per step, and a History of T of them for whole episodes."""
+"""Where a simulation stands (State), what a step leaves behind (StepRecord), and whole episodes (History)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,15 @@ from functools import cached_property
 import numpy as np
 
 from market.clearing.batch import Cleared
-from market.clearing.orders import Bools, Floats, Trades
+from market.clearing.orders import Bools, Floats, Ints, Trades
 from market.clearing.single import all_trades
 
 
 @dataclass(frozen=True, eq=False)
 class Flows:
-    """Energy and money of agents [..., E, N] and of communities [..., E]. Energy in kWh, money in $, prices in $/MWh.
+    """Energy (kWh), money ($) and prices ($/MWh) of agents [..., E, N], then of communities [..., E].
 
-    Agents: generation; demand; ordered; is_buy; bought_p2p, sold_p2p: with peers; bought_dso, sold_dso: rest of the
-    orders; charged: drawn by the battery; discharged: delivered by it; imported, exported: rest of the balance;
-    energy: stored after the step; fee: network fees; cost: paid in all; alone_cost: what it would pay with the DSO
-    alone; saving: alone_cost - cost, and the value of energy stored beyond the DSO-only battery.
-    Communities: feed_in_tariff; utility_price; clearing_price: nan without trades; social_welfare: gains from trade;
-    budget_surplus; dso_income: all that the DSO takes in; loss: supplied by the DSO for losses; congestion_mean and
-    congestion_max: |flow| / capacity over the lines; overloaded_hours: summed over the lines; voltage_deviation:
-    largest |voltage - 1| of a node, p.u., by what agents generate, use and store; nan without a grid and with loops.
+    "Alone" is trade with the DSO only; "p2p" is trade with peers.
     """
 
     generation: Floats
@@ -33,28 +26,28 @@ class Flows:
     is_buy: Bools
     bought_p2p: Floats
     sold_p2p: Floats
-    bought_dso: Floats
+    bought_dso: Floats  # what is left of the orders
     sold_dso: Floats
-    charged: Floats
-    discharged: Floats
-    imported: Floats
+    charged: Floats  # drawn by the battery
+    discharged: Floats  # delivered by the battery
+    imported: Floats  # what is left of the balance
     exported: Floats
-    energy: Floats
-    fee: Floats
-    cost: Floats
-    alone_cost: Floats
-    saving: Floats
+    energy: Floats  # stored after the step
+    fee: Floats  # network fees
+    cost: Floats  # paid in all
+    alone_cost: Floats  # what the agent would pay alone
+    saving: Floats  # alone_cost - cost, and the value of the energy stored beyond that stored alone
     feed_in_tariff: Floats
     utility_price: Floats
-    clearing_price: Floats
-    social_welfare: Floats
+    clearing_price: Floats  # nan without trades
+    social_welfare: Floats  # gains from trade
     budget_surplus: Floats
-    dso_income: Floats
-    loss: Floats
-    congestion_mean: Floats
+    dso_income: Floats  # all that the DSO takes in
+    loss: Floats  # supplied by the DSO for losses
+    congestion_mean: Floats  # |flow| / capacity over the lines
     congestion_max: Floats
-    overloaded_hours: Floats
-    voltage_deviation: Floats
+    overloaded_hours: Floats  # summed over the lines
+    voltage_deviation: Floats  # largest |voltage - 1| of a node, p.u.; nan without a grid and with loops
 
     @cached_property
     def from_dso(self) -> Floats:
@@ -87,6 +80,12 @@ class Flows:
         return (self.self_sufficiency + self.self_consumption) / 2 - np.minimum(self.congestion_mean, 1.0)
 
 
+_NAMES = tuple(field.name for field in fields(Flows))
+PER_AGENT = _NAMES[: _NAMES.index("feed_in_tariff")]
+PER_COMMUNITY = _NAMES[len(PER_AGENT) :]
+"""Fields of `Flows` with a value per agent, [..., E, N], and per community, [..., E]."""
+
+
 def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
     """part / whole within [0, 1], of their common shape; `empty` where the whole is zero."""
     share = np.divide(part, whole, out=np.full(np.shape(whole), empty), where=whole > 0)
@@ -105,10 +104,24 @@ class StepRecord(Flows):
         return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where E episodes stand, all at the same step."""
+
+    step: int  # 0..T
+    episode: Ints  # numbers [E]
+    feed_in_tariff: Floats  # the DSO's [E, T], $/MWh
+    utility_price: Floats  # the DSO's [E, T], $/MWh
+    energy: Floats  # stored [E, N], kWh
+    reputation: Floats  # [E, N], in [0, 1]
+    last_price: Floats  # the last clearing price [E], $/MWh
+    last: StepRecord | None  # of the step before; None at the start
+
+
 class History(Flows):
     """T steps of E episodes: arrays [T, E, N] and [T, E]."""
 
     @classmethod
     def of(cls, records: Sequence[Flows]) -> History:
         """Stack the records of consecutive steps."""
-        return cls(**{f.name: np.stack([getattr(r, f.name) for r in records]) for f in fields(Flows)})
+        return cls(**{name: np.stack([getattr(r, name) for r in records]) for name in _NAMES})

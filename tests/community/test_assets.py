@@ -96,7 +96,7 @@ PROFILE = [1.0, 2.0]
         ({"demand_profile": [1.0, -2.0]}, "demand_profile", "-2.0", ">= 0"),
         ({"demand_profile": [1.0, 2.0, 3.0]}, "demand_profile", "3 steps", "2"),
         ({"generation_profile": []}, "generation_profile", "(0,)", "at least one"),
-        ({"demand_profile": "high"}, "demand_profile", "high", "array"),
+        ({"demand_profile": "high"}, "demand_profile", "high", "kWh"),
         ({"node": -1}, "node", "-1", ">= 0"),
         ({"battery": 3.0}, "battery", "3.0", "Battery"),
     ],

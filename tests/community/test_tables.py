@@ -85,19 +85,25 @@ def test_drawn_and_given_tariffs(tmp_path):
 BAD = {
     "half a node": (
         {"agents": "id,capacity,node\n007,10,1.5\nshop,50,\n"},
-        "node: got 1.5 for agent '007'; allowed: whole numbers",
+        "agents: '007': node: got 1.5; allowed: a whole number",
     ),
-    "word": ({"agents": "id,capacity,node\n007,10,x\nshop,50,\n"}, "node: got 'x' for agent '007'; allowed: whole"),
+    "word": (
+        {"agents": "id,capacity,node\n007,10,x\nshop,50,\n"},
+        "agents: '007': node: got 'x'; allowed: a whole number",
+    ),
     "steps": ({"steps": "hours\n1\n2\n"}, r"steps: got 2 rows of \['hours'\]; allowed: a column hours of one row"),
     "no table": ({"demand": None}, r"demand: got no demand\.parquet or demand\.csv in "),
     "empty": ({"agents": ""}, r"agents: got '.*agents\.csv'; allowed: a table that can be read"),
-    "column": ({"agents": "id,capacty\na,1\n"}, r"agents: got the column 'capacty'.*did you mean 'capacity'"),
+    "column": ({"agents": "id,capacty\na,1\n"}, r"column of agents: got 'capacty'.*did you mean 'capacity'"),
     "no capacity": ({"agents": "id,capacity\n007,\nshop,3\n"}, "agents: got no capacity for some agent"),
     "stranger": ({"demand": "shpo\n" + "1\n" * 4}, r"demand: got the column 'shpo'.*did you mean 'shop'"),
     "rows": ({"generation": "007\n1\n"}, "generation: got 1 rows; allowed: 4, as in demand"),
-    "text": ({"demand": "shop\n" + "much\n" * 4}, "demand: got 'much' in column 'shop'; allowed: numbers"),
-    "hole": ({"demand": "shop,007\n1,1\n1,\n1,1\n1,1\n"}, r"demand: got nan in column '007', row 1; allowed: finite"),
-    "half a battery": ({"agents": "id,capacity,min_soc\n007,1,0.2\nshop,3,\n"}, "nominal_capacity: got none .*'007'"),
+    "text": ({"demand": "shop\n" + "much\n" * 4}, r"demand, 'shop': got \['much', .*; allowed: finite numbers"),
+    "hole": ({"demand": "shop,007\n1,1\n1,\n1,1\n1,1\n"}, r"demand, '007': got nan at step 1; allowed: finite"),
+    "half a battery": (
+        {"agents": "id,capacity,min_soc\n007,1,0.2\nshop,3,\n"},
+        "agents: '007': nominal_capacity: got none with min_soc",
+    ),
     "one price": ({"tariffs": "utility_price\n" + "150\n" * 4}, "tariffs: got no column 'feed_in_tariff'"),
     "crossed": (
         {"tariffs": "feed_in_tariff,utility_price\n" + "150,100\n" * 4},

@@ -1,4 +1,4 @@
-"""`check_market_env` finds what is broken on purpose and says how to mend it; `audit` finds every tampered number."""
+"""`check_market_env` finds what is broken on purpose and says how to fix it; `audit` finds every tampered number."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from market import Battery, ClearingMechanism, DERAgent, GridNetwork, GridTopology, MarketConfig, Scenario
-from market.community.params import Params
+from market.community.agents import Params
 from market.simulation.dynamics import initial, step
 
 RULES = list(ClearingMechanism)

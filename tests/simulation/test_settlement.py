@@ -11,7 +11,7 @@ import oracle
 from market.clearing.batch import clear_batch
 from market.clearing.books import Book
 from market.community.agents import Fleet
-from market.simulation.settlement import exchange, settle
+from market.simulation.settlement import settle
 from strategies import RULES, batteries, books, configs, exactly, grids, tariffs
 
 LAST = 30.0
@@ -56,11 +56,10 @@ def settled(community, config, grid):
     book = stack(markets, len(fleet))
     feed_in, utility = (np.array([t[name] for t in terms]) for name in ("feed_in_tariff", "utility_price"))
     cleared = clear_batch(book, config, feed_in, utility, np.full(len(markets), LAST), grid, 1.0)
-    traded = exchange(cleared, book.is_buy)
     energy = np.broadcast_to(stored, book.price.shape)
     fleet = Fleet(low, high, stored, eta_c, eta_d)
     made, used = np.array(generation), np.array(demand)
-    return cleared, traded, settle(made, used, traded, cleared.budget_surplus, energy, fleet, feed_in, utility)
+    return cleared, settle(cleared, book.is_buy, made, used, energy, fleet, feed_in, utility)
 
 
 @SHORT
@@ -68,7 +67,7 @@ def settled(community, config, grid):
 @pytest.mark.parametrize("rule", RULES)
 def test_a_batch_settles_as_the_twin_does_market_by_market(rule, community, data, grid):
     config = data.draw(configs((rule,)))
-    cleared, traded, result = settled(community, config, grid)
+    cleared, result = settled(community, config, grid)
     markets, generation, demand, fleet, terms = community
     for e, market in enumerate(markets):
         twin = oracle.clear_book(market, config, grid=grid, last_price=LAST, **terms[e])
@@ -77,13 +76,14 @@ def test_a_batch_settles_as_the_twin_does_market_by_market(rule, community, data
         assert buyer.tolist() == [t.buyer for t in twin.stage(1, 2)]
         assert seller.tolist() == [t.seller for t in twin.stage(1, 2)]
         accounts, dso = oracle.settle(twin.trades, generation[e], demand[e], fleet, **terms[e])
-        columns = {name: getattr(result, name) for name in vars(result) if name != "dso_income"}
-        columns["bought"] = traded.bought_p2p + traded.bought_dso
-        columns["sold"] = traded.sold_p2p + traded.sold_dso
+        names = ("charged", "discharged", "imported", "exported", "energy", "cost")
+        columns = {name: result[name] for name in names}
+        columns["bought"] = result["bought_p2p"] + result["bought_dso"]
+        columns["sold"] = result["sold_p2p"] + result["sold_dso"]
         for name, values in columns.items():
             expected = [getattr(account, name) for account in accounts]
             np.testing.assert_allclose(values[e], expected, rtol=1e-9, atol=1e-9, err_msg=name)
-        assert result.dso_income[e] == pytest.approx(dso, rel=1e-9, abs=1e-9)
+        assert result["dso_income"][e] == pytest.approx(dso, rel=1e-9, abs=1e-9)
 
 
 @SHORT
@@ -91,37 +91,34 @@ def test_a_batch_settles_as_the_twin_does_market_by_market(rule, community, data
 @pytest.mark.parametrize("rule", RULES)
 def test_energy_and_money_are_conserved(rule, community, data, grid):
     config = data.draw(configs((rule,)))
-    _, traded, result = settled(community, config, grid)
+    _, result = settled(community, config, grid)
     known = {"generation": np.array(community[1]), "demand": np.array(community[2])}
-    known |= {"bought": traded.bought_p2p + traded.bought_dso, "sold": traded.sold_p2p + traded.sold_dso}
-    known |= {name: getattr(result, name) for name in ("imported", "exported", "charged", "discharged")}
+    known |= {"bought": result["bought_p2p"] + result["bought_dso"], "sold": result["sold_p2p"] + result["sold_dso"]}
+    known |= {name: result[name] for name in ("imported", "exported", "charged", "discharged")}
     supply, use = (sum(known[name] for name in names) for names in BALANCE)
     np.testing.assert_allclose(supply, use, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(traded.bought_p2p.sum(1), traded.sold_p2p.sum(1), rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(result.cost.sum(1), result.dso_income, rtol=1e-9, atol=1e-9)
-    assert not (result.imported * result.exported).any()  # nobody does both
-    for values in (result.imported, result.exported, result.charged, result.discharged, traded.fee):
+    np.testing.assert_allclose(result["bought_p2p"].sum(1), result["sold_p2p"].sum(1), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(result["cost"].sum(1), result["dso_income"], rtol=1e-9, atol=1e-9)
+    assert not (result["imported"] * result["exported"]).any()  # nobody does both
+    for values in (result["imported"], result["exported"], result["charged"], result["discharged"], result["fee"]):
         assert (values >= 0).all()
 
 
 @given(communities(), configs(), st.none() | grids())
 def test_a_batch_equals_its_markets_alone(community, config, grid):
     markets, generation, demand, fleet, terms = community
-    _, together, result = settled(community, config, grid)
+    _, together = settled(community, config, grid)
     for e in range(len(markets)):
         one = ([markets[e]], [generation[e]], [demand[e]], fleet, [terms[e]])
-        _, alone, single = settled(one, config, grid)
-        for batch, market in ((together, alone), (result, single)):
-            for name, values in vars(batch).items():
-                np.testing.assert_array_equal(values[e], getattr(market, name)[0], err_msg=name)
-                assert values.dtype == np.float64, name
+        _, alone = settled(one, config, grid)
+        for name, values in together.items():
+            np.testing.assert_array_equal(values[e], alone[name][0], err_msg=name)
+            assert values.dtype == np.float64, name
 
 
 @given(communities(), configs(), grids())
 def test_fees_reach_the_dso(community, config, grid):
-    cleared, traded, _ = settled(community, config, grid)
+    cleared, result = settled(community, config, grid)
     by_market = np.zeros(len(community[0]))
     np.add.at(by_market, cleared.market, cleared.network.fee)
-    np.testing.assert_allclose(traded.fee.sum(1), by_market, rtol=1e-9, atol=1e-15)
-    profit = traded.paid.sum(1) - traded.received.sum(1)
-    np.testing.assert_allclose(profit, cleared.budget_surplus, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(result["fee"].sum(1), by_market, rtol=1e-9, atol=1e-15)

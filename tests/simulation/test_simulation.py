@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 import oracle
 from market import MarketConfig, Scenario
-from market.community.params import Params
+from market.community.agents import Params
 from market.simulation.dynamics import REWARD_LIMIT, initial, observe, orders, step
-from market.simulation.history import Flows
-from market.simulation.state import State
+from market.simulation.history import Flows, State
 from strategies import RULES, actions, play, scenarios
 
 SHORT = settings(max_examples=max(1, settings.default.max_examples // 2))
