@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from market.support.kernels import kernel
@@ -33,7 +32,7 @@ EVEN = tuple(
 
 
 @kernel(error_model="numpy", fastmath={"contract", "arcp"})
-def _tanh(x: NDArray[np.float32]) -> None:
+def _tanh(x):  # type: ignore[no-untyped-def]
     """x becomes tanh x, [n], within 3e-7; written so that the compiler can use vector instructions."""
     for i in range(x.size):
         v = min(max(x[i], -TANH_LIMIT), TANH_LIMIT)
