@@ -23,6 +23,7 @@ from market.rl.sampling.policy import Policy, PopulationEnv, agent_policy, popul
 from market.rl.sampling.runner import KPIS, MARKET, RETURN_MEAN, SAMPLED_STEPS, SAMPLING_PHASES, SAMPLING_SECONDS
 from market.rl.scopes import Stream, derive, quiet_rllib, torch_threads
 from market.rl.session import ray_session, without_object_store
+from market.support.allocator import keep_freed_memory
 from market.support.files import write_whole
 from market.support.phases import combined
 
@@ -102,6 +103,7 @@ class RLTrainer:
         return MarketVectorEnv(scenario, num_envs=num_envs)
 
     def _build(self, stack: ExitStack) -> SetUp:
+        keep_freed_memory()
         run = self._run
         with quiet_rllib():
             config = ALGORITHMS[self.algorithm].configure(run)

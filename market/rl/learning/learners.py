@@ -22,6 +22,7 @@ from market.rl.learning.gradients import GradientClipper
 from market.rl.learning.minibatches import minibatch_rows, minibatches
 from market.rl.networks.modules import PopulationActor
 from market.rl.scopes import Stream, recorded_phases, seeded
+from market.support.allocator import keep_freed_memory
 from market.support.phases import phase
 
 GRADIENT_STEPS, SKIPPED_UPDATES, LEARNING_SECONDS = "gradient_steps", "skipped_updates", "learning_seconds"
@@ -46,6 +47,7 @@ class PopulationLearner(TorchLearner):
         return module
 
     def build(self) -> None:
+        keep_freed_memory()  # Ray builds learners in processes of their own
         with seeded(self.config.learner_config_dict["seed"], Stream.BUILD):
             super().build()
         self._clipper = GradientClipper(*self.clipped_apart(), limit=self.config.grad_clip)
