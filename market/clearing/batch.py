@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from market.clearing.books import Book, Packed, price_limits, ranked
-from market.clearing.fees import Network, Sent, network_terms
+from market.clearing.fees import Network, network_terms
 from market.clearing.matching import gather, interval, merge, sides
 from market.clearing.orders import MAX_POSITIONS, Energies, Floats, Ints, Positions, capacity_ticks, energy_of, price_of
 from market.clearing.partners import serve_partners
@@ -84,25 +83,18 @@ def _sums(offsets, ticks, price, seller_price, reduces, out):  # type: ignore[no
         out[e, 0], out[e, 1], out[e, 2] = volume, paid, received if reduces else paid
 
 
-class _Trades(NamedTuple):
-    """Trades of E markets of N orders, those of market e from e x N on."""
-
-    orders: Positions  # flat bid, flat ask, ticks [3, E N]
-    prices: Floats  # of bid and ask [2, E N], $/MWh
-    stage: NDArray[np.int8]  # [E N]
-    spans: Ints  # where each market's begin and end [E, 2]
-
-
 @kernel
-def _match(first, keys, by_arrival, agent, left, room, bounds, reduction, partners, trades, totals):  # type: ignore[no-untyped-def]
+def _match(  # type: ignore[no-untyped-def]
+    first, keys, arrival, agent, left, room, bounds, reduces, served, limits, starts, orders, prices, stage, spans, sums
+):
     """Stage 2 of the markets from `first` on, as many as there are keys (sorted) [.., M], and their trades of stage 1.
 
-    Of all E markets: left [E, N]; by_arrival and agent, also [E, 0]; room [E]: ticks, what stage 1 leaves of the
-    capacity; partners: the trades of stage 1. bounds: lowest and highest price in ticks. Writes trades, and totals
-    [E, 3]: gains from trade in price x energy ticks, and the interval of clearing prices in ticks, nan where stage 2 is
-    empty.
+    Of all E markets: left [E, N]; arrival and agent, also [E, 0]; room [E]: ticks, what stage 1 leaves of the
+    capacity. bounds: lowest and highest price in ticks. served, limits, starts: the `Partners`.
+    Writes the trades of market e from e x N on: orders [3, E N] (flat bid, flat ask, ticks), prices [2, E N] of bid and
+    ask, $/MWh, stage [E N], and spans [E, 2], where they begin and end; and sums [E, 3]: gains from trade in price x
+    energy ticks, and the interval of clearing prices in ticks, nan where stage 2 is empty.
     """
-    orders, prices, stage, spans = trades
     size = left.shape[1]
     energy = np.empty(keys.shape[1] + 2, np.int64)
     count = first * size
@@ -110,19 +102,18 @@ def _match(first, keys, by_arrival, agent, left, room, bounds, reduction, partne
         e = first + market
         gains = 0.0
         spans[e, 0] = count
-        for m in range(partners.starts[e], partners.starts[e + 1]):
-            if partners.orders[2, m] == 0:
+        for m in range(starts[e], starts[e + 1]):
+            if served[2, m] == 0:
                 break
-            for column in range(3):
-                orders[column, count] = partners.orders[column, m]
-            prices[0, count], prices[1, count], stage[count] = partners.prices[0, m], partners.prices[1, m], 1
-            gains += orders[2, count] * (prices[0, count] - prices[1, count]) * PER_PRICE
+            orders[0, count], orders[1, count], orders[2, count] = served[0, m], served[1, m], served[2, m]
+            prices[0, count], prices[1, count], stage[count] = limits[0, m], limits[1, m], 1
+            gains += served[2, m] * (limits[0, m] - limits[1, m]) * PER_PRICE
             count += 1
         in_book = count
-        book = sides(keys[market], by_arrival[e], e * size)
+        book = sides(keys[market], arrival[e], e * size)
         gather(book, left[e], energy)
         lower = upper = np.nan
-        if reduction:
+        if reduces:
             count, more, lower, upper = reduce_trade(book, energy, room[e], agent[e], bounds, count, orders, prices)
         else:
             merged = merge(book, energy, room[e], count, orders, prices)
@@ -131,13 +122,12 @@ def _match(first, keys, by_arrival, agent, left, room, bounds, reduction, partne
                 lower, upper = interval(book, energy, merged)
         stage[in_book:count] = 2
         spans[e, 1] = count
-        totals[e, 0], totals[e, 1], totals[e, 2] = gains + more, lower, upper
+        sums[e, 0], sums[e, 1], sums[e, 2] = gains + more, lower, upper
 
 
 @kernel
-def _close_up(trades, offsets):  # type: ignore[no-untyped-def]
+def _close_up(orders, prices, stage, spans, offsets):  # type: ignore[no-untyped-def]
     """Moves the markets' trades next to each other; those of market e are then at offsets[e]:offsets[e+1], [E + 1]."""
-    orders, prices, stage, spans = trades
     for e in range(len(spans)):
         to, begin, count = offsets[e], spans[e, 0], spans[e, 1] - spans[e, 0]
         if begin > to:
@@ -182,16 +172,15 @@ def clear_batch(
     partners = serve_partners(packed, left, room)
     rule = RULES[config.price_mechanism]
     orders, prices, stage = np.empty((3, left.size), np.int32), np.empty((2, left.size)), np.empty(left.size, np.int8)
-    trades = _Trades(orders, prices, stage, np.empty((markets, 2), np.int64))
-    terms = (price_limits(config), rule.reduces_trade, partners, trades)
-    totals, offsets = np.empty((markets, 3)), np.zeros(markets + 1, np.int64)
+    spans, offsets, totals = np.empty((markets, 2), np.int64), np.zeros(markets + 1, np.int64), np.empty((markets, 3))
+    terms = (price_limits(config), rule.reduces_trade, *partners, orders, prices, stage, spans, totals)
 
     def match(part: slice) -> None:
         keys = ranked(packed.keys[part], packed.by_arrival[part], left[part], config)
-        _match(part.start, keys, packed.by_arrival, packed.agent, left, room, *terms, totals)
+        _match(part.start, keys, packed.by_arrival, packed.agent, left, room, *terms)
 
     in_parts(match, markets, threads)
-    _close_up(trades, offsets)
+    _close_up(orders, prices, stage, spans, offsets)
     count = offsets[-1]
     bid_order, ask_order, ticks = orders[:, :count]
     stage = stage[:count]
@@ -216,8 +205,8 @@ def clear_batch(
     volume, paid, received = sums.T / PER_KWH
     network = None
     if grid is not None:
-        sent = Sent(orders[:2, :count], energy_of(ticks), price, offsets)
-        network = network_terms(packed, config, grid, sent, utility_price, step_hours)
+        sent = (orders[:2, :count], energy_of(ticks), price, offsets)
+        network = network_terms(packed, config, grid, *sent, utility_price, step_hours)
     return Cleared(
         bid_order=bid_order,
         ask_order=ask_order,

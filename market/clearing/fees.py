@@ -15,15 +15,6 @@ from market.grid.routing import Routing, route
 from market.support.kernels import kernel
 
 
-class Sent(NamedTuple):
-    """K trades of E markets."""
-
-    orders: Positions  # flat bid and ask [2, K]
-    energy: Floats  # [K] kWh
-    price: Floats  # [K] $/MWh
-    offsets: Ints  # the trades of market e are offsets[e]:offsets[e+1], [E + 1]
-
-
 class Network(NamedTuple):
     """What the grid makes of K trades, and the congestion of E markets."""
 
@@ -41,28 +32,39 @@ def loss_shares(grid: Grid, loss_rate: float) -> Floats:
 
 
 def network_terms(
-    book: Packed, config: MarketConfig, grid: Grid, sent: Sent, utility_price: Floats, step_hours: float
+    book: Packed,
+    config: MarketConfig,
+    grid: Grid,
+    orders: Positions,
+    energy: Floats,
+    price: Floats,
+    offsets: Ints,
+    utility_price: Floats,
+    step_hours: float,
 ) -> Network:
-    """What the grid makes of trades.
+    """What the grid makes of K trades of E markets.
 
     The DSO supplies what is lost, 1 - exp(-loss_rate d) of the energy, and charges it at the utility price; congestion,
     distance and the same-zone discount are shares of the trade's value; the fee stays within [0, max_fee x value].
 
+    orders: flat bids and asks [2, K].
+    energy: [K] kWh.
+    price: [K] $/MWh.
+    offsets: the trades of market e are offsets[e]:offsets[e+1], [E + 1].
     utility_price: [E] $/MWh.
     step_hours: h.
     """
     assert book.node is not None
-    nodes, (distance, loss, fee) = np.empty(sent.orders.shape, np.int32), np.empty((3, len(sent.energy)))
-    _look_up(book.node, book.quantity.shape[1], grid.num_nodes, sent.orders, sent.offsets, nodes)
+    nodes, charges = np.empty(orders.shape, np.int32), np.empty((3, len(energy)))
+    _look_up(book.node, book.quantity.shape[1], grid.num_nodes, orders, offsets, nodes)
     buyer, seller = nodes
-    network = Network(
-        sent.energy, distance, loss, fee, route(grid, seller, buyer, sent.energy, sent.offsets, step_hours)
-    )
+    routing = route(grid, seller, buyer, energy, offsets, step_hours)
     per_km = config.distance_fee / grid.diameter if grid.diameter > 0 else 0.0
     shares = (config.congestion_fee, per_km, config.zone_discount, config.max_fee)
+    trades = (seller, buyer, energy, price, routing.utilisation, offsets)
     lost = loss_shares(grid, config.loss_rate)
-    _charge(grid.distance, lost, grid.zone, seller, buyer, sent, utility_price, *shares, network)
-    return network
+    _charge(grid.distance, lost, grid.zone, *trades, utility_price, shares, charges)
+    return Network(energy, charges[0], charges[1], charges[2], routing)
 
 
 @kernel
@@ -81,17 +83,21 @@ def _look_up(node, size, num_nodes, orders, offsets, nodes):  # type: ignore[no-
 
 
 @kernel
-def _charge(distances, lost, zone, seller, buyer, sent, utility_price, congestion, per_km, discount, most, network):  # type: ignore[no-untyped-def]
-    """Fills distance, loss and fee of `network`. congestion (at its fullest), per_km, discount, most: shares of value.
+def _charge(  # type: ignore[no-untyped-def]
+    distances, lost, zone, seller, buyer, energy, price, utilisation, offsets, utility_price, shares, charges
+):
+    """charges [3, K]: distance km, loss kWh and fee $ of each trade.
 
     distances km, lost (shares): [n, n]. zone: [n]. seller, buyer: nodes [K]. utility_price: [E] $/MWh.
+    shares: of a trade's value: at full congestion, per km, discount within a zone, and at most.
     """
-    energy, distance, loss, fee, routing = network
-    for e in range(len(sent.offsets) - 1):
-        for k in range(sent.offsets[e], sent.offsets[e + 1]):
+    congestion, per_km, discount, most = shares
+    distance, loss, fee = charges
+    for e in range(len(offsets) - 1):
+        for k in range(offsets[e], offsets[e + 1]):
             a, b = seller[k], buyer[k]
             distance[k], loss[k] = distances[a, b], lost[a, b] * energy[k]
-            value = energy[k] * sent.price[k] / 1000
-            share = congestion * min(routing.utilisation[k], 1.0) + per_km * distances[a, b]
+            value = energy[k] * price[k] / 1000
+            share = congestion * min(utilisation[k], 1.0) + per_km * distances[a, b]
             share -= discount * (zone[a] == zone[b])  # no branch: it would be mispredicted
             fee[k] = min(max(loss[k] * utility_price[e] / 1000 + value * share, 0.0), most * value)

@@ -128,18 +128,9 @@ def screen(keys, by_arrival, quantity, bounds):  # type: ignore[no-untyped-def]
         energy = quantity[by_arrival[rank] if len(by_arrival) else rank]
         total[np.int64(key >> uint64(63)), bucket] += energy if key != EMPTY else 0
     wanted, offered = total
-    least, better = BUCKETS - 1, np.int64(0)  # class of the lowest bids that may trade; energy of the bids above it
-    below = offered.sum()
-    while least > 0 and below - offered[least] >= better + wanted[least]:
-        below -= offered[least]
-        better += wanted[least]
-        least -= 1
-    most, better = 0, np.int64(0)
-    above = wanted.sum()
-    while most < BUCKETS - 1 and above - wanted[most] >= better + offered[most]:
-        above -= wanted[most]
-        better += offered[most]
-        most += 1
+    wanted_from, offered_to = np.cumsum(wanted[::-1])[::-1], np.cumsum(offered)  # by bids not below, asks not above
+    least = max((offered_to - offered < wanted_from).sum() - 1, 0)  # class of the lowest bids that may trade
+    most = min((wanted_from - wanted >= offered_to).sum(), BUCKETS - 1)  # class of the highest asks that may trade
     bids_end, asks_end = ASK_BIT, EMPTY
     if least > 0:
         bids_end = _key(bounds[0] + (least << shift) - 1, True, REPUTATION_MASK, 0)

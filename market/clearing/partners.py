@@ -41,7 +41,7 @@ def serve_partners(book: Packed, left: Energies, room: Ints) -> Partners:
     serving = np.lexsort((bid_keys, price_ticks(prices[1] - prices[0]), market))  # a bid's asks stay in their order
     starts = np.searchsorted(market[serving], np.arange(markets + 1))
     partners = Partners(orders[:, serving], prices[:, serving], starts)
-    _serve(partners, room, left)
+    _serve(partners.orders, starts, room, left)
     return partners
 
 
@@ -115,9 +115,8 @@ def _pair_up(keys, energy, start, market, size, by_arrival, orders, prices):  # 
 
 
 @kernel
-def _serve(partners, room, left):  # type: ignore[no-untyped-def]
+def _serve(orders, starts, room, left):  # type: ignore[no-untyped-def]
     """Cuts each market's trades, in serving order, to its room [E]; room and left [E, N] are reduced."""
-    orders, starts = partners.orders, partners.starts
     for e in range(len(room)):
         base = e * left.shape[1]
         for m in range(starts[e], starts[e + 1]):

@@ -71,9 +71,8 @@ class PowerFlow(NamedTuple):
 
 
 @kernel
-def _sweep(feeder, power, square):  # type: ignore[no-untyped-def]
+def _sweep(order, parent, rise, power, square):  # type: ignore[no-untyped-def]
     """power [n]: fed in, kW; becomes what each node sends to its parent. Fills square [n]: squared voltage, p.u."""
-    order, parent, rise = feeder.order, feeder.parent, feeder.rise
     for k in range(len(order) - 1, 0, -1):
         power[parent[order[k]]] += power[order[k]]
     square[order[0]] = 1.0
@@ -83,16 +82,16 @@ def _sweep(feeder, power, square):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _power_flow(feeder, power, square):  # type: ignore[no-untyped-def]
+def _power_flow(order, parent, rise, power, square):  # type: ignore[no-untyped-def]
     """Sweeps E markets; power, square: [E, n]."""
     for e in range(len(power)):
-        _sweep(feeder, power[e], square[e])
+        _sweep(order, parent, rise, power[e], square[e])
 
 
 @kernel
-def _deviation(feeder, injection, node, deviation):  # type: ignore[no-untyped-def]
+def _deviation(order, parent, rise, injection, node, deviation):  # type: ignore[no-untyped-def]
     """Fills deviation [E], p.u. injection: of agents [E, N], kW. Returns -1, or the first agent at an unknown node."""
-    n = len(feeder.order)
+    n = len(order)
     for a in range(len(node)):
         if not 0 <= node[a] < n:
             return a
@@ -101,7 +100,7 @@ def _deviation(feeder, injection, node, deviation):  # type: ignore[no-untyped-d
         power[:] = 0.0
         for a in range(len(node)):
             power[node[a]] += injection[e, a]
-        _sweep(feeder, power, square)
+        _sweep(order, parent, rise, power, square)
         low, high = 1.0, 1.0
         for i in range(n):
             low, high = min(low, square[i]), max(high, square[i])
@@ -119,7 +118,7 @@ def power_flow(feeder: Feeder, injection: Floats, step_hours: float = 1.0) -> Po
     if fed.ndim != 2 or fed.shape[1] != feeder.num_nodes:
         raise ValueError(f"injection: got shape {fed.shape}; allowed: [E, {feeder.num_nodes}], one value per node")
     power, square = fed / check_range("step_hours", step_hours, 1e-3, 24.0, "h"), np.empty(fed.shape)
-    _power_flow(feeder, power, square)
+    _power_flow(feeder.order, feeder.parent, feeder.rise, power, square)
     below = feeder.line >= 0
     flow = np.empty((len(fed), feeder.num_nodes - 1))
     flow[:, feeder.line[below]] = power[:, below] * feeder.sign[below]
@@ -136,7 +135,7 @@ def voltage_deviation(feeder: Feeder, node: NDArray[np.integer[Any]], injection:
     if injection.ndim != 2 or injection.shape[1:] != node.shape:
         raise ValueError(f"injection: got shape {injection.shape}; allowed: [E, {len(node)}], one value per agent")
     deviation = np.empty(len(injection))
-    agent = _deviation(feeder, injection / step_hours, node, deviation)
+    agent = _deviation(feeder.order, feeder.parent, feeder.rise, injection / step_hours, node, deviation)
     if agent != _DONE:
         raise ValueError(f"node: got {node[agent]} of agent {agent}; allowed: 0 to {feeder.num_nodes - 1}")
     return deviation

@@ -93,12 +93,12 @@ def _congest_pairs(flow, paths, seller, buyer, energy, hours, utilisation):  # t
 
 
 @kernel
-def _route(flow, paths, seller, buyer, energy, offsets, hours, routing):  # type: ignore[no-untyped-def]
+def _route(flow, predecessor, line_of, line_from, limit, seller, buyer, energy, offsets, hours, routing):  # type: ignore[no-untyped-def]
     """Fills `routing`, zeros before; flow: as in `_congest`. Trades that outnumber the pairs of nodes go by pairs.
 
     Returns -1, or -2 for offsets that do not ascend, or the first trade at an unknown node.
     """
-    n = len(paths.predecessor)
+    n, paths = len(predecessor), _Paths(predecessor, line_of, line_from, limit)
     for k in range(len(energy)):
         if not (0 <= seller[k] < n and 0 <= buyer[k] < n):
             return k
@@ -141,7 +141,8 @@ def route(
         raise ValueError(f"offsets: got {offsets!r:.60}; allowed: [E+1] from 0 to the number of trades, {trades}")
     routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
     flow = np.zeros(len(grid.line_length))
-    code = _route(flow, _paths(grid), seller_node, buyer_node, energy, offsets, float(step_hours), routing)
+    sent = (seller_node, buyer_node, energy, offsets)
+    code = _route(flow, *_paths(grid), *sent, float(step_hours), routing)
     if code == _BAD_OFFSETS:
         raise ValueError(f"offsets: got {offsets!r:.60}; allowed: numbers that never fall")
     if code != _ROUTED:
