@@ -26,8 +26,7 @@ class ClearingResult:
     dso_sell_volume: the DSO sells it to buyers at the utility price, kWh.
     social_welfare: gains from the P2P trades, sum of quantity x (bid - ask), $.
     budget_surplus: what buyers pay beyond what sellers receive (MCAFEE), kept by the DSO, $.
-    price_interval: the prices at which stage 2 clears, (lower, upper), $/MWh; under MCAFEE what sellers get and buyers
-        pay.
+    price_interval: the prices at which stage 2 clears, $/MWh; under MCAFEE what sellers receive and buyers pay.
     congestion_mean, congestion_max: |flow| / capacity over the lines, caused by the P2P trades; 0 without a grid.
     """
 

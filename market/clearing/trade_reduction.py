@@ -1,4 +1,4 @@
-"""Kernels of trade reduction: who trades under MCAFEE, and at which two prices. Ticks throughout.
+"""Kernels of trade reduction: which orders trade under MCAFEE, and at which two prices. Ticks throughout.
 
 McAfee (1992), doi:10.1016/0022-0531(92)90091-U, for books of equal units; the multi-unit double auction of Huang,
 Scheller-Wolf and Sycara (2002), doi:10.1111/1467-8640.t01-1-00206, otherwise.

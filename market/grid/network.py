@@ -38,10 +38,8 @@ class GridNetwork:
         num_nodes = check_positive_int("num_nodes", self.num_nodes)
         if topology in FEEDERS:
             num_nodes = len(FEEDERS[topology].names)
-        object.__setattr__(self, "topology", topology)
-        object.__setattr__(self, "num_nodes", num_nodes)
-        object.__setattr__(self, "capacity", check_range("capacity", self.capacity, 0.0, unit="kW"))
-        object.__setattr__(self, "seed", check_positive_int("seed", self.seed, low=0))
+        capacity, seed = check_range("capacity", self.capacity, unit="kW"), check_positive_int("seed", self.seed, low=0)
+        vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=seed)
 
     def assign_agents_to_graph(self, agents: Iterable[Any]) -> dict[Hashable, int]:
         """Give every agent a node and return `agent_node`, replacing what was assigned before.
@@ -131,7 +129,7 @@ class Grid:
                 value.flags.writeable = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self.__post_init__()  # arrays come out of a pickle writeable
 
     @property

@@ -116,10 +116,6 @@ def _route(flow, predecessor, line_of, line_from, limit, seller, buyer, energy, 
     return _ROUTED
 
 
-def _paths(grid: Grid) -> _Paths:
-    return _Paths(grid.predecessor, grid.line_of, grid.line_from, grid.line_capacity)
-
-
 def route(
     grid: Grid, seller_node: Nodes, buyer_node: Nodes, energy: Floats, offsets: Ints, step_hours: float = 1.0
 ) -> Routing:
@@ -141,8 +137,9 @@ def route(
         raise ValueError(f"offsets: got {offsets!r:.60}; allowed: [E+1] from 0 to the number of trades, {trades}")
     routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
     flow = np.zeros(len(grid.line_length))
+    paths = (grid.predecessor, grid.line_of, grid.line_from, grid.line_capacity)
     sent = (seller_node, buyer_node, energy, offsets)
-    code = _route(flow, *_paths(grid), *sent, float(step_hours), routing)
+    code = _route(flow, *paths, *sent, float(step_hours), routing)
     if code == _BAD_OFFSETS:
         raise ValueError(f"offsets: got {offsets!r:.60}; allowed: numbers that never fall")
     if code != _ROUTED:
@@ -161,5 +158,6 @@ def line_flows(grid: Grid, seller_node: ArrayLike, buyer_node: ArrayLike, energy
     amount = np.atleast_1d(np.asarray(energy, np.float64))
     route(grid, seller, buyer, amount, np.array([0, len(amount)]))  # checks nodes and shapes
     flow = np.zeros(len(grid.line_length))
-    _add_flows(flow, _paths(grid), seller, buyer, amount)
+    paths = _Paths(grid.predecessor, grid.line_of, grid.line_from, grid.line_capacity)
+    _add_flows(flow, paths, seller, buyer, amount)
     return flow
