@@ -161,8 +161,7 @@ def clear_batch(
     step_hours: h.
     threads: share out the markets, with the same result to the last bit.
     """
-    check_positive_int("threads", threads)
-    packed = book.packed(threads) if isinstance(book, Book) else book
+    packed = book.packed(check_positive_int("threads", threads)) if isinstance(book, Book) else book
     markets, size = packed.quantity.shape
     if markets * size > MAX_POSITIONS:
         raise ValueError(f"book: got {markets} markets of {size} orders; allowed: at most {MAX_POSITIONS:,} in all")
