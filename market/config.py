@@ -19,12 +19,11 @@ ENERGY_TICK = 0.001
 PER_PRICE, PER_KWH = round(1 / PRICE_TICK), round(1 / ENERGY_TICK)
 """Ticks in 1 $/MWh and in 1 kWh."""
 DSO = -1
-"""The distribution system operator, wherever an agent id stands."""
+"""The agent id of the distribution system operator."""
 NO_PARTNER = -2
 """The `partner` of an order that names nobody."""
 MAX_PRICE = (2**23 - 2) * PRICE_TICK
 """Highest price that the packed sort key of an order holds, $/MWh."""
-
 MAX_QUANTITY = 2e6
 """Largest quantity of an order, kWh: 2 GWh in a step, whose Wh fit into 31 bits."""
 
@@ -81,31 +80,29 @@ def nearest(word: str, words: list[str]) -> str:
     return f"; did you mean {spelled[close[0]]!r}?" if close else ""
 
 
-def choose(kind: type[Kind], value: object, field: str) -> Kind:
-    """The member of `kind` that `value` names (a member, or its name or value in any case)."""
-    if isinstance(value, kind):
-        return value
-    names = [member.value for member in kind]
-    if isinstance(value, str) and value.lower() in names:
-        return kind(value.lower())
-    raise ValueError(f"{field}: got {value!r}; allowed: {', '.join(names)}{nearest(str(value), names)}")
-
-
 def find(registry: Mapping[str, Entry], name: object, field: str) -> Entry:
-    """The entry that `name` names, or a one-line ValueError with the names that there are."""
+    """The entry of that name, or a one-line ValueError that lists the names."""
     if not isinstance(name, str) or name not in registry:
         names = list(registry)
         raise ValueError(f"{field}: got {name!r}; allowed: {', '.join(names)}{nearest(str(name), names)}")
     return registry[name]
 
 
+def choose(kind: type[Kind], value: object, field: str) -> Kind:
+    """The member of `kind` for `value`: a member, or a member's value in any case."""
+    members = {member.value: member for member in kind}
+    if isinstance(value, str) and value.lower() in members:
+        return members[value.lower()]
+    return find(members, value, field)
+
+
 def check_range(field: str, value: object, low: float = 0.0, high: float = math.inf, unit: str = "") -> float:
-    """`value` as a float when it is a number within [low, high], else a one-line ValueError."""
+    """`value` as a float when it is a finite number within [low, high], else a one-line ValueError."""
     number = math.nan
     if not isinstance(value, bool | str | bytes):
         with contextlib.suppress(TypeError, ValueError):
             number = float(value)  # type: ignore[arg-type]
-    if not (low <= number <= high) or (math.isinf(number) and math.isfinite(high)) or number == math.inf:
+    if not (low <= number <= high and math.isfinite(number)):
         bounds = f"a finite number >= {low:.12g}" if math.isinf(high) else f"{low:.12g} to {high:.12g}"
         raise ValueError(f"{field}: got {value!r}; allowed: {bounds}{' ' + unit if unit else ''}")
     return number
@@ -133,15 +130,20 @@ def check_seed(seed: object) -> None:
 
 @dataclass(frozen=True)
 class MarketConfig:
-    """Rules of the market. Prices in $/MWh, quantities in kWh, shares as fractions of a trade's value.
+    """Rules of the market. Fees are shares of a trade's value.
 
-    min_price, max_price: allowed order prices. min_quantity, max_quantity: allowed order quantities (0 is no order).
-    price_mechanism: pricing rule. spread_share: k of BID_ASK_SPREAD, 0 pays the ask and 1 the bid.
+    min_price, max_price: limits of order prices, $/MWh.
+    min_quantity, max_quantity: limits of order quantities, kWh; 0 is no order.
+    price_mechanism: the pricing rule.
+    spread_share: k of BID_ASK_SPREAD in [0, 1]; 0 pays the ask and 1 the bid.
     enable_partner_preference: orders may name an anchor peer or the DSO.
-    blockchain_difficulty: leading zero hex digits of a ledger block's hash. visualize_blockchain: must stay False.
-    loss_rate: 1/km, a trade over d km loses the share 1 - exp(-loss_rate d).
-    congestion_fee, distance_fee, zone_discount: shares of a trade's value at full congestion, over the grid's diameter,
-    and within one zone. max_fee: the largest fee, as a share of the value.
+    blockchain_difficulty: leading zero hex digits of a ledger block's hash, 0 to 6.
+    visualize_blockchain: must stay False.
+    loss_rate: 1/km; a trade over d km loses the share 1 - exp(-loss_rate d).
+    congestion_fee: at full congestion, in [0, 1].
+    distance_fee: over the grid's diameter, in [0, 1].
+    zone_discount: within one zone, in [0, 1].
+    max_fee: the largest fee, in [0, 1].
     """
 
     min_price: float = 40.0
@@ -160,21 +162,15 @@ class MarketConfig:
     max_fee: float = 0.2
 
     def __post_init__(self) -> None:
-        check_range("max_price", self.max_price, 0.0, MAX_PRICE, "$/MWh")
-        check_range("max_quantity", self.max_quantity, 0.0, MAX_QUANTITY, "kWh")
-        check_range("min_price", self.min_price, 0.0, MAX_PRICE, "$/MWh")
-        check_range("min_quantity", self.min_quantity, 0.0, MAX_QUANTITY, "kWh")
-        if self.min_price > self.max_price:
-            raise ValueError(
-                f"min_price: got {self.min_price!r}; allowed: at most max_price = {self.max_price!r} $/MWh"
-            )
-        if self.min_quantity > self.max_quantity:
-            raise ValueError(
-                f"min_quantity: got {self.min_quantity!r}; allowed: at most max_quantity = {self.max_quantity!r} kWh"
-            )
         object.__setattr__(self, "price_mechanism", choose(ClearingMechanism, self.price_mechanism, "price_mechanism"))
-        for field in ("spread_share", "congestion_fee", "distance_fee", "zone_discount", "max_fee"):
-            check_range(field, getattr(self, field), 0.0, 1.0)
+        for name, most, unit in (("price", MAX_PRICE, "$/MWh"), ("quantity", MAX_QUANTITY, "kWh")):
+            low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+            check_range(f"max_{name}", high, 0.0, most, unit)
+            check_range(f"min_{name}", low, 0.0, most, unit)
+            if low > high:
+                raise ValueError(f"min_{name}: got {low!r}; allowed: at most max_{name} = {high!r} {unit}")
+        for share in ("spread_share", "congestion_fee", "distance_fee", "zone_discount", "max_fee"):
+            check_range(share, getattr(self, share), 0.0, 1.0)
         check_range("loss_rate", self.loss_rate, 0.0, 1e3, "1/km")
         if check_positive_int("blockchain_difficulty", self.blockchain_difficulty, low=0) > 6:
             raise ValueError(f"blockchain_difficulty: got {self.blockchain_difficulty!r}; allowed: 0 to 6 hex digits")

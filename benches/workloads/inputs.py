@@ -7,6 +7,7 @@ predictor and makes clearing look faster than it is.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,19 @@ FEED_IN_TARIFF, UTILITY_PRICE = 60.0, 220.0
 def number(params: Params, axis: str) -> int:
     """The value of a numeric axis."""
     return int(params[axis])
+
+
+def keeping_memory(setup: Callable[[Params], Any]) -> Callable[[Params], Any]:
+    """The same preparation, in a process that keeps freed memory."""
+
+    @functools.wraps(setup)
+    def prepare(params: Params) -> Any:
+        from market.support.allocator import keep_freed_memory
+
+        keep_freed_memory()
+        return setup(params)
+
+    return prepare
 
 
 # --- clearing -------------------------------------------------------------------------------------------------------

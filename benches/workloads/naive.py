@@ -83,13 +83,13 @@ def textbook_flow(feeder: Feeder, injections: Floats) -> tuple[list[list[float]]
 
 def sort_keys(orders: Orders) -> Keys:
     """The packed keys of a book without reputations, in order of arrival, unsorted [n]."""
-    from market.clearing.matching import _pack
+    from market.clearing.matching import pack
     from market.clearing.orders import energy_ticks, price_ticks
 
     shape = (1, len(orders))
     keys, arrivals, reputation = np.empty(shape, np.uint64), np.empty((1, 0), np.int64), np.zeros(shape, np.int64)
     active = energy_ticks(orders.quantity) > 0
-    _pack(price_ticks(orders.price)[None], orders.is_buy[None], active[None], reputation, arrivals, keys)
+    pack(price_ticks(orders.price)[None], orders.is_buy[None], active[None], reputation, arrivals, keys)
     return keys[0]
 
 

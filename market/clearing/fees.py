@@ -1,9 +1,9 @@
-"""What the grid makes of trades: distance, losses, and the fee that pays for them."""
+"""What trades cost on the grid: distances, losses, and the fee that pays for them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,14 +15,13 @@ from market.grid.routing import Routing, route
 from market.support.kernels import kernel
 
 
-@dataclass(frozen=True, eq=False)
-class Network:
-    """What the grid makes of K trades: energy kWh, distance km, loss kWh, fee $, [K]; the congestion of E markets."""
+class Network(NamedTuple):
+    """What the grid makes of K trades, and the congestion of E markets."""
 
-    energy: Floats
-    distance: Floats
-    loss: Floats
-    fee: Floats
+    energy: Floats  # [K] kWh
+    distance: Floats  # [K] km
+    loss: Floats  # [K] kWh
+    fee: Floats  # [K] $
     routing: Routing
 
 
@@ -36,41 +35,43 @@ def network_terms(
     book: Packed,
     config: MarketConfig,
     grid: Grid,
-    sent: tuple[Positions, Floats, Floats, Ints],
+    orders: Positions,
+    energy: Floats,
+    price: Floats,
+    offsets: Ints,
     utility_price: Floats,
     step_hours: float,
 ) -> Network:
     """What the grid makes of K trades of E markets.
 
-    sent: flat bids and asks [2, K], energy kWh [K], price $/MWh [K], and where each market's trades begin [E + 1].
-    utility_price: [E] $/MWh. The DSO supplies what is lost, 1 - exp(-loss_rate d) of the energy, and charges it at the
-    utility price; congestion, distance and the same-zone discount are shares of the trade's value; the fee stays within
-    [0, max_fee x value].
+    The DSO supplies what is lost, 1 - exp(-loss_rate d) of the energy, and charges it at the utility price; congestion,
+    distance and the same-zone discount are shares of the trade's value; the fee stays within [0, max_fee x value].
+
+    orders: flat bids and asks [2, K].
+    energy: [K] kWh.
+    price: [K] $/MWh.
+    offsets: the trades of market e are offsets[e]:offsets[e+1], [E + 1].
+    utility_price: [E] $/MWh.
+    step_hours: h.
     """
-    orders, energy, price, offsets = sent
     assert book.node is not None
-    nodes = np.empty(orders.shape, np.int32)
+    nodes, charges = np.empty(orders.shape, np.int32), np.empty((3, len(energy)))
     _look_up(book.node, book.quantity.shape[1], grid.num_nodes, orders, offsets, nodes)
-    buyer_node, seller_node = nodes
-    routing = route(grid, seller_node, buyer_node, energy, offsets, step_hours)
-    distance, loss, fee = np.empty((3, len(energy)))
-    terms = (
-        config.congestion_fee,
-        config.distance_fee / grid.diameter if grid.diameter > 0 else 0.0,
-        config.zone_discount,
-        config.max_fee,
-    )
-    trades = (seller_node, buyer_node, energy, price, routing.utilisation)
-    tables = (grid.distance, loss_shares(grid, config.loss_rate), grid.zone)
-    _charge(tables, trades, offsets, utility_price, terms, (distance, loss, fee))
-    return Network(energy, distance, loss, fee, routing)
+    buyer, seller = nodes
+    routing = route(grid, seller, buyer, energy, offsets, step_hours)
+    per_km = config.distance_fee / grid.diameter if grid.diameter > 0 else 0.0
+    shares = (config.congestion_fee, per_km, config.zone_discount, config.max_fee)
+    trades = (seller, buyer, energy, price, routing.utilisation, offsets)
+    lost = loss_shares(grid, config.loss_rate)
+    _charge(grid.distance, lost, grid.zone, *trades, utility_price, shares, charges)
+    return Network(energy, charges[0], charges[1], charges[2], routing)
 
 
 @kernel
 def _look_up(node, size, num_nodes, orders, offsets, nodes):  # type: ignore[no-untyped-def]
     """nodes [2, K]: those of the flat orders [2, K] of E markets of `size` positions. node: [E, N] or [E, 0].
 
-    32 bits without a sign divide in half the time.
+    Unsigned integers of 32 bits divide in half the time.
     """
     for side in range(2):
         mine, found = orders[side], nodes[side]
@@ -82,21 +83,21 @@ def _look_up(node, size, num_nodes, orders, offsets, nodes):  # type: ignore[no-
 
 
 @kernel
-def _charge(tables, trades, offsets, utility_price, terms, out):  # type: ignore[no-untyped-def]
-    """out: distance km, loss kWh and fee $ of each trade [K]. tables: distances and shares lost [n, n], zones [n].
+def _charge(  # type: ignore[no-untyped-def]
+    distances, lost, zone, seller, buyer, energy, price, utilisation, offsets, utility_price, shares, charges
+):
+    """charges [3, K]: distance km, loss kWh and fee $ of each trade.
 
-    trades: nodes of seller and buyer, energy kWh, price $/MWh, utilisation, [K]. utility_price: [E] $/MWh.
-    terms: shares of a trade's value: at full congestion, per km, within a zone, and at most.
+    distances km, lost (shares): [n, n]. zone: [n]. seller, buyer: nodes [K]. utility_price: [E] $/MWh.
+    shares: of a trade's value: at full congestion, per km, discount within a zone, and at most.
     """
-    distances, lost, zone = tables
-    seller, buyer, energy, price, utilisation = trades
-    congestion_fee, fee_per_km, zone_discount, max_fee = terms
-    distance, loss, fee = out
+    congestion, per_km, discount, most = shares
+    distance, loss, fee = charges
     for e in range(len(offsets) - 1):
         for k in range(offsets[e], offsets[e + 1]):
             a, b = seller[k], buyer[k]
             distance[k], loss[k] = distances[a, b], lost[a, b] * energy[k]
             value = energy[k] * price[k] / 1000
-            share = congestion_fee * min(utilisation[k], 1.0) + fee_per_km * distances[a, b]
-            share -= zone_discount * (zone[a] == zone[b])  # no jump: it would be a coin toss
-            fee[k] = min(max(loss[k] * utility_price[e] / 1000 + value * share, 0.0), max_fee * value)
+            share = congestion * min(utilisation[k], 1.0) + per_km * distances[a, b]
+            share -= discount * (zone[a] == zone[b])  # no branch: it would be mispredicted
+            fee[k] = min(max(loss[k] * utility_price[e] / 1000 + value * share, 0.0), most * value)

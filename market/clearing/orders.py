@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,6 @@ from market.config import DSO, ENERGY_TICK, NO_PARTNER, PER_KWH, PER_PRICE, PRIC
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PRICE_SLACK, QUANTITY_SLACK = PRICE_TICK / 2, ENERGY_TICK / 2
-"""How far a float may lie outside a limit and still round to it, $/MWh and kWh."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -68,12 +65,37 @@ def capacity_ticks(capacity: float, step_hours: float) -> int:
     return int(capacity * step_hours / ENERGY_TICK + 1e-6)
 
 
-def _first(bad: Bools) -> int:
-    return int(np.argmax(bad))
+def bounds_of(config: MarketConfig) -> tuple[float, float, float, float]:
+    """The lowest and highest float that round to an allowed price, $/MWh, and to an allowed quantity, kWh."""
+    price, quantity = PRICE_TICK / 2, ENERGY_TICK / 2
+    low, high = config.min_price - price, config.max_price + price
+    return low, high, config.min_quantity - quantity, config.max_quantity + quantity
 
 
-def _column(field: str, value: ArrayLike, size: int | None, dtype: type) -> NDArray[Any]:
-    """`value` as a [size] array of `dtype`, refusing what would not survive the conversion."""
+def _refuse(field: str, column: NDArray[Any], bad: Bools, allowed: str) -> None:
+    """A one-line ValueError for the first bad value [n] of a column [n], if there is one."""
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise ValueError(f"{field}: got {column[first]} at {first}; allowed: {allowed}")
+
+
+_LARGEST = float(np.finfo(np.float64).max)
+_COLUMNS: dict[str, tuple[type, float, float, str]] = {
+    "price": (np.float64, 0.0, _LARGEST, "finite numbers >= 0"),
+    "quantity": (np.float64, 0.0, _LARGEST, "finite numbers >= 0"),
+    "is_buy": (np.bool_, False, True, "True or False"),
+    "agent": (np.int64, 0, np.inf, "ids >= 0"),
+    "arrival": (np.float64, -_LARGEST, _LARGEST, "finite numbers"),
+    "reputation": (np.float64, 0.0, 1.0, "0 to 1"),
+    "partner": (np.int64, NO_PARTNER, np.inf, f"an agent id, {DSO} (the DSO) or {NO_PARTNER} (nobody)"),
+    "node": (np.int64, 0, np.inf, "node numbers >= 0"),
+}
+"""Type of each column of `Orders`, its smallest and largest value, and how a message says what is allowed."""
+
+
+def _column(field: str, value: ArrayLike, size: int | None) -> NDArray[Any]:
+    """`value` as a [size] array of its column's type and range; what does not survive the conversion is refused."""
+    dtype, low, high, allowed = _COLUMNS[field]
     try:
         raw = np.asarray(value)
         with np.errstate(invalid="ignore"):
@@ -85,10 +107,9 @@ def _column(field: str, value: ArrayLike, size: int | None, dtype: type) -> NDAr
     if size is not None and len(column) != size:
         raise ValueError(f"{field}: got {len(column)} values; allowed: {size}, as many as prices")
     if dtype is not np.float64 and raw.dtype != dtype:
-        lost = column != raw
-        if lost.any():
-            allowed = "True or False" if dtype is np.bool_ else "whole numbers of 64 bits"
-            raise ValueError(f"{field}: got {raw[_first(lost)]} at {_first(lost)}; allowed: {allowed}")
+        _refuse(field, raw, column != raw, "True or False" if dtype is np.bool_ else "whole numbers of 64 bits")
+    if not (column.min(initial=0) >= low and column.max(initial=0) <= high):  # not a number fails, too
+        _refuse(field, column, ~((column >= low) & (column <= high)), allowed)
     return column
 
 
@@ -96,12 +117,12 @@ def _column(field: str, value: ArrayLike, size: int | None, dtype: type) -> NDAr
 class Orders:
     """A book of n orders.
 
-    price: limit price [n], $/MWh; rounded to 0.01 $/MWh. quantity: energy [n], kWh; rounded to 1 Wh; 0 is no order.
+    price: limit price [n], $/MWh; rounded to 0.01 $/MWh.
+    quantity: energy [n], kWh; rounded to 1 Wh; 0 is no order.
     is_buy: True for a bid, False for an ask [n].
-    agent: whose order it is [n], >= 0; by default each order has its own agent 0..n-1.
-    arrival: time of arrival [n], earlier goes first among equals; by default the position in the book, which also
-    breaks ties of equal arrivals. reputation: [n] in [0, 1], higher goes first among equal prices; by default
-    all equal.
+    agent: id >= 0 of the agent that places the order [n]; by default each order has its own agent 0..n-1.
+    arrival: time of arrival [n]; among equals the earlier goes first, then the earlier in the book. Default: all equal.
+    reputation: [n] in [0, 1]; among equal prices the higher goes first. Default: all equal.
     partner: the agent to trade with first [n], or DSO (-1), or NO_PARTNER (-2, the default).
     node: grid node [n]; by default the agent's id modulo the number of nodes.
     """
@@ -117,52 +138,21 @@ class Orders:
 
     def __post_init__(self) -> None:
         size = None
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None:
-                continue
-            dtype = {"is_buy": np.bool_, "agent": np.int64, "partner": np.int64, "node": np.int64}.get(
-                field.name, np.float64
-            )
-            column = _column(field.name, value, size, dtype)
-            size = len(column) if size is None else size
-            object.__setattr__(self, field.name, column)
-        if len(self.price) > MAX_ORDERS:
-            raise ValueError(f"price: got {len(self.price)} orders; allowed: at most {MAX_ORDERS} in one book")
-        for name in ("price", "quantity", "arrival", "reputation"):
-            column = getattr(self, name)
-            if column is None:
-                continue
-            low, high = (-np.inf if name == "arrival" else 0.0), (1.0 if name == "reputation" else np.inf)
-            bad = ~(np.isfinite(column) & (column >= low) & (column <= high))
-            if bad.any():
-                allowed = {"reputation": "0 to 1", "arrival": "finite numbers"}.get(name, "finite numbers >= 0")
-                raise ValueError(f"{name}: got {column[_first(bad)]} at {_first(bad)}; allowed: {allowed}")
-        self._check_identities()
-
-    def _check_identities(self) -> None:
-        if self.agent is not None and len(self.agent) and self.agent.min() < 0:
-            bad = self.agent < 0
-            raise ValueError(f"agent: got {self.agent[_first(bad)]} at {_first(bad)}; allowed: ids >= 0")
-        if self.node is not None and len(self.node) and self.node.min() < 0:
-            bad = self.node < 0
-            raise ValueError(f"node: got {self.node[_first(bad)]} at {_first(bad)}; allowed: node numbers >= 0")
+        for field, value in list(vars(self).items()):
+            if value is not None:
+                column = _column(field, value, size)
+                size = len(column)
+                object.__setattr__(self, field, column)
+        if len(self) > MAX_ORDERS:
+            raise ValueError(f"price: got {len(self)} orders; allowed: at most {MAX_ORDERS} in one book")
         if self.agent is not None:
-            both = both_sides(self.agent, self.is_buy)
-            if both is not None:
-                raise ValueError(f"is_buy: got bids and asks of agent {both}; allowed: one side per agent in a book")
+            buyers = self.agent[self.is_buy]
+            both = np.isin(buyers, self.agent[~self.is_buy])
+            if both.any():
+                agent = buyers[np.argmax(both)]
+                raise ValueError(f"is_buy: got bids and asks of agent {agent}; allowed: one side per agent in a book")
         if self.partner is not None:
-            bad = self.partner < NO_PARTNER
-            if bad.any():
-                raise ValueError(
-                    f"partner: got {self.partner[_first(bad)]} at {_first(bad)}; allowed: an agent id, "
-                    f"{DSO} (the DSO) or {NO_PARTNER} (nobody)"
-                )
-            bad = self.partner == self.agents
-            if bad.any():
-                raise ValueError(
-                    f"partner: got the order's own agent {self.partner[_first(bad)]}; allowed: another agent"
-                )
+            _refuse("partner", self.partner, self.partner == self.agents, "another agent than the order's own")
 
     def __len__(self) -> int:
         return len(self.price)
@@ -174,40 +164,24 @@ class Orders:
 
     def check_bounds(self, config: MarketConfig) -> None:
         """One-line ValueError for the first order outside the price or quantity limits of `config`."""
-        bad = (self.price < config.min_price - PRICE_SLACK) | (self.price > config.max_price + PRICE_SLACK)
-        if bad.any():
-            raise ValueError(
-                f"price: got {self.price[_first(bad)]} at {_first(bad)}; "
-                f"allowed: {config.min_price:g} to {config.max_price:g} $/MWh"
-            )
-        low, high = config.min_quantity - QUANTITY_SLACK, config.max_quantity + QUANTITY_SLACK
-        bad = ((self.quantity < low) & (self.quantity > 0)) | (self.quantity > high)
-        if bad.any():
-            raise ValueError(
-                f"quantity: got {self.quantity[_first(bad)]} at {_first(bad)}; "
-                f"allowed: 0 (no order) or {config.min_quantity:g} to {config.max_quantity:g} kWh"
-            )
-
-
-def both_sides(agent: Ints, is_buy: Bools) -> int | None:
-    """Some agent with both bids and asks, or None. agent, is_buy: [n]."""
-    if not len(agent):
-        return None
-    if agent.max() < 8 * len(agent) + 1024:  # ids are dense: count instead of sorting
-        size = int(agent.max()) + 1
-        both = (np.bincount(agent[is_buy], minlength=size) > 0) & (np.bincount(agent[~is_buy], minlength=size) > 0)
-        return _first(both) if both.any() else None
-    shared = np.intersect1d(agent[is_buy], agent[~is_buy])
-    return int(shared[0]) if len(shared) else None
+        (low, high, least, most), price, quantity = bounds_of(config), self.price, self.quantity
+        allowed = f"{config.min_price:g} to {config.max_price:g} $/MWh"
+        _refuse("price", price, (price < low) | (price > high), allowed)
+        allowed = f"0 (no order) or {config.min_quantity:g} to {config.max_quantity:g} kWh"
+        _refuse("quantity", quantity, ((quantity < least) & (quantity > 0)) | (quantity > most), allowed)
 
 
 @dataclass(frozen=True, eq=False)
 class Trades:
-    """K trades. Agent ids are >= 0, the DSO is -1; the seller injects `quantity` and the buyer receives all of it.
+    """K trades. The seller injects `quantity`, and the buyer receives all of it.
 
-    buyer, seller: [K]. price: what the buyer pays [K], $/MWh. seller_price: what the seller receives [K], $/MWh; it
-    differs from `price` under MCAFEE alone, the DSO keeps the difference. quantity: [K] kWh.
-    stage: 1 partners, 2 book, 3 DSO [K]. distance: [K] km. loss: energy that the DSO supplies for losses [K], kWh.
+    buyer, seller: agent ids >= 0, or DSO (-1) [K].
+    price: what the buyer pays [K], $/MWh.
+    seller_price: what the seller receives [K], $/MWh; below `price` only under MCAFEE, where the DSO keeps the rest.
+    quantity: [K] kWh.
+    stage: 1 partners, 2 book, 3 DSO [K].
+    distance: [K] km.
+    loss: energy that the DSO supplies for losses [K], kWh.
     fee: [K] $, half of it charged to each side.
     """
 
@@ -226,7 +200,7 @@ class Trades:
 
     @property
     def p2p(self) -> Bools:
-        """Which trades are between two agents, [K]."""
+        """True for trades between two agents, [K]."""
         return self.stage < 3
 
     def to_frame(self) -> pd.DataFrame:

@@ -17,23 +17,17 @@ from market.config import ClearingMechanism
 
 @dataclass(frozen=True)
 class Pairs:
-    """K matched pairs from E markets. Prices in $/MWh.
+    """K matched pairs from E markets. Prices in $/MWh."""
 
-    bid, ask: limit prices [K], bid >= ask. market: which market [K]. book: stage 2 rather than partners [K].
-    spread_share: k in [0, 1].
-    Per market [E]: feed_in_tariff and utility_price (the DSO's), last_price (the last clearing price),
-    lower and upper: the interval of prices that clear the book; under MCAFEE, what sellers receive and buyers pay.
-    """
-
-    bid: Floats
+    bid: Floats  # limit prices [K], bid >= ask
     ask: Floats
-    market: Ints
-    book: Bools
-    spread_share: float
-    feed_in_tariff: Floats
-    utility_price: Floats
-    last_price: Floats
-    lower: Floats
+    market: Ints  # index of the pair's market [K]
+    book: Bools  # stage 2 rather than partners [K]
+    spread_share: float  # k in [0, 1]
+    feed_in_tariff: Floats  # of the DSO [E]
+    utility_price: Floats  # of the DSO [E]
+    last_price: Floats  # the last clearing price [E]
+    lower: Floats  # the interval of prices that clear the book [E]; under MCAFEE, what sellers receive, buyers pay
     upper: Floats
 
 
@@ -92,10 +86,10 @@ def mcafee_seller(pairs: Pairs) -> Floats:
 
 
 class Rule(NamedTuple):
-    """How pairs are priced: what the buyer pays, and what the seller receives where that differs."""
+    """How pairs are priced."""
 
-    price: Callable[[Pairs], Floats]
-    seller_price: Callable[[Pairs], Floats] | None = None
+    price: Callable[[Pairs], Floats]  # what the buyer pays
+    seller_price: Callable[[Pairs], Floats] | None = None  # what the seller receives, where that differs
 
     @property
     def reduces_trade(self) -> bool:

@@ -7,20 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from market.clearing.batch import Cleared, clear_packed
+from market.clearing.batch import Cleared, clear_batch
 from market.clearing.books import Book, Nodes, Packed
-from market.clearing.matching import _read
-from market.clearing.orders import (
-    PRICE_SLACK,
-    QUANTITY_SLACK,
-    Bools,
-    Ints,
-    Orders,
-    Trades,
-    energy_ticks,
-    price_ticks,
-    reputation_ticks,
-)
+from market.clearing.matching import read
+from market.clearing.orders import Bools, Ints, Orders, Trades, bounds_of, price_ticks, reputation_ticks
 from market.config import DSO, NO_PARTNER, PER_KWH, MarketConfig, check_range
 from market.grid.network import Grid, GridNetwork
 from market.support.kernels import kernel
@@ -28,16 +18,16 @@ from market.support.kernels import kernel
 
 @dataclass(frozen=True, eq=False)
 class ClearingResult:
-    """What `clear` returns. Energy in kWh, prices in $/MWh, money in $.
+    """What `clear` returns. P2P trades are those between agents, stages 1 and 2.
 
-    clearing_price: quantity-weighted mean price of the P2P trades, nan without any.
-    p2p_volume: traded between agents. dso_buy_volume: the DSO buys it from sellers at the feed-in tariff.
-    dso_sell_volume: the DSO sells it to buyers at the utility price.
-    social_welfare: gains from trade of the P2P trades, sum of quantity x (bid - ask).
-    budget_surplus: what buyers pay beyond what sellers receive (MCAFEE), kept by the DSO.
-    price_interval: the prices at which stage 2 clears, (lower, upper); under MCAFEE what sellers get and buyers pay.
+    clearing_price: quantity-weighted mean price of the P2P trades, $/MWh, nan without any.
+    p2p_volume: traded between agents, kWh.
+    dso_buy_volume: the DSO buys it from sellers at the feed-in tariff, kWh.
+    dso_sell_volume: the DSO sells it to buyers at the utility price, kWh.
+    social_welfare: gains from the P2P trades, sum of quantity x (bid - ask), $.
+    budget_surplus: what buyers pay beyond what sellers receive (MCAFEE), kept by the DSO, $.
+    price_interval: the prices at which stage 2 clears, $/MWh; under MCAFEE what sellers receive and buyers pay.
     congestion_mean, congestion_max: |flow| / capacity over the lines, caused by the P2P trades; 0 without a grid.
-    trades: all stages; put together when first asked for.
     """
 
     clearing_price: float
@@ -64,32 +54,28 @@ def all_trades(
 ) -> Trades:
     """The trades of all stages of one market of a batch.
 
-    is_buy: [N]. agent: ids [N], None when each position is an agent of its own. tariffs: feed-in tariff, utility price.
+    is_buy: [N].
+    agent: ids [N], None when each position is an agent of its own.
+    tariffs: feed-in tariff and utility price, $/MWh.
     """
-    first, last = np.searchsorted(cleared.market, (market, market + 1))
+    mine = slice(*np.searchsorted(cleared.market, (market, market + 1)))
     left, base = cleared.left[market], market * cleared.left.shape[1]
-    count = last - first
-    size = count + np.count_nonzero(left)
-    buyer, seller = np.empty((2, size), np.int64)
-    price, quantity = np.empty((2, size))
-    stage = np.empty(size, np.int8)
-    mine = slice(first, last)
     bid, ask = cleared.bid_order[mine] - base, cleared.ask_order[mine] - base
+    count, size = len(bid), len(bid) + np.count_nonzero(left)
+    (buyer, seller), stage = np.empty((2, size), np.int64), np.empty(size, np.int8)
+    price, quantity = np.empty((2, size))
+    distance, loss, fee = np.zeros((3, size))
     buyer[:count], seller[:count] = (bid, ask) if agent is None else (agent[bid], agent[ask])
     price[:count], quantity[:count], stage[:count] = cleared.price[mine], cleared.energy[mine], cleared.stage[mine]
     ids = np.empty(0, np.int64) if agent is None else agent
-    _supply(left, is_buy, ids, tariffs, count, (buyer, seller, price, quantity, stage))
+    _supply(left, is_buy, ids, *tariffs, count, buyer, seller, price, quantity, stage)
     seller_price = price
     if cleared.seller_price is not cleared.price:
         seller_price = price.copy()
         seller_price[:count] = cleared.seller_price[mine]
     network = cleared.network
-    if network is None:
-        distance, loss, fee = np.zeros(size), np.zeros(size), np.zeros(size)
-    else:
-        none = np.zeros(size - count)
-        terms = (network.distance[mine], network.loss[mine], network.fee[mine])
-        distance, loss, fee = (np.concatenate((term, none)) for term in terms)
+    if network is not None:
+        distance[:count], loss[:count], fee[:count] = network.distance[mine], network.loss[mine], network.fee[mine]
     return Trades(buyer, seller, price, seller_price, quantity, stage, distance, loss, fee)
 
 
@@ -103,12 +89,15 @@ def clear(
     last_price: float | None = None,
     step_hours: float = 1.0,
 ) -> ClearingResult:
-    """Clear one book.
+    """Clear one book. Raises ValueError with the field, the value and what is allowed.
 
-    orders: the book, [n]. config: price rule, limits, fees. feed_in_tariff <= utility_price: the DSO's prices, $/MWh.
+    orders: the book, [n].
+    config: price rule, limits, fees.
+    feed_in_tariff: what the DSO pays, $/MWh; at most the utility price.
+    utility_price: what the DSO charges, $/MWh.
     grid: capacity, distances and lines; without one, trade is unlimited and free of losses and fees.
-    last_price: the last clearing price for PROPORTIONAL_SURPLUS, $/MWh; at first the DSO mid price.
-    step_hours: length of the step, h. Raises ValueError naming the field, the value and what is allowed.
+    last_price: the last clearing price for PROPORTIONAL_SURPLUS, $/MWh; by default the mean of the DSO's prices.
+    step_hours: length of the step, h.
     """
     if not isinstance(orders, Orders):
         raise ValueError(f"orders: got {type(orders).__name__}; allowed: Orders(price=[...], quantity=[...], ...)")
@@ -124,9 +113,9 @@ def clear(
     check_range("last_price", last_price, 0.0, unit="$/MWh")
     if isinstance(grid, GridNetwork):
         grid = grid.to_grid()
-    book, wanted, offered = _packed(orders, config, grid)
+    book, wanted, offered = _book(orders, config, grid)
     prices = np.array([[feed_in_tariff], [utility_price], [last_price]], np.float64)
-    cleared = clear_packed(book, config, (prices[0], prices[1], prices[2]), grid, step_hours)
+    cleared = clear_batch(book, config, prices[0], prices[1], prices[2], grid, step_hours)
     volume = round(float(cleared.volume[0]) * PER_KWH)
     network = cleared.network
     return ClearingResult(
@@ -145,7 +134,7 @@ def clear(
     )
 
 
-def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Packed, int, int]:
+def _book(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Book | Packed, int, int]:
     """The orders as a batch of one, and the ticks of all bids and of all asks.
 
     They are checked against the limits of `config` and the nodes of `grid`.
@@ -159,59 +148,42 @@ def _packed(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Pa
         place = np.minimum(np.searchsorted(known, partner), max(len(known) - 1, 0))
         partner = np.where(partner < 0, partner, np.where(np.isin(partner, known), place, NO_PARTNER))
         agent = np.searchsorted(known, agent)
+    keys, quantity = np.empty((1, size), np.uint64), np.empty((1, size), np.int32)
+    named = positions[0] if partner is None else partner[0]
+    columns = (orders.price, orders.quantity, orders.is_buy, named)
+    fine, wanted, offered = read(*columns, *bounds_of(config), keys[0], quantity[0])
+    if not fine:
+        orders.check_bounds(config)
     if orders.reputation is None and orders.arrival is None:
-        keys, quantity = np.empty((1, size), np.uint64), np.empty((1, size), np.int32)
-        low, high = config.min_price - PRICE_SLACK, config.max_price + PRICE_SLACK
-        least, most = config.min_quantity - QUANTITY_SLACK, config.max_quantity + QUANTITY_SLACK
-        named = positions[0] if partner is None else partner[0]
-        limits = (low, high, least, most)
-        fine, wanted, offered = _read(
-            orders.price, orders.quantity, orders.is_buy, named, *limits, keys[0], quantity[0]
-        )
-        if not fine:
-            orders.check_bounds(config)
         return Packed(keys, quantity, positions, agent, node, partner), wanted, offered
-    orders.check_bounds(config)
     arrival = np.arange(size) if orders.arrival is None else np.argsort(orders.arrival, kind="stable")
     reputation = np.zeros(size) if orders.reputation is None else orders.reputation
-    quantity = energy_ticks(orders.quantity)
-    wanted, offered = int(quantity[orders.is_buy].sum()), int(quantity[~orders.is_buy].sum())
-    book = Book(
-        price=price_ticks(orders.price)[None],
-        quantity=quantity[None],
-        is_buy=orders.is_buy[None],
-        reputation=reputation_ticks(reputation)[None],
-        by_arrival=arrival[None],
-        agent=agent,
-        node=node,
-        partner=partner,
-    )
-    return book.packed(), wanted, offered
+    ticks, worth = price_ticks(orders.price), reputation_ticks(reputation)
+    book = Book(ticks[None], quantity, orders.is_buy[None], worth[None], arrival[None], agent, node, partner)
+    return book, wanted, offered
 
 
 def _nodes(orders: Orders, grid: Grid) -> Nodes:
-    """Grid node of each order [1, n]: its own, or the agent's id modulo the number of nodes; [1, 0] see `Packed`."""
+    """Grid node of each order [1, n]: its own, or the agent's id modulo the number of nodes; [1, 0] as in `Packed`."""
     if orders.node is None and orders.agent is None:
         return np.empty((1, 0), np.int32)
-    if orders.node is None:
-        return (orders.agents % grid.num_nodes).astype(np.int32)[None]
-    if len(orders) and orders.node.max() >= grid.num_nodes:
-        raise ValueError(f"node: got {orders.node.max()}; allowed: 0 to {grid.num_nodes - 1}, the nodes of the grid")
-    return orders.node.astype(np.int32)[None]
+    node = orders.agents % grid.num_nodes if orders.node is None else orders.node
+    if node.max(initial=0) >= grid.num_nodes:
+        raise ValueError(f"node: got {node.max()}; allowed: 0 to {grid.num_nodes - 1}, the nodes of the grid")
+    return node.astype(np.int32)[None]
 
 
 @kernel
-def _supply(left, is_buy, agent, tariffs, row, out):  # type: ignore[no-untyped-def]
-    """Stage 3: writes the DSO's trades, what is left [N] of the orders, to the columns `out` from `row` on.
+def _supply(left, is_buy, agent, feed_in, utility, row, buyer, seller, price, quantity, stage):  # type: ignore[no-untyped-def]
+    """Stage 3: writes the DSO's trades, what is left [N] of the orders, to the columns from `row` on.
 
-    Each order is written, and the next one takes its row if nothing is left of it: a jump would be a coin toss.
+    Each order is written, and the next one takes its row if nothing is left of it, which needs no branch.
     agent: [N], or [0] when each position is an agent of its own.
     """
-    buyer, seller, price, quantity, stage = out
     for i in range(len(left)):
         if row == len(stage):  # all that is left has been written
             break
         buys, owner = is_buy[i], agent[i] if len(agent) else i
         buyer[row], seller[row] = owner if buys else DSO, DSO if buys else owner
-        price[row], quantity[row], stage[row] = tariffs[1] if buys else tariffs[0], left[i] / PER_KWH, 3
+        price[row], quantity[row], stage[row] = utility if buys else feed_in, left[i] / PER_KWH, 3
         row += left[i] != 0

@@ -1,8 +1,8 @@
-"""Kernels of trade reduction: who trades under MCAFEE, and at which two prices. Ticks throughout.
+"""Kernels of trade reduction: which orders trade under MCAFEE, and at which two prices. Ticks throughout.
 
 McAfee (1992), doi:10.1016/0022-0531(92)90091-U, for books of equal units; the multi-unit double auction of Huang,
 Scheller-Wolf and Sycara (2002), doi:10.1111/1467-8640.t01-1-00206, otherwise.
-Keys and energy are one market's, by place: bids in [0, asks), asks in [asks, end); see `market.clearing.matching`.
+`book` is the `Sides` of one market, and energy the ticks at each place; see `market.clearing.matching`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import numpy as np
 from numba import uint64
 
-from market.clearing.matching import PRICE_SHIFT, _merge, _position, _price
+from market.clearing.matching import PRICE_SHIFT, merge, position_of_key, price_of_key
 from market.support.kernels import kernel
 
 
 @kernel
-def _unit(keys, energy, end, by_arrival, agent):  # type: ignore[no-untyped-def]
+def _unit(book, energy, agent):  # type: ignore[no-untyped-def]
     """The quantity of all orders with something left, if it is the same and their agents differ; else 0."""
-    owners = np.empty(end, np.int64)
+    owners = np.empty(book.end, np.int64)
     count = 0
     unit = np.int64(0)
-    for place in range(end):
+    for place in range(book.end):
         if energy[place] == 0:
             continue
         if unit == 0:
@@ -28,7 +28,7 @@ def _unit(keys, energy, end, by_arrival, agent):  # type: ignore[no-untyped-def]
         elif energy[place] != unit:
             return np.int64(0)
         if len(agent):
-            owners[count] = agent[_position(keys[place], by_arrival)]
+            owners[count] = agent[position_of_key(book.keys[place], book.by_arrival)]
             count += 1
     owners = np.sort(owners[:count])
     for k in range(1, count):
@@ -38,14 +38,15 @@ def _unit(keys, energy, end, by_arrival, agent):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _mcafee(keys, energy, asks, end, unit, room, bounds):  # type: ignore[no-untyped-def]
+def _mcafee(book, energy, unit, room, bounds):  # type: ignore[no-untyped-def]
     """McAfee (1992) on a book of equal units: (pairs that trade, sellers' price, buyers' price), prices in ticks.
 
     bounds: stand for the missing next bid and next ask. When the capacity ends the trade before the book does, the
     first excluded bid and ask set the two prices: each is the critical value of its side, so truth stays optimal.
     """
-    bids = np.array([_price(keys[k]) for k in range(asks) if energy[k] > 0], np.float64)
-    offers = np.array([_price(keys[k]) for k in range(asks, end) if energy[k] > 0], np.float64)
+    keys, asks, end = book.keys, book.asks, book.end
+    bids = np.array([price_of_key(keys[k]) for k in range(asks) if energy[k] > 0], np.float64)
+    offers = np.array([price_of_key(keys[k]) for k in range(asks, end) if energy[k] > 0], np.float64)
     pairs = 0
     while pairs < min(len(bids), len(offers)) and bids[pairs] >= offers[pairs]:
         pairs += 1
@@ -89,35 +90,34 @@ def _shave(fill, volume, keys):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _huang(keys, energy, asks, last_bid, last_ask):  # type: ignore[no-untyped-def]
+def _huang(book, energy, last_bid, last_ask):  # type: ignore[no-untyped-def]
     """Huang et al. (2002): ticks by place that trade when the orders at the marginal places are left out.
 
     The longer side is cut by equal shares. Returns the fills, of the shape of `energy`, and their volume.
     """
-    wanted, offered = energy[:last_bid], energy[asks:last_ask]
-    volume = min(wanted.sum(), offered.sum())
+    bids, asks = slice(0, last_bid), slice(book.asks, last_ask)
+    volume = min(energy[bids].sum(), energy[asks].sum())
     fill = np.zeros_like(energy)
-    fill[:last_bid] = _shave(wanted, volume, keys[:last_bid])
-    fill[asks:last_ask] = _shave(offered, volume, keys[asks:last_ask])
+    fill[bids] = _shave(energy[bids], volume, book.keys[bids])
+    fill[asks] = _shave(energy[asks], volume, book.keys[asks])
     return fill, volume
 
 
 @kernel
-def _reduce(keys, energy, asks, end, room, by_arrival, agent, bounds, base, count, orders, prices):  # type: ignore[no-untyped-def]
-    """Stage 2 under trade reduction for one market; bids [0, asks), asks [asks, end), other arguments as of `_merge`.
+def reduce_trade(book, energy, room, agent, bounds, count, orders, prices):  # type: ignore[no-untyped-def]
+    """Stage 2 under trade reduction for one market; other arguments as of `merge`.
 
     Returns (trades so far, gains from trade, sellers' price, buyers' price), prices in ticks, nan where nothing trades.
     """
-    unit = _unit(keys, energy, end, by_arrival, agent)
+    unit = _unit(book, energy, agent)
     if unit > 0:
-        pairs, lower, upper = _mcafee(keys, energy, asks, end, unit, room, bounds)
-        merged = _merge(keys, energy, asks, end, pairs * unit, by_arrival, base, count, orders, prices)
-        return merged[0], merged[5], lower, upper
-    trial = energy.copy()
-    merged = _merge(keys, trial, asks, end, room, by_arrival, base, count, orders, prices)
-    last_bid, last_ask = merged[3], merged[4]
-    if last_bid < 0:
+        pairs, lower, upper = _mcafee(book, energy, unit, room, bounds)
+        merged = merge(book, energy, pairs * unit, count, orders, prices)
+        return merged.trades, merged.welfare, lower, upper
+    trial = merge(book, energy.copy(), room, count, orders, prices)
+    if trial.last_bid < 0:
         return count, 0.0, np.nan, np.nan
-    fill, volume = _huang(keys, energy, asks, last_bid, last_ask)
-    merged = _merge(keys, fill, asks, end, volume, by_arrival, base, count, orders, prices)
-    return merged[0], merged[5], np.float64(_price(keys[last_ask])), np.float64(_price(keys[last_bid]))
+    fill, volume = _huang(book, energy, trial.last_bid, trial.last_ask)
+    merged = merge(book, fill, volume, count, orders, prices)
+    lower, upper = price_of_key(book.keys[trial.last_ask]), price_of_key(book.keys[trial.last_bid])
+    return merged.trades, merged.welfare, np.float64(lower), np.float64(upper)

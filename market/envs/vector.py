@@ -22,6 +22,7 @@ from market.records.ledger import Ledger, ledger_of
 from market.simulation.dynamics import ACTION_SIZE, initial, observe, step
 from market.simulation.history import History, State, StepRecord
 from market.simulation.observation import LIMIT, observation_size
+from market.support.allocator import keep_freed_memory
 
 AGENT_REWARDS = "agent_rewards"
 """Key of the step's info that holds the reward of each agent, [E, N]."""
@@ -46,6 +47,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012 (gymnasium's own name)
 
     def __init__(self, scenario: Scenario | Mapping[str, Any] | None = None, num_envs: int = 1, **study: Any) -> None:
+        keep_freed_memory()
         self.scenario = Scenario.of(scenario, **study)
         self.num_envs = check_positive_int("num_envs", num_envs)
         self.params = self.scenario.params

@@ -1,40 +1,29 @@
-"""The distribution grid as arrays: distances, shortest paths, lines and zones, worked out once."""
+"""The distribution grid as arrays: distances, shortest paths, lines and zones, computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from market.config import GridTopology, check_positive_int, check_range, choose
-from market.grid.topologies import FEEDERS, TOPOLOGIES, Layout, shortest_paths
+from market.grid.topologies import FEEDERS, TOPOLOGIES, Floats, Int32s, shortest_paths
 
 if TYPE_CHECKING:
     import networkx as nx
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-
-class Placed(Protocol):
-    """What `GridNetwork.assign_agents_to_graph` reads of an agent; a node of None means "anywhere"."""
-
-    @property
-    def id(self) -> Hashable: ...
-    @property
-    def node(self) -> int | None: ...
-
 
 @dataclass(frozen=True)
 class GridNetwork:
-    """A grid in four words; `to_grid` works it out.
+    """The description of a grid; `to_grid` computes the grid itself.
 
-    topology: shape, see `market.grid.topologies`. capacity: of the whole grid, kW. seed: of positions and lengths.
-    num_nodes: of a generated shape; IEEE13 and IEEE34 have 13 and 34 whatever is asked for, and agents share them.
+    topology: shape, a GridTopology or its name.
+    num_nodes: nodes of a generated shape; IEEE13 and IEEE34 always have 13 and 34, which agents share.
+    capacity: of the whole grid, kW.
+    seed: of node positions and line lengths.
     """
 
     topology: GridTopology
@@ -49,15 +38,13 @@ class GridNetwork:
         num_nodes = check_positive_int("num_nodes", self.num_nodes)
         if topology in FEEDERS:
             num_nodes = len(FEEDERS[topology].names)
-        object.__setattr__(self, "topology", topology)
-        object.__setattr__(self, "num_nodes", num_nodes)
-        object.__setattr__(self, "capacity", check_range("capacity", self.capacity, 0.0, unit="kW"))
-        object.__setattr__(self, "seed", check_positive_int("seed", self.seed, low=0))
+        capacity, seed = check_range("capacity", self.capacity, unit="kW"), check_positive_int("seed", self.seed, low=0)
+        vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=seed)
 
-    def assign_agents_to_graph(self, agents: Iterable[Placed]) -> dict[Hashable, int]:
-        """Gives every agent a node and returns `agent_node`, replacing what was assigned before.
+    def assign_agents_to_graph(self, agents: Iterable[Any]) -> dict[Hashable, int]:
+        """Give every agent a node and return `agent_node`, replacing what was assigned before.
 
-        An agent with a node of its own stays there; the k-th agent without one goes to node k modulo the node count.
+        agents: with an `id` and a `node`; where the node is None, the k-th agent goes to node k modulo the node count.
         """
         places: dict[Hashable, int] = {}
         for k, agent in enumerate(agents):
@@ -71,12 +58,33 @@ class GridNetwork:
         return self.agent_node
 
     def to_grid(self) -> Grid:
-        """The grid as arrays; worked out on the first call."""
+        """The grid as arrays; computed on the first call."""
         return self._grid
 
     @cached_property
     def _grid(self) -> Grid:
-        return _build(TOPOLOGIES[self.topology](self.num_nodes, self.seed), self.capacity)
+        layout = TOPOLOGIES[self.topology](self.num_nodes, self.seed)
+        distance, predecessor, line_of = shortest_paths(layout)
+        length = layout.length * layout.km_per_unit
+        share = 1 / length[length > 0]
+        rating = np.full(len(length), np.inf)
+        rating[length > 0] = self.capacity * share / share.sum()
+        return Grid(
+            capacity=self.capacity,
+            distance=distance,
+            predecessor=predecessor,
+            line_from=layout.line_from,
+            line_to=layout.line_to,
+            line_length=length,
+            line_capacity=rating,
+            line_resistance=length * layout.line_type.resistance,
+            line_reactance=length * layout.line_type.reactance,
+            line_voltage=layout.voltage,
+            line_of=line_of,
+            zone=layout.zone,
+            diameter=float(distance.max()),
+            names=layout.names,
+        )
 
     @cached_property
     def graph(self) -> nx.Graph[int]:
@@ -98,32 +106,22 @@ class GridNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A grid of n nodes and L lines, all arrays read-only.
+    """A grid of n nodes and L lines, all arrays read-only."""
 
-    capacity: of the whole grid, kW. distance: along the shortest path [n, n], km.
-    predecessor: the node before b on the path from a to b, [a, b]; -1 where a is b.
-    line_from, line_to: end nodes [L]; flow from the first to the second counts as positive.
-    line_length: [L] km. line_capacity: [L] kW, the grid's capacity shared out by inverse length so that lines add up to
-    it; switches and transformers of length 0 are unlimited (inf).
-    line_resistance, line_reactance: [L] ohm. line_voltage: nominal, between lines [L], kV.
-    line_of: the line between two nodes [n, n], -1 where there is none. zone: [n]. diameter: the longest distance, km.
-    names: of the nodes, n.
-    """
-
-    capacity: float
-    distance: Floats
-    predecessor: NDArray[np.int32]
-    line_from: NDArray[np.int32]
-    line_to: NDArray[np.int32]
-    line_length: Floats
-    line_capacity: Floats
-    line_resistance: Floats
-    line_reactance: Floats
-    line_voltage: Floats
-    line_of: NDArray[np.int32]
-    zone: NDArray[np.int32]
-    diameter: float
-    names: tuple[str, ...]
+    capacity: float  # of the whole grid, kW
+    distance: Floats  # along the shortest path [n, n], km
+    predecessor: Int32s  # the node before b on the path from a to b [a, b]; -1 where a is b
+    line_from: Int32s  # end nodes [L]; flow from line_from to line_to counts as positive
+    line_to: Int32s
+    line_length: Floats  # [L] km
+    line_capacity: Floats  # [L] kW: capacity shared out by inverse length; lines of length 0 are unlimited (inf)
+    line_resistance: Floats  # [L] ohm
+    line_reactance: Floats  # [L] ohm
+    line_voltage: Floats  # nominal, between lines [L], kV
+    line_of: Int32s  # the line between two nodes [n, n], -1 where there is none
+    zone: Int32s  # of the nodes [n]
+    diameter: float  # the longest distance, km
+    names: tuple[str, ...]  # of the nodes, n
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
@@ -131,34 +129,10 @@ class Grid:
                 value.flags.writeable = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self.__post_init__()  # arrays come out of a pickle writeable
 
     @property
     def num_nodes(self) -> int:
         """Number of nodes, n."""
         return len(self.names)
-
-
-def _build(layout: Layout, capacity: float) -> Grid:
-    distance, predecessor, line_of = shortest_paths(layout)
-    length = layout.length * layout.km_per_unit
-    share = 1 / length[length > 0]
-    rating = np.full(len(length), np.inf)
-    rating[length > 0] = capacity * share / share.sum()
-    return Grid(
-        capacity=capacity,
-        distance=distance,
-        predecessor=predecessor,
-        line_from=layout.line_from,
-        line_to=layout.line_to,
-        line_length=length,
-        line_capacity=rating,
-        line_resistance=length * layout.line_type.resistance,
-        line_reactance=length * layout.line_type.reactance,
-        line_voltage=layout.voltage,
-        line_of=line_of,
-        zone=layout.zone,
-        diameter=float(distance.max()),
-        names=layout.names,
-    )

@@ -5,57 +5,61 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from market.grid.network import Floats, Grid, Ints
+from market.grid.network import Grid
+from market.grid.topologies import Floats, Int32s, Ints
 from market.support.kernels import kernel
 
-Nodes = NDArray[np.int32] | NDArray[np.int64]
+Nodes = Int32s | Ints
 
 _ROUTED, _BAD_OFFSETS = -1, -2
 
 
 class Routing(NamedTuple):
-    """Congestion that the trades of E markets cause; the utilisation of a line is |net flow| / what it can carry.
+    """Congestion that the trades of E markets cause; the utilisation of a line is |net flow| / what it can carry."""
 
-    utilisation: of the fullest line on each trade's path [K], 0 within a node. mean, max: over all lines, used or not,
-    [E]. overloaded_hours: hours x lines with a utilisation above 1 [E], h.
-    """
+    utilisation: Floats  # of the fullest line on each trade's path [K], 0 within a node
+    mean: Floats  # over all lines, used or not [E]
+    max: Floats  # over all lines [E]
+    overloaded_hours: Floats  # hours x lines with a utilisation above 1 [E], h
 
-    utilisation: Floats
-    mean: Floats
-    max: Floats
-    overloaded_hours: Floats
+
+class _Paths(NamedTuple):
+    """A grid's arrays of the same names, and `line_capacity`."""
+
+    predecessor: Int32s
+    line_of: Int32s
+    line_from: Int32s
+    limit: Floats
 
 
 @kernel
 def _add_flows(flow, paths, seller, buyer, energy):  # type: ignore[no-untyped-def]
     """Adds the trades [K] to flow [L], walking each path back from the buyer."""
-    predecessor, line_of, line_from = paths
     for k in range(len(energy)):
         node = buyer[k]
         while node != seller[k]:
-            before = predecessor[seller[k], node]
-            line = line_of[before, node]
-            flow[line] += energy[k] if line_from[line] == before else -energy[k]
+            before = paths.predecessor[seller[k], node]
+            line = paths.line_of[before, node]
+            flow[line] += energy[k] if paths.line_from[line] == before else -energy[k]
             node = before
 
 
 @kernel(error_model="numpy")
-def _congest(flow, limit, paths, trades, hours, utilisation):  # type: ignore[no-untyped-def]
+def _congest(flow, paths, seller, buyer, energy, hours, utilisation):  # type: ignore[no-untyped-def]
     """Fills utilisation [K], zeros before, of one market's trades; returns its mean, max and overloaded hours.
 
     flow [L] is scratch: zero before and, line by line, after. Cost: trades x path length.
     """
-    predecessor, line_of, _ = paths
-    seller, buyer, energy = trades
+    limit = paths.limit
     _add_flows(flow, paths, seller, buyer, energy)
     mean = most = overloaded = 0.0
     for k in range(len(energy)):
         node = buyer[k]
         while node != seller[k]:
-            before = predecessor[seller[k], node]
-            line = line_of[before, node]
+            before = paths.predecessor[seller[k], node]
+            line = paths.line_of[before, node]
             if flow[line] != 0.0:
                 utilisation[k] = max(utilisation[k], abs(flow[line]) / (limit[line] * hours))
             node = before
@@ -63,8 +67,8 @@ def _congest(flow, limit, paths, trades, hours, utilisation):  # type: ignore[no
     for k in range(len(energy)):
         node = buyer[k]
         while node != seller[k]:
-            before = predecessor[seller[k], node]
-            line = line_of[before, node]
+            before = paths.predecessor[seller[k], node]
+            line = paths.line_of[before, node]
             if flow[line] != 0.0:  # each line counts once: it is empty when the next trade passes
                 load = abs(flow[line]) / (limit[line] * hours)
                 mean += load / len(limit)
@@ -75,28 +79,26 @@ def _congest(flow, limit, paths, trades, hours, utilisation):  # type: ignore[no
 
 
 @kernel
-def _congest_pairs(flow, limit, paths, trades, hours, utilisation):  # type: ignore[no-untyped-def]
+def _congest_pairs(flow, paths, seller, buyer, energy, hours, utilisation):  # type: ignore[no-untyped-def]
     """`_congest` by pairs of nodes: trades between the same nodes take the same path, and flows add up."""
-    seller, buyer, energy = trades
-    n = len(paths[0])
+    n = len(paths.predecessor)
     total, load = np.zeros(n * n), np.zeros(n * n)
     for k in range(len(energy)):
         total[seller[k] * n + buyer[k]] += energy[k]
     pair = np.arange(n * n)
-    sums = _congest(flow, limit, paths, (pair // n, pair % n, total), hours, load)
+    sums = _congest(flow, paths, pair // n, pair % n, total, hours, load)
     for k in range(len(energy)):
         utilisation[k] = load[seller[k] * n + buyer[k]]
     return sums
 
 
 @kernel
-def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore[no-untyped-def]
+def _route(flow, predecessor, line_of, line_from, limit, seller, buyer, energy, offsets, hours, routing):  # type: ignore[no-untyped-def]
     """Fills `routing`, zeros before; flow: as in `_congest`. Trades that outnumber the pairs of nodes go by pairs.
 
     Returns -1, or -2 for offsets that do not ascend, or the first trade at an unknown node.
     """
-    seller, buyer, energy = trades
-    n = len(paths[0])
+    n, paths = len(predecessor), _Paths(predecessor, line_of, line_from, limit)
     for k in range(len(energy)):
         if not (0 <= seller[k] < n and 0 <= buyer[k] < n):
             return k
@@ -104,12 +106,12 @@ def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore
         if offsets[e] > offsets[e + 1]:
             return _BAD_OFFSETS
     for e in range(len(offsets) - 1):
-        first, last = offsets[e], offsets[e + 1]
-        mine, utilisation = (seller[first:last], buyer[first:last], energy[first:last]), routing.utilisation[first:last]
-        if last - first > n * n:
-            sums = _congest_pairs(flow, limit, paths, mine, hours, utilisation)
+        mine = slice(offsets[e], offsets[e + 1])
+        sent, utilisation = (seller[mine], buyer[mine], energy[mine]), routing.utilisation[mine]
+        if len(utilisation) > n * n:
+            sums = _congest_pairs(flow, paths, *sent, hours, utilisation)
         else:
-            sums = _congest(flow, limit, paths, mine, hours, utilisation)
+            sums = _congest(flow, paths, *sent, hours, utilisation)
         routing.mean[e], routing.max[e], routing.overloaded_hours[e] = sums
     return _ROUTED
 
@@ -117,11 +119,15 @@ def _route(flow, limit, paths, trades, offsets, hours, routing):  # type: ignore
 def route(
     grid: Grid, seller_node: Nodes, buyer_node: Nodes, energy: Floats, offsets: Ints, step_hours: float = 1.0
 ) -> Routing:
-    """Sends the trades of E markets along shortest paths, each market on an empty grid.
+    """Send the trades of E markets along shortest paths, each market on an empty grid.
 
-    seller_node, buyer_node: [K]. energy: [K] kWh. offsets: the trades of market e are offsets[e]:offsets[e+1], [E+1].
-    step_hours: h. Flows are netted by direction and never clipped. Work in Python does not grow with E, K or the grid.
-    Where the trades of a market outnumber the pairs of nodes, each pair is routed once.
+    Flows are netted by direction and never clipped. Where the trades of a market outnumber the pairs of nodes, each
+    pair is routed once. Work in Python does not grow with E, K or the grid.
+
+    seller_node, buyer_node: [K].
+    energy: [K] kWh.
+    offsets: the trades of market e are offsets[e]:offsets[e+1], [E+1].
+    step_hours: h.
     """
     trades, markets = len(energy), len(offsets) - 1
     if not seller_node.shape == buyer_node.shape == energy.shape == (trades,):
@@ -130,9 +136,10 @@ def route(
     if markets < 0 or offsets[0] != 0 or offsets[-1] != trades:
         raise ValueError(f"offsets: got {offsets!r:.60}; allowed: [E+1] from 0 to the number of trades, {trades}")
     routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
-    flow, paths = np.zeros(len(grid.line_length)), (grid.predecessor, grid.line_of, grid.line_from)
-    sent = (seller_node, buyer_node, energy)
-    code = _route(flow, grid.line_capacity, paths, sent, offsets, float(step_hours), routing)
+    flow = np.zeros(len(grid.line_length))
+    paths = (grid.predecessor, grid.line_of, grid.line_from, grid.line_capacity)
+    sent = (seller_node, buyer_node, energy, offsets)
+    code = _route(flow, *paths, *sent, float(step_hours), routing)
     if code == _BAD_OFFSETS:
         raise ValueError(f"offsets: got {offsets!r:.60}; allowed: numbers that never fall")
     if code != _ROUTED:
@@ -144,11 +151,13 @@ def route(
 def line_flows(grid: Grid, seller_node: ArrayLike, buyer_node: ArrayLike, energy: ArrayLike) -> Floats:
     """Net flow on each line [L], kWh, positive from line_from to line_to, when one market's K trades are delivered.
 
-    seller_node, buyer_node: [K]. energy: [K] kWh. For analysis; `route` is the fast way to congestion.
+    seller_node, buyer_node: [K].
+    energy: [K] kWh.
     """
     seller, buyer = np.atleast_1d(np.asarray(seller_node, np.int64)), np.atleast_1d(np.asarray(buyer_node, np.int64))
     amount = np.atleast_1d(np.asarray(energy, np.float64))
     route(grid, seller, buyer, amount, np.array([0, len(amount)]))  # checks nodes and shapes
     flow = np.zeros(len(grid.line_length))
-    _add_flows(flow, (grid.predecessor, grid.line_of, grid.line_from), seller, buyer, amount)
+    paths = _Paths(grid.predecessor, grid.line_of, grid.line_from, grid.line_capacity)
+    _add_flows(flow, paths, seller, buyer, amount)
     return flow

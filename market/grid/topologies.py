@@ -1,4 +1,4 @@
-"""Shapes of the distribution grid: where the nodes are, which lines join them, how long they are, and the zones.
+"""Shapes of the distribution grid: nodes, the lines between them, their lengths, and zones.
 
 To add one, write a function (num_nodes, seed) -> Layout and give it a row in TOPOLOGIES. With the same seed, the points
 of MESH and the line lengths of the other generated shapes stay as they are when nodes are added.
@@ -17,8 +17,12 @@ from scipy.sparse.csgraph import dijkstra
 
 from market.config import GridTopology
 
+Ints = NDArray[np.int64]
+Int32s = NDArray[np.int32]
+Floats = NDArray[np.float64]
+
 SIDE_KM = 1.0
-"""Side of the square that the nodes of MESH lie in, km."""
+"""Side of the square that holds the nodes of MESH, km."""
 SHORTEST_KM, LONGEST_KM = 0.05, 0.5
 """Lines of RING, LINE, STAR and TREE have lengths uniform between these, km."""
 KM_PER_FOOT = 0.3048 / 1000
@@ -29,11 +33,11 @@ ZONES = 4
 
 
 class LineType(NamedTuple):
-    """Of a balanced three-phase grid. resistance, reactance: positive sequence, ohm/km. voltage: between lines, kV."""
+    """The lines of a balanced three-phase grid, positive sequence."""
 
-    resistance: float
-    reactance: float
-    voltage: float
+    resistance: float  # ohm/km
+    reactance: float  # ohm/km
+    voltage: float  # between lines, kV
 
 
 MEDIUM_VOLTAGE = LineType(0.161, 0.117, 20.0)
@@ -46,24 +50,17 @@ TRUNK_34 = LineType(0.6960, 0.5178, 24.9)
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """A grid of n nodes and L lines without ratings.
+    """A grid of n nodes and L lines without ratings. No line twice, no loop from a node to itself."""
 
-    names: of the nodes, n. line_from, line_to: end nodes [L]; no line twice, no loop.
-    length: of the lines [L], in units of `km_per_unit` km; 0 is a switch or a transformer.
-    line_type: of all lines. voltage: at which each is run [L], kV; another than line_type's behind a transformer.
-    zone: of the nodes [n], 0, 1, 2, ... without gaps.
-    complete: every pair of nodes has a line and no detour is shorter.
-    """
-
-    names: tuple[str, ...]
-    line_from: NDArray[np.int32]
-    line_to: NDArray[np.int32]
-    length: NDArray[np.float64]
-    zone: NDArray[np.int32]
-    line_type: LineType
-    voltage: NDArray[np.float64]
+    names: tuple[str, ...]  # of the nodes, n
+    line_from: Int32s  # end nodes [L]
+    line_to: Int32s
+    length: Floats  # [L], in units of `km_per_unit` km; 0 is a switch or a transformer
+    zone: Int32s  # of the nodes [n]: 0, 1, 2, ... without gaps
+    line_type: LineType  # of all lines
+    voltage: Floats  # at which each line is run [L], kV; behind a transformer not that of line_type
     km_per_unit: float = 1.0
-    complete: bool = False
+    complete: bool = False  # every pair of nodes has a line, and no detour is shorter
 
 
 def _mesh(num_nodes: int, seed: int) -> Layout:
@@ -103,24 +100,17 @@ def _tree(num_nodes: int, seed: int) -> Layout:
     return _layout(num_nodes, parent, child, _lengths(len(child), seed), branch)
 
 
-def _arcs(num_nodes: int) -> NDArray[np.int64]:
+def _arcs(num_nodes: int) -> Ints:
     return np.arange(num_nodes) * ZONES // num_nodes
 
 
-def _lengths(count: int, seed: int) -> NDArray[np.float64]:
+def _lengths(count: int, seed: int) -> Floats:
     return np.random.default_rng(seed).uniform(SHORTEST_KM, LONGEST_KM, count)
 
 
-def _layout(
-    num_nodes: int,
-    start: NDArray[np.int64],
-    end: NDArray[np.int64],
-    length: NDArray[np.float64],
-    zone: NDArray[np.int64],
-    complete: bool = False,
-) -> Layout:
+def _layout(nodes: int, start: Ints, end: Ints, length: Floats, zone: Ints, complete: bool = False) -> Layout:
     return Layout(
-        names=tuple(map(str, range(num_nodes))),
+        names=tuple(map(str, range(nodes))),
         line_from=start.astype(np.int32),
         line_to=end.astype(np.int32),
         length=length,
@@ -181,10 +171,10 @@ TOPOLOGIES: dict[GridTopology, Callable[[int, int], Layout]] = {
     GridTopology.IEEE13: lambda num_nodes, seed: FEEDERS[GridTopology.IEEE13],
     GridTopology.IEEE34: lambda num_nodes, seed: FEEDERS[GridTopology.IEEE34],
 }
-"""One row per GridTopology: a layout from the number of nodes (the feeders have their own) and a seed."""
+"""For each GridTopology a function (num_nodes, seed) -> Layout; the feeders ignore both."""
 
 
-def shortest_paths(layout: Layout) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]:
+def shortest_paths(layout: Layout) -> tuple[Floats, Int32s, Int32s]:
     """Distance in km, predecessor and line of all pairs of nodes, each [n, n].
 
     predecessor[a, b] is the node before b on the way from a; line[a, b] joins a and b; -1 where there is none.

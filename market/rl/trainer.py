@@ -24,6 +24,7 @@ from market.rl.rllib import quiet_rllib, without_object_store
 from market.rl.sampling.policy import Policy, agent_policy, population_policy, rollout
 from market.rl.scopes import Stream, derive, torch_threads
 from market.rl.session import ray_session
+from market.support.allocator import keep_freed_memory
 from market.support.files import write_whole
 from market.support.phases import combined
 
@@ -103,6 +104,7 @@ class RLTrainer:
         return MarketVectorEnv(scenario, num_envs=num_envs)
 
     def _build(self, stack: ExitStack) -> SetUp:
+        keep_freed_memory()
         run = self._run
         with quiet_rllib():
             config = ALGORITHMS[self.algorithm].configure(run, self.hyperparameters)

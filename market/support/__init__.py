@@ -1,1 +1,1 @@
-"""What is no economics: random numbers, threads, phases of time, compiled kernels and freed memory."""
+"""No economics: random numbers, threads, phases of time, compiled kernels, whole files and freed memory."""

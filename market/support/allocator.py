@@ -1,9 +1,4 @@
-"""Freed memory stays with the process, so that each call need not ask the system for fresh pages.
-
-Arrays of a step or a clearing are made and freed by the megabyte. glibc gives such blocks back to the system at
-once and asks for them again at the next call; every page is then faulted in and zeroed anew, which took more than half
-of the time of clearing 100,000 orders.
-"""
+"""Keep freed memory in the process: a setting of glibc."""
 
 from __future__ import annotations
 
@@ -13,11 +8,17 @@ import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST_KEPT, MOST_KEPT = 32 * 2**20, 256 * 2**20
-"""Bytes: blocks up to the first are kept when freed, up to the second in all."""
+"""Bytes: freed blocks up to the first are kept, up to the second in total."""
 
 
 def keep_freed_memory() -> bool:
-    """Ask glibc to keep freed memory; returns whether it agreed. The user's own settings (MALLOC_...) stay."""
+    """Ask glibc to keep up to 256 MB of freed memory, for the whole process; returns whether it agreed.
+
+    By default glibc returns large arrays to the system as soon as they are freed, and the next call has to fault their
+    pages in again: more than half of the time of clearing 100,000 orders. `MarketVectorEnv` and `RLTrainer` call this
+    when they are built; call it yourself before you clear large books or step `market.simulation`. Settings of the user
+    (MALLOC_... in the environment) win.
+    """
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return False
     try:

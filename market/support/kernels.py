@@ -1,8 +1,7 @@
-"""How kernels are compiled, and where they are kept: a folder for each state of their sources.
+"""The decorator of compiled functions, and where numba caches them: one folder for each state of their sources.
 
-numba keeps a kernel for as long as its own file is unchanged. One that calls a kernel of another file then goes on
-running the old code of that file, and a benchmark of an edit would time the code before it. So the folder's name
-is a digest of all files with kernels; `make clean` removes the folders.
+numba checks only a kernel's own file, so it would go on running old code of the kernels that this one calls in other
+files. The folder's name is therefore a digest of all files with kernels; `make clean` removes the folders.
 """
 
 from __future__ import annotations
@@ -10,32 +9,31 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numba.core.config
 
 PACKAGE = Path(__file__).parents[1]
 MARK = b"@kernel"
-"""What a file with kernels holds."""
-config: Any = numba.core.config  # has its names from the environment, at run time
+"""Files with kernels contain this."""
+config: Any = numba.core.config  # takes its names from the environment at run time
 
 
-@overload
-def kernel(function: Callable[..., Any]) -> Any: ...
-@overload
-def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]: ...
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile a function of arrays and numbers when it is first called; it lets go of the interpreter meanwhile.
+    """Compile a function of arrays and numbers on its first call; it releases the GIL while it runs.
 
     options: of `numba.njit`, besides `cache` and `nogil`.
     """
     if function is None:
         return functools.partial(kernel, **options)
-    with _cached():
+    named = config.CACHE_DIR  # NUMBA_CACHE_DIR wins; other packages keep their own place
+    config.CACHE_DIR = named or _folder()
+    try:
         return numba.njit(cache=True, nogil=True, **options)(function)
+    finally:
+        config.CACHE_DIR = named
 
 
 def digest(package: Path = PACKAGE) -> str:
@@ -49,24 +47,11 @@ def digest(package: Path = PACKAGE) -> str:
 
 
 @functools.cache
-def _folder() -> Path | None:
-    """Where this state's kernels are kept; None where nothing can be written: numba has a place of its own for that."""
+def _folder() -> str:
+    """The cache folder of this state; empty, which leaves the choice to numba, where nothing can be written."""
     folder = PACKAGE / "__pycache__" / f"kernels-{digest()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
-
-
-@contextmanager
-def _cached() -> Iterator[None]:
-    """Kernels that are defined inside are kept in that folder, unless NUMBA_CACHE_DIR names another place."""
-    if config.CACHE_DIR or _folder() is None:
-        yield
-        return
-    config.CACHE_DIR = str(_folder())
-    try:
-        yield
-    finally:
-        config.CACHE_DIR = ""
+        return ""
+    return str(folder) if os.access(folder, os.W_OK) else ""

@@ -21,27 +21,19 @@ class _Recording:
 
     def __init__(self, barrier: Callable[[], None] | None) -> None:
         self.seconds: dict[str, float] = {}
+        self.running: list[str] = []
         self._barrier = barrier
-        self._running: list[str | None] = [None]
         self._since = time.perf_counter()
 
-    def _charge(self) -> None:
+    def charge(self) -> None:
         """Charge the time since the last change to the running phase."""
         if self._barrier is not None:
             self._barrier()
         now = time.perf_counter()
-        name = self._running[-1]
-        if name is not None:
+        if self.running:
+            name = self.running[-1]
             self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
         self._since = now
-
-    def begin(self, name: str) -> None:
-        self._charge()
-        self._running.append(name)
-
-    def end(self) -> None:
-        self._charge()
-        self._running.pop()
 
 
 class _Thread(threading.local):
@@ -55,7 +47,7 @@ _THREAD = _Thread()
 
 
 class phase:
-    """A context manager: its body is the phase `name`, where somebody records (a class: a generator costs far more)."""
+    """A context manager: its body is the phase `name`, if a recording runs (a class: a generator costs far more)."""
 
     __slots__ = ("_name", "_recording")
 
@@ -65,19 +57,21 @@ class phase:
     def __enter__(self) -> None:
         recording = self._recording = _THREAD.recording
         if recording is not None:
-            recording.begin(self._name)
+            recording.charge()
+            recording.running.append(self._name)
 
     def __exit__(self, *error: object) -> None:
         if self._recording is not None:
-            self._recording.end()
+            self._recording.charge()
+            self._recording.running.pop()
 
 
 @contextmanager
 def record(barrier: Callable[[], None] | None = None) -> Iterator[Mapping[str, float]]:
     """Collect the phases inside as seconds by name; the mapping grows until the block ends.
 
-    A recording within a recording takes its phases for itself. barrier: called before the clock is read, for devices
-    that work on after a call returns (torch.cuda.synchronize).
+    A recording within a recording takes its phases for itself.
+    barrier: called before the clock is read, for devices that work on after a call returns (torch.cuda.synchronize).
     """
     outer = _THREAD.recording
     recording = _Recording(barrier)
@@ -90,13 +84,12 @@ def record(barrier: Callable[[], None] | None = None) -> Iterator[Mapping[str, f
 
 @contextmanager
 def unrecorded() -> Iterator[None]:
-    """Recordings inside stay empty: for measuring what recording costs."""
-    before = _THREAD.enabled
+    """Recordings inside stay empty: to measure what recording costs."""
     _THREAD.enabled = False
     try:
         yield
     finally:
-        _THREAD.enabled = before
+        _THREAD.enabled = True
 
 
 def combined(total: float, *parts: tuple[Mapping[str, float], float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Stateless random numbers, so that market e of a batch equals the same market alone.
+"""Stateless random numbers: market e of a batch draws what the same market draws alone.
 
 Every number is a hash of (seed, episode, step, stream, position): the finaliser of SplitMix64 (Steele, Lea and Flood,
 "Fast splittable pseudorandom number generators", OOPSLA 2014, doi:10.1145/2660193.2660195), applied part by part.
@@ -20,14 +20,14 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @kernel(inline="always")
-def _mix(x: np.uint64) -> np.uint64:
+def _mix(x):  # type: ignore[no-untyped-def]
     x = (x ^ (x >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> uint64(27))) * uint64(0x94D049BB133111EB)
     return x ^ (x >> uint64(31))
 
 
 @kernel(inline="always")
-def _start(seed: int, episode: int, step: int, stream: int) -> np.uint64:
+def _start(seed, episode, step, stream):  # type: ignore[no-untyped-def]
     key = _mix(uint64(seed) + _GOLDEN)
     key = _mix(key ^ (uint64(episode) + _GOLDEN))
     return _mix(key ^ ((uint64(step) << uint64(8)) + uint64(stream) + _GOLDEN))

@@ -1,4 +1,4 @@
-"""Work on the markets of a batch, shared out over threads. What is shared out must let go of the interpreter."""
+"""Run work on slices of a batch in a thread pool; the work must release the GIL."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import cache
 
 
 def in_parts(work: Callable[[slice], None], markets: int, threads: int) -> None:
-    """Calls `work` with consecutive slices of range(markets), as many as `threads` and of like size, one thread each.
+    """Call `work` with consecutive slices of range(markets), as many as `threads` and of like size, one thread each.
 
-    The first is done by the caller; an error in any is raised when all have ended.
+    The caller does the first; an error in any is raised when all have ended.
     """
     parts = min(threads, markets)
     if parts <= 1:
@@ -31,5 +31,5 @@ def in_parts(work: Callable[[slice], None], markets: int, threads: int) -> None:
 
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Kept: to start a thread takes as long as to clear 100 markets. Of one process: threads do not survive a fork."""
+    """A pool to keep: starting a thread takes as long as clearing 100 markets. Threads do not survive a fork."""
     return ThreadPoolExecutor(threads, thread_name_prefix="market")

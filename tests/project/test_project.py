@@ -58,6 +58,7 @@ PUBLIC = (
     "Orders",
     "RLAlgorithm",
     "RLTrainer",
+    "keep_freed_memory",
     "Scenario",
     "Trades",
     "TrainingMode",

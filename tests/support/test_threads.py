@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from market import DSO, NO_PARTNER, GridTopology
-from market.clearing.batch import Cleared, clear_batch, clear_packed
+from market.clearing.batch import Cleared, clear_batch
 from market.clearing.books import Book, Packed
 from market.support.threads import in_parts
 from market_support import rules_of
@@ -138,4 +138,4 @@ def test_a_batch_of_more_orders_than_their_positions_can_count_is_refused():
     alone = np.empty((2**16, 0), np.int64)
     book = Packed(np.broadcast_to(np.uint64(0), shape), np.broadcast_to(np.int32(0), shape), alone, alone)
     with pytest.raises(ValueError, match=r"^book: got 65536 markets of 32768 orders; allowed: at most 2,147,483,647"):
-        clear_packed(book, rules_of("average"), (prices, prices, prices), None, 1.0)
+        clear_batch(book, rules_of("average"), prices, prices, prices, None, 1.0)

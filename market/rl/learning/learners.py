@@ -26,6 +26,7 @@ from market.rl.networks.modules import PopulationActor, PopulationModule
 from market.rl.results import MARKET
 from market.rl.rllib import RLlibLearner
 from market.rl.scopes import Stream, recorded_phases, seeded
+from market.support.allocator import keep_freed_memory
 from market.support.phases import phase
 
 REPORT = (DEFAULT_MODULE_ID, MARKET)
@@ -57,6 +58,7 @@ class PopulationLearner(RLlibLearner):
         return {DEFAULT_OPTIMIZER: (self.population, self.config.lr)}
 
     def build(self) -> None:
+        keep_freed_memory()  # Ray builds learners in processes of their own
         with seeded(self.config.learner_config_dict["seed"], Stream.BUILD):
             super().build()
         self.clipper = GradientClipper(*(part for part, _ in self.parts().values()), limit=self.config.grad_clip)

@@ -32,7 +32,7 @@ EVEN = tuple(map(np.float32, (1.19825839466702e-06, 1.18534705686654e-04, 2.2684
 
 
 @kernel(error_model="numpy", fastmath={"contract", "arcp"})
-def _tanh(x: NDArray[np.float32]) -> None:
+def _tanh(x):  # type: ignore[no-untyped-def]
     """x becomes tanh x, [n], within 3e-7; written so that the compiler can use vector instructions."""
     for i in range(x.size):
         v = min(max(x[i], -TANH_LIMIT), TANH_LIMIT)
