@@ -78,6 +78,13 @@ class Case:
         """The part of the name before the slash: what a person asks for."""
         return self.name.split("/", 1)[0]
 
+    def warm_up(self, prepared: Any) -> None:
+        """The first, cold execution."""
+        if self.warmup is None:
+            self.call(prepared, 0)
+        else:
+            self.warmup(prepared)
+
     def points(self, profile: str, selection: Mapping[str, Values] | None = None) -> list[Point]:
         """Every parameter combination of a profile, sizes fastest; `selection` replaces the values of axes it names.
 

@@ -13,22 +13,19 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from benches.measure import counters, threads
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from benches.goals.goal import Figure, Goal
+from benches.goals.goal import measured_median as _median
+from benches.goals.goal import measured_ratio as _ratio
+from benches.goals.goal import measured_record as _record
+from benches.goals.training import TRAINING_GOALS
+from benches.measure import counters
 from benches.terminal import show
-
-threads.pin()  # before numpy loads
-
-import numpy as np  # noqa: E402
-from rich.table import Table  # noqa: E402
-from rich.text import Text  # noqa: E402
-
-from benches.goals.goal import Figure, Goal  # noqa: E402
-from benches.goals.goal import measured_median as _median  # noqa: E402
-from benches.goals.goal import measured_ratio as _ratio  # noqa: E402
-from benches.goals.goal import measured_record as _record  # noqa: E402
-from benches.goals.training import TRAINING_GOALS  # noqa: E402
-from benches.terminal.text import one_line, told  # noqa: E402
-from benches.workloads.inputs import books_of, clear_book  # noqa: E402
+from benches.terminal.text import one_line, told
+from benches.workloads.inputs import books_of, clear_book
 
 USUAL = 60.0
 """Seconds that are taken to have gone as planned before anything was measured: how slow this machine is shows later."""

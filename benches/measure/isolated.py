@@ -23,15 +23,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from benches.case import Case, Params, Point, Unsupported
 from benches.measure import machine, threads
+from benches.measure.records import plain
+from benches.measure.stopwatch import Measurement, measure, tidy_memory
 from benches.terminal import text
-
-threads.pin()  # before anything below imports numpy
-
-from benches.case import Case, Params, Point, Unsupported  # noqa: E402
-from benches.measure.records import plain  # noqa: E402
-from benches.measure.stopwatch import Measurement, measure, tidy_memory  # noqa: E402
-from market.support.files import write_whole  # noqa: E402
+from market.support.files import write_whole
 
 TABLE = "benches.cases:CASES"
 """Where the other process finds the table of cases."""
@@ -57,6 +54,7 @@ class _Process:
         self._errors = Path(self._folder.name, "errors")
         self._told, tell = os.pipe()
         os.set_blocking(self._told, False)
+        path = f"{machine.ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # benches is not installed
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benches.measure.isolated", str(tell)],
@@ -65,6 +63,7 @@ class _Process:
                 stderr=errors,
                 pass_fds=(tell,),
                 start_new_session=True,
+                env=os.environ | threads.pin() | {"PYTHONPATH": path},
             )
         os.close(tell)
 

@@ -94,10 +94,7 @@ class Stopwatch:
         """Execute once, cold (compilation, first allocations, caches), then find how many calls make a round."""
         case, seen = self.point.case, self.seen
         began = time.perf_counter()
-        if case.warmup is not None:
-            case.warmup(self._prepared)
-        else:
-            case.call(self._prepared, 0)
+        case.warm_up(self._prepared)
         seen.warmup_seconds = time.perf_counter() - began
         for reference in case.references.values():
             reference(self._prepared, 0)

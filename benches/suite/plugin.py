@@ -6,21 +6,17 @@ smallest size. With it, each finished or failed cell is on disk before the next 
 
 from __future__ import annotations
 
-from benches.measure import threads
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-threads.pin()  # before anything below imports numpy
+import pytest
 
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-import pytest  # noqa: E402
-
-from benches import cases  # noqa: E402
-from benches.case import Point, Unsupported  # noqa: E402
-from benches.measure.stopwatch import Measurement, execute  # noqa: E402
-from benches.suite import adapter, options  # noqa: E402
-from benches.suite.recorder import SEEN, UNSUPPORTED, Recorder  # noqa: E402
+from benches import cases
+from benches.case import Point, Unsupported
+from benches.measure.stopwatch import Measurement, execute
+from benches.suite import adapter, options
+from benches.suite.recorder import SEEN, UNSUPPORTED, Recorder
 
 SUITE = Path(__file__).resolve().parents[1] / "pytest_suite"
 OPTIONS = pytest.StashKey[options.Options]()
