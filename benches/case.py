@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -95,7 +95,8 @@ class Case:
             return []
         selected = selection or {}
         chosen = {axis: selected[axis] for axis in self.options if axis in selected}
-        chosen |= {axis: selected.get(axis) or _values(values) for axis, values in grid.items()}
+        for axis, values in grid.items():
+            chosen[axis] = selected.get(axis) or (values() if callable(values) else values)
         axes = [axis for axis in chosen if axis != self.size] + [self.size]
         combinations = itertools.product(*(chosen[axis] for axis in axes))
         return [Point(self, dict(zip(axes, values, strict=True))) for values in combinations]
@@ -133,23 +134,19 @@ class Point:
     @property
     def label(self) -> str:
         """`group-what-a=1-b=ppo`: unique in the table, usable as a test id."""
-        parts = [self.case.name.replace("/", "-"), *(f"{axis}={value}" for axis, value in self.params.items())]
-        return "-".join(parts)
+        return name_of(self.case.name.replace("/", "-"), self.params).replace(" ", "-")
 
     @property
     def key(self) -> str:
-        """Names the measurement: equal keys mean that a record need not be taken again."""
-        return key_of(self.case.name, self.case.version, self.params, self.rounds, self.seed)
+        """Short digest of what makes two measurements the same one: a record of it need not be taken again."""
+        what = [METHOD, self.case.name, self.case.version, sorted(self.params.items()), self.rounds, self.seed]
+        return hashlib.sha256(json.dumps(what, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
-def _values(values: Axis) -> Values:
-    return values() if callable(values) else values
-
-
-def key_of(name: str, version: str, params: Params, rounds: int, seed: int) -> str:
-    """Short digest of everything that makes two measurements the same measurement."""
-    text = json.dumps([METHOD, name, version, sorted(params.items()), rounds, seed], separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def name_of(case: str, params: Params, without: Container[str] = (), *, words: bool = False) -> str:
+    """`train/whole mode=ctde agents=10`: a cell, or those that differ in the axes `without`. words: `ctde` for text."""
+    parts = {axis: value for axis, value in params.items() if axis not in without}
+    return " ".join([case, *(v if words and isinstance(v, str) else f"{axis}={v}" for axis, v in parts.items())])
 
 
 def table(*cases: Case) -> dict[str, Case]:

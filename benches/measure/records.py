@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from benches.case import Params, Point
+from benches.case import Params, Point, name_of
 from benches.measure import machine, threads
 from benches.measure.json_types import LARGEST
 from benches.measure.machine import Facts
@@ -77,12 +77,7 @@ class Record:
     @property
     def series(self) -> str:
         """The case and every parameter but the size and the seed: the cells that one curve joins."""
-        rest = [
-            value if isinstance(value, str) else f"{axis}={value}"
-            for axis, value in self.params.items()
-            if axis not in (self.unit, "seed")
-        ]
-        return " ".join([self.case, *rest])
+        return name_of(self.case, self.params, (self.unit, "seed"), words=True)
 
     @property
     def seed(self) -> int:
@@ -92,7 +87,7 @@ class Record:
     @property
     def where(self) -> str:
         """The case with all its parameters: `train/whole seed=42 mode=ctde algorithm=ppo ...`."""
-        return " ".join([self.case, *(f"{axis}={value}" for axis, value in self.params.items())])
+        return name_of(self.case, self.params)
 
     @property
     def ratios(self) -> dict[str, float]:

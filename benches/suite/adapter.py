@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benches.case import Point, Value
+from benches.case import Point, Value, name_of
 from benches.measure.stopwatch import Measurement
 
 WITHOUT_EFFECT = (
@@ -59,8 +59,7 @@ class _Axes(dict[str, Value]):
 
 def announce(benchmark: Any, point: Point) -> None:
     """Tell the `benchmark` fixture which cell it stands for, by plain values that are the same in every commit."""
-    rest = [f"{axis}={value}" for axis, value in point.params.items() if axis != point.case.size]
-    benchmark.group = " ".join([point.case.name, *rest])
+    benchmark.group = name_of(point.case.name, point.params, (point.case.size,))
     benchmark.param, benchmark.params = point.label, _Axes(point.params)
     benchmark._mode = "benches.suite.adapter"  # else it warns that it was not used
 
