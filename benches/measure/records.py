@@ -12,21 +12,22 @@ from typing import Any, Literal
 
 from benches.case import Params, Point, name_of
 from benches.measure import machine, threads
-from benches.measure.json_types import LARGEST
 from benches.measure.machine import Facts
 from benches.measure.stopwatch import Measurement
 from benches.terminal.text import told
 
 SCHEMA = 1
 FIFTHS = 5
+LARGEST = 2**63
+"""Numbers stay below it: 64 bits hold them, and no arithmetic of the report overflows."""
 Status = Literal["ok", "failed", "unsupported"]
 
 
-@dataclass(frozen=True)
-class Record:
-    """One line of `cases.jsonl`. Lists hold one value per round; times in seconds a call, memory in bytes.
+@dataclass(kw_only=True)
+class Record(Measurement):
+    """One line of `cases.jsonl`: a measurement, and what its figures depend on. Its lists are those of a Measurement.
 
-    calls: how many calls a round had; reference_calls: the same of each reference.
+    min, median, cpu_median: seconds of a call. rates: work per second by name.
     kpi_meanings: unit, formula and source of each KPI among the facts, as they were when it was taken.
     """
 
@@ -41,26 +42,11 @@ class Record:
     status: Status
     error: str | None = None
     rounds: int = 0
-    seconds: list[float] = field(default_factory=list)
-    cpu_seconds: list[float] = field(default_factory=list)
-    calls: int = 1
-    references: dict[str, list[float]] = field(default_factory=dict)
-    reference_calls: dict[str, int] = field(default_factory=dict)
     min: float | None = None
     median: float | None = None
     cpu_median: float | None = None
     rates: dict[str, float] = field(default_factory=dict)
-    phases: dict[str, list[float]] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
     kpi_meanings: dict[str, list[str]] | None = None
-    setup_seconds: float | None = None
-    warmup_seconds: float | None = None
-    elapsed: float = 0.0
-    load_before: list[float] = field(default_factory=list)
-    load_after: list[float] = field(default_factory=list)
-    memory_before: int | None = None
-    peak_memory: int | None = None
-    peak_is_own: bool = False
     seeds: dict[str, int | str | None] = field(default_factory=dict)
     threads: dict[str, str | int | None] = field(default_factory=dict)
     machine: Facts = field(default_factory=dict)
@@ -68,9 +54,6 @@ class Record:
     commit: str | None = None
     dirty: bool | None = None
     profile: str = ""
-    process: int = 0
-    isolated: bool = False
-    """Whether the cell had a process to itself, so that its peak memory is its own."""
     timestamp: str = ""
     schema: int = SCHEMA
 
@@ -116,10 +99,8 @@ class Record:
 
 def record_of(point: Point, seen: Measurement, *, status: Status, error: str | None, profile: str) -> Record:
     """The record of a cell as measured, with everything that its figures depend on."""
-    case = point.case
+    case, measured = point.case, dataclasses.asdict(seen)
     median = statistics.median(seen.seconds) if seen.seconds else None
-    measured = dataclasses.asdict(seen)
-    alone = not measured.pop("shared")
     return Record(
         key=point.key,
         case=case.name,
@@ -144,7 +125,6 @@ def record_of(point: Point, seen: Measurement, *, status: Status, error: str | N
         dirty=machine.dirty(),
         profile=profile,
         kpi_meanings=measured["facts"].pop("kpi_meanings", None),
-        isolated=alone and seen.process != os.getpid(),
         timestamp=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         **measured,
     )

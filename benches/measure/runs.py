@@ -14,11 +14,10 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, get_args, get_type_hints
+from typing import IO
 
 from benches.measure import machine, valid
-from benches.measure.json_types import fits, load
-from benches.measure.records import SCHEMA, Record, Status, plain
+from benches.measure.records import Record, plain
 from benches.terminal.text import one_line, told
 from market.support.files import write_whole
 
@@ -137,7 +136,7 @@ class Run:
             if not line.strip():
                 continue
             try:
-                record = _parse(line)
+                record = valid.parse(line)
             except (ValueError, TypeError, RecursionError) as error:
                 why = one_line(told(error), 200)
                 problems.append(f"{self.file}: line {number} is damaged or cut short and was skipped ({why})")
@@ -148,23 +147,6 @@ class Run:
     def finished(self) -> set[str]:
         """Keys of the cells that need not be taken again."""
         return {record.key for record in self.read()[0] if record.status == "ok"}
-
-
-_HINTS = get_type_hints(Record)
-
-
-def _parse(line: bytes) -> Record:
-    raw = load(line)
-    if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-        raise ValueError(f"schema: got {raw.get('schema') if isinstance(raw, dict) else raw!r}; allowed: {SCHEMA}")
-    known = {name: value for name, value in raw.items() if name in _HINTS}
-    for name, value in known.items():
-        if not fits(value, _HINTS[name]):
-            allowed = ", ".join(get_args(Status)) if name == "status" else str(Record.__annotations__[name])
-            raise ValueError(f"{name}: got {value!r:.60}; allowed: {allowed}")
-    record = Record(**known)
-    valid.check(record)
-    return record
 
 
 def failures(records: Iterable[Record]) -> list[Record]:

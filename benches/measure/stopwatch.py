@@ -52,8 +52,8 @@ class Measurement:
     peak_memory: int | None = None
     peak_is_own: bool = False
     """Whether the peak memory was started afresh for this cell, or is the process's since it began."""
-    shared: bool = False
-    """Whether other cells were measured in the same process."""
+    isolated: bool = False
+    """Whether the cell had a process to itself, so that its peak memory is its own."""
     elapsed: float = 0.0
     process: int = field(default_factory=os.getpid)
 
