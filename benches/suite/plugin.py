@@ -32,10 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and turn timing off unless it was asked for (before pytest-benchmark reads its options)."""
     config.addinivalue_line("markers", "cases(group, ...): which groups of the table of cases a benchmark shows")
     adapter.refuse_options(config)
-    config.stash[OPTIONS] = options.read(config, cases.CASES)
-    if options.is_timed(config):
-        recorder = Recorder(config)
-        config.stash[OPTIONS] = recorder.options = options.read(config, cases.CASES, recorder.earlier)
+    recorder = Recorder(config) if options.is_timed(config) else None
+    config.stash[OPTIONS] = chosen = options.read(config, cases.CASES, recorder.earlier if recorder else None)
+    if recorder is not None:
+        recorder.options = chosen
         config.pluginmanager.register(recorder, "benches-recorder")
         if config.getoption("benchmark_only") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
             mine = [path for path in config.args if Path(config.rootpath, path).resolve() == SUITE]
