@@ -6,6 +6,7 @@ Importing this module loads neither the market nor torch nor ray, and times noth
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from benches.case import PROFILES, Axis, Case, Grid, Params, table
 from benches.rivals import bare, stock
@@ -116,7 +117,7 @@ CASES = table(
         grids=_grids({"orders": (100,), "threads": (1, 2), "markets": (1, 4, 16, 64, 256)}),
         setup=inputs.batches,
         call=inputs.clear_batch,
-        references={"one_thread": inputs.clear_batch_on_one},
+        references={"one_thread": partial(inputs.clear_batch, threads=1)},
         work=lambda params: {"orders": number(params, "markets") * number(params, "orders")},
         rounds=lambda _: INPUTS,
         budget=1.1,

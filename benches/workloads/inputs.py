@@ -117,13 +117,13 @@ def textbook(prepared: Books, turn: int) -> None:
 
 
 def bare_sort(prepared: Books, turn: int) -> None:
-    """`np.sort` of the next book's packed keys."""
-    naive.bare_sort(prepared.keys, turn)
+    """`np.sort` of the next book's packed keys, and nothing else."""
+    np.sort(prepared.keys[turn % len(prepared.keys)])
 
 
 def lexical_sort(prepared: Books, turn: int) -> None:
-    """`np.lexsort` of the next book."""
-    naive.lexical_sort(prepared.columns, turn)
+    """`np.lexsort` of the next book by side, price and arrival, and nothing else."""
+    np.lexsort(prepared.columns[turn % len(prepared.columns)])
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Batches:
     clear: Callable[..., object]
     batches: Sequence[Book]
     config: MarketConfig
-    tariffs: tuple[Floats, Floats, Floats]
+    tariffs: Sequence[Floats]
     threads: int
 
 
@@ -145,7 +145,7 @@ def batches(params: Params) -> Batches:
 
     markets, size = number(params, "markets"), number(params, "orders")
     rng, shape = np.random.default_rng([SEED, markets, size]), (markets, size)
-    tariffs = tuple(np.full(markets, price) for price in (FEED_IN_TARIFF, UTILITY_PRICE, 140.0))
+    tariffs = [np.full(markets, price) for price in (FEED_IN_TARIFF, UTILITY_PRICE, 140.0)]
     drawn = [
         Book(
             price=rng.integers(4_000, 24_000, shape),
@@ -157,22 +157,13 @@ def batches(params: Params) -> Batches:
         )
         for _ in range(INPUTS)
     ]
-    return Batches(clear_batch, drawn, MarketConfig(), (tariffs[0], tariffs[1], tariffs[2]), number(params, "threads"))
+    return Batches(clear_batch, drawn, MarketConfig(), tariffs, number(params, "threads"))
 
 
-def clear_batch(prepared: Batches, turn: int) -> None:
-    """Clear the next batch in one call."""
-    _clear_batch(prepared, turn, prepared.threads)
-
-
-def clear_batch_on_one(prepared: Batches, turn: int) -> None:
-    """Clear the next batch in one call, on one thread."""
-    _clear_batch(prepared, turn, 1)
-
-
-def _clear_batch(prepared: Batches, turn: int, threads: int) -> None:
+def clear_batch(prepared: Batches, turn: int, threads: int | None = None) -> None:
+    """Clear the next batch in one call, on so many threads instead of the cell's."""
     batch = prepared.batches[turn % len(prepared.batches)]
-    prepared.clear(batch, prepared.config, *prepared.tariffs, None, 1.0, threads=threads)
+    prepared.clear(batch, prepared.config, *prepared.tariffs, None, 1.0, threads=threads or prepared.threads)
 
 
 # --- simulation -----------------------------------------------------------------------------------------------------
