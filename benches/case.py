@@ -12,10 +12,9 @@ from typing import Any, Literal
 Value = int | float | str
 Params = Mapping[str, Value]
 Values = tuple[Value, ...]
-Axis = Values | tuple[int, ...] | tuple[str, ...] | Callable[[], tuple[str, ...]]
+Axis = Values | Callable[[], Values]
 """Values; a function gives them when they are asked for."""
 Grid = Mapping[str, Axis]
-"""Values by axis."""
 
 PROFILES = ("quick", "study", "full")
 METHOD = 2

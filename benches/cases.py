@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from benches.case import PROFILES, Axis, Case, Grid, Params, table
+from benches.case import Axis, Case, Grid, Params, table
 from benches.rivals import bare, stock
 from benches.workloads import feeders, inputs, learning, training
 from benches.workloads import references as reference
@@ -30,34 +30,25 @@ MECHANISMS = (
     "uniform",
     "mcafee",
 )
-"""Every row of `market.clearing.pricing.RULES`, named here since the table is read without the market; a test
-compares."""
+"""Every row of `market.clearing.pricing.RULES`; a test compares. The table is read without loading the market."""
 ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 WALK = 72
 """Rounds of an environment step: every step of three episodes."""
 
 
-def _grids(quick: Grid, study: Grid | None = None, full: Grid | None = None) -> dict[str, Grid]:
-    """Grids by profile; one that is not given is as the one before it."""
-    study = study or quick
-    return dict(zip(PROFILES, (quick, study, full or study), strict=True))
+def _grids(quick: Grid, full: Grid | None = None) -> dict[str, Grid]:
+    """Grids by profile; without one for `full` all are the same."""
+    return {"quick": quick, "study": quick, "full": full or quick}
 
 
-def _agents(quick: tuple[int, ...], study: tuple[int, ...], full: tuple[int, ...], **axes: Axis) -> dict[str, Grid]:
-    return {name: {**axes, "agents": values} for name, values in zip(PROFILES, (quick, study, full), strict=True)}
+def _agents(quick: tuple[int, ...] = POPULATIONS, **axes: Axis) -> dict[str, Grid]:
+    sizes = {"quick": quick, "study": POPULATIONS, "full": MORE}
+    return {name: {**axes, "agents": values} for name, values in sizes.items()}
 
 
-def _trainings(
-    algorithms: tuple[str, ...] | Callable[[], tuple[str, ...]], iterations: int, agents: tuple[int, ...]
-) -> Grid:
+def _trainings(algorithms: Axis, iterations: int, agents: tuple[int, ...]) -> Grid:
     """Trainings in every mode. Seeds come first: with several, a whole study is finished before the next begins."""
-    return {
-        "seed": (SEED,),
-        "mode": MODES,
-        "algorithm": algorithms,
-        "iterations": (iterations,),
-        "agents": agents,
-    }
+    return {"seed": (SEED,), "mode": MODES, "algorithm": algorithms, "iterations": (iterations,), "agents": agents}
 
 
 def _steps(params: Params) -> dict[str, float]:
@@ -136,7 +127,7 @@ CASES = table(
     Case(
         name="step/agents",
         size="agents",
-        grids=_agents(POPULATIONS, POPULATIONS, MORE, episodes=(32,)),
+        grids=_agents(episodes=(32,)),
         setup=inputs.walk,
         call=inputs.env_step,
         work=_steps,
@@ -156,7 +147,7 @@ CASES = table(
     Case(
         name="scenario/build",
         size="agents",
-        grids=_agents(POPULATIONS, POPULATIONS, MORE),
+        grids=_agents(),
         setup=lambda params: params,
         call=inputs.build_scenario,
         warmup=lambda params: inputs.build_scenario(params, 1000),
@@ -179,7 +170,7 @@ CASES = table(
         version="2",
         size="agents",
         options=(PROFILES_AXIS,),
-        grids=_agents((1, 10), POPULATIONS, MORE, seed=(SEED,), policy=reference.policies),
+        grids=_agents((1, 10), seed=(SEED,), policy=reference.policies),
         setup=reference.episodes,
         call=reference.play,
         work=lambda params: _training(params, EPISODES),
@@ -191,7 +182,7 @@ CASES = table(
         version="2",
         size="agents",
         options=(PROFILES_AXIS,),
-        grids=_agents((1, 10), POPULATIONS, MORE, seed=(SEED,)),
+        grids=_agents((1, 10), seed=(SEED,)),
         setup=reference.episodes,
         call=reference.solve,
         warmup=lambda _: None,  # nothing is compiled, and a programme of 1000 agents takes half a minute
@@ -222,7 +213,7 @@ CASES = table(
             {"mode": MODES, "algorithm": ("ppo",), "agents": (10, 100)},
             full={"mode": MODES, "algorithm": tuple(bare.BARE), "agents": (10, 100, 1000)},
         ),
-        setup=bare.pair,
+        setup=bare.Pair,
         call=bare.learner_update,
         close=bare.close_pair,
         references={"bare": bare.bare_update},
