@@ -75,9 +75,10 @@ class Run:
         Raises OSError, as on a full disk; what was there before is then all that is there.
         """
         text = json.dumps(plain(dataclasses.asdict(record)), separators=(",", ":"), allow_nan=False) + "\n"
-        with self.file.open("ab", buffering=0) as file:
-            length = file.tell()
-            left = memoryview((("\n" if length and not self._ends_line(length) else "") + text).encode())
+        with self.file.open("a+b", buffering=0) as file:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - 1))
+            left = memoryview((("" if file.read(1) in (b"", b"\n") else "\n") + text).encode())
             try:
                 while left:
                     left = left[file.write(left) :]
@@ -122,11 +123,6 @@ class Run:
         self.release()
         self.claim()
         return True
-
-    def _ends_line(self, length: int) -> bool:
-        with self.file.open("rb") as file:
-            file.seek(length - 1)
-            return file.read(1) == b"\n"
 
     def read(self) -> tuple[list[Record], list[str]]:
         """The last record of every cell, in order of first appearance, and a sentence per line that is unreadable."""

@@ -163,7 +163,7 @@ def test_a_report_that_cannot_be_written_is_told_and_loses_nothing(project):
     status, output = run(project, "--benchmark-only", "--resume", "--report=yes")
     assert status == pytest.ExitCode.TESTS_FAILED
     assert "the report could not be written (IsADirectoryError: [Errno 21] Is a directory" in output
-    assert "the records are whole, and once this is mended: python -m benches.report" in output
+    assert "the records are whole, and once this is fixed: python -m benches.report" in output
     assert len(lines(project)) == 4
 
 
