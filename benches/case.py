@@ -41,16 +41,19 @@ class Outcome:
 class Case:
     """One row of the table: something to be timed over a grid of parameters.
 
-    name: `group/what`. size: the parameter on the size axis, named by what it counts.
+    name: `group/what`.
+    size: the parameter on the size axis, named by what it counts.
     grids: parameter values by profile; a profile that is not named leaves the case out.
-    setup(params): prepares once, untimed. call(prepared, i): the timed call number i, which must rotate its inputs.
-    warmup(prepared): the first, cold execution, timed apart; by default call(prepared, 0). close(prepared): releases.
+    setup(params): prepares once, untimed. close(prepared): releases.
+    call(prepared, i): the timed call number i, which must rotate its inputs.
+    warmup(prepared): the first, cold execution, timed apart; by default call(prepared, 0).
+    work(params): what one call does, by name ("orders", "env_steps"); over the median these are the rates.
+    budget: largest acceptable exponent k of t(N) = floor + c N^k; n log n sorting looks like k = 1.19.
     rounds(params): how many rounds are timed, each a block of calls where one is short.
-    work(params): what one call does, by name ("orders", "env_steps", ...); divided by the median it gives the rates, of
-    which the first one is shown.
-    budget: largest exponent k of t(N) = floor + c N^k that is acceptable.
-    clock: "cpu" (single-threaded, decided on CPU seconds) or "wall". version: change it when the timed work changes.
-    seed: of every random input. options: axes that only a selection adds.
+    clock: "cpu" (single-threaded, decided on CPU seconds) or "wall".
+    version: change it when the timed work changes.
+    seed: of every random input.
+    options: axes that only a selection adds.
     references: what the call is compared with, by name; timed after it, round by round on the same inputs.
     figures(prepared, i): what a call yields rather than costs, by name ("trades"): the same on every machine.
     """
@@ -61,8 +64,8 @@ class Case:
     setup: Callable[[Params], Any]
     call: Callable[[Any, int], Outcome | None]
     work: Callable[[Params], dict[str, float]]
-    budget: float
-    rounds: Callable[[Params], int]
+    budget: float = 1.25
+    rounds: Callable[[Params], int] = lambda _: 1
     clock: Literal["cpu", "wall"] = "cpu"
     version: str = "1"
     seed: int = 42

@@ -82,7 +82,6 @@ def _clearing(
         figures={"trades": inputs.count_trades},
         work=lambda params: {"orders": number(params, "orders")},
         rounds=lambda _: INPUTS,
-        budget=1.25,  # n log n sorting looks like k = 1.19
     )
 
 
@@ -132,7 +131,6 @@ CASES = table(
         call=inputs.env_step,
         work=_steps,
         rounds=lambda _: WALK,
-        budget=1.25,
     ),
     Case(
         name="step/episodes",
@@ -174,8 +172,6 @@ CASES = table(
         setup=reference.episodes,
         call=reference.play,
         work=lambda params: _training(params, EPISODES),
-        rounds=lambda _: 1,
-        budget=1.25,
     ),
     Case(
         name="reference/optimum",
@@ -187,7 +183,6 @@ CASES = table(
         call=reference.solve,
         warmup=lambda _: None,  # nothing is compiled, and a programme of 1000 agents takes half a minute
         work=lambda params: {"episodes": reference.solved(number(params, "agents"))},
-        rounds=lambda _: 1,
         budget=3.0,  # simplex
     ),
     Case(
@@ -203,7 +198,6 @@ CASES = table(
         close=training.close_trainer,
         work=lambda params: _training(params, EPISODES),
         rounds=lambda params: number(params, "iterations"),
-        budget=1.25,
         clock="wall",
     ),
     Case(
@@ -219,7 +213,6 @@ CASES = table(
         references={"bare": bare.bare_update},
         work=lambda params: _training(params, EPISODES),
         rounds=lambda params: 10 if number(params, "agents") <= 100 else 3,
-        budget=1.25,
         clock="wall",
     ),
     Case(
@@ -232,7 +225,6 @@ CASES = table(
         references={"classic": stock.classic_iteration},
         work=lambda params: _training(params, EPISODES),
         rounds=lambda _: 3,
-        budget=1.25,
         clock="wall",
     ),
     Case(
@@ -243,8 +235,6 @@ CASES = table(
         warmup=lambda _: None,
         call=learning.learn,
         work=lambda params: _training(params, len(learning.SEEDS) * number(params, "iterations") * EPISODES),
-        rounds=lambda _: 1,
-        budget=1.25,
         clock="wall",
     ),
     Case(
@@ -261,8 +251,6 @@ CASES = table(
         call=training.train_whole,
         close=training.close_trainer,
         work=lambda params: _training(params, (number(params, "iterations") + 1) * EPISODES),
-        rounds=lambda _: 1,
-        budget=1.25,
         clock="wall",
     ),
 )

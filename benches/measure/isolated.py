@@ -1,9 +1,8 @@
 """Cells measured in other processes, whose crash or memory cannot touch the next cell: `--isolate`.
 
-A cell that is timed on the wall clock (a training) has a process to itself, for its peak memory is fitted. Cells of
-microseconds would wait for their process: those of one case share one, until a cell breaks it. The other side is
-`python -m benches.measure.isolated TELL`: it reads a request a line, ends when its parent does, and answers with a
-file, for what a library prints must not spoil the answer; then it writes a byte to the file descriptor TELL.
+A cell on the wall clock (a training) has a process to itself, as its peak memory is fitted; short cells of one case
+share one until a cell breaks it. The other side, `python -m benches.measure.isolated TELL`, reads a request a line and
+answers with a file, which no print can spoil, and a byte to the file descriptor TELL. It ends when its parent does.
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ class Processes:
             raise
         if not shares:
             self.close()
-        seen.take(told["seen"])
+        seen.take(Measurement(**told["seen"]))
         seen.isolated = not shares
         fail(told["status"], told["error"])
 

@@ -46,7 +46,6 @@ class Nodes:
         from market.rl.session import ray_session
 
         self.records: dict[str, records.Record] = {}
-        self._seen: dict[str, dict[str, Any]] = {}
         self._ray, self._profile, self._keep, self._affinity = ray, profile, keep, NodeAffinitySchedulingStrategy
         self._waiting = list(points)
         self._running: dict[Any, tuple[Point, str]] = {}
@@ -71,7 +70,7 @@ class Nodes:
             self._drop(point)
             raise
         record = self.records[point.key]
-        seen.take(self._seen[point.key])
+        seen.take(record)
         isolated.fail(record.status, record.error)
 
     def _start(self) -> None:
@@ -103,7 +102,7 @@ class Nodes:
         )
         record = dataclasses.replace(record, **told["node"])
         self._keep(record)
-        self.records[point.key], self._seen[point.key] = record, told["seen"]
+        self.records[point.key] = record
 
     def _drop(self, point: Point) -> None:
         """Give up a cell, wherever it is."""

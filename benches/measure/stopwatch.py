@@ -11,8 +11,8 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from statistics import fmean
 from typing import Any, NoReturn
 
@@ -57,10 +57,10 @@ class Measurement:
     elapsed: float = 0.0
     process: int = field(default_factory=os.getpid)
 
-    def take(self, fields: Mapping[str, Any]) -> None:
+    def take(self, other: Measurement) -> None:
         """Take over what another process saw."""
-        for name, value in fields.items():
-            setattr(self, name, value)
+        for each in fields(Measurement):
+            setattr(self, each.name, getattr(other, each.name))
 
 
 class Stopwatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import collections.abc
 import dataclasses
+import functools
 import itertools
 import json
 import re
@@ -69,17 +70,16 @@ def load(line: bytes) -> Any:
 
     Raises ValueError for anything else, and RecursionError where it nests too deep.
     """
-    return _shown(json.loads(line, parse_int=_whole, parse_float=_bounded, parse_constant=_bounded))
+    return _shown(
+        json.loads(line, parse_int=functools.partial(_bounded, kind=int), parse_float=_bounded, parse_constant=_bounded)
+    )
 
 
 def _bounded(text: str, kind: Callable[[str], float] = float) -> float:
-    if not abs(kind(text)) < LARGEST:
+    digits = text[:30] if kind is int else text  # 30 are too many already, and more than 4300 an error of their own
+    if not abs(kind(digits)) < LARGEST:
         raise ValueError(f"number: got {text:.30}; allowed: finite ones below 2^63")
-    return kind(text)
-
-
-def _whole(text: str) -> float:
-    return _bounded(text[:30], int)  # 30 digits are too many already, and more than 4300 are an error of their own
+    return kind(digits)
 
 
 def _shown(value: Any) -> Any:

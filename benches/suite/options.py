@@ -16,15 +16,7 @@ from benches.workloads.training import PROFILES_AXIS
 from market.support.files import write_whole
 
 SAVED = "run.json"
-TIMED_BY = (
-    "benchmark_only",
-    "benchmark_enable",
-    "benchmark_json",
-    "benchmark_save",
-    "benchmark_autosave",
-    "benchmark_compare",
-    "benchmark_histogram",
-)
+TIMED_BY = tuple(f"benchmark_{name}" for name in ("only", "enable", "json", "save", "autosave", "compare", "histogram"))
 """Options of pytest-benchmark that ask for timing; without one of them each benchmark runs once, untimed."""
 AXES = {
     "populations": "agents",

@@ -78,11 +78,9 @@ class Recorder:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Keep the cells (and other benchmarks); mark those as skipped that the resumed run has finished."""
         if config.getoption("benchmark_only"):
-            others = [item for item in items if "benchmark" not in getattr(item, "fixturenames", ())]
-            empty = [item for item in items if point_of(item) is None and "point" in getattr(item, "fixturenames", ())]
-            dropped = {id(item) for item in (*others, *empty)}
-            config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
-            items[:] = [item for item in items if id(item) not in dropped]
+            dropped = [item for item in items if not _is_cell(item)]
+            config.hook.pytest_deselected(items=dropped)
+            items[:] = [item for item in items if _is_cell(item)]
         finished = self.run.finished() if self.run else set()
         for item in items:
             point = point_of(item)
@@ -253,6 +251,12 @@ def point_of(item: pytest.Item) -> Point | None:
     spec = getattr(item, "callspec", None)
     found = spec.params.get("point") if spec is not None else None
     return found if isinstance(found, Point) else None
+
+
+def _is_cell(item: pytest.Item) -> bool:
+    """Whether it is a benchmark, and not one that the table has no cells for."""
+    names = getattr(item, "fixturenames", ())
+    return "benchmark" in names and ("point" not in names or point_of(item) is not None)
 
 
 def _ending(

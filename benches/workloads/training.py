@@ -111,15 +111,14 @@ def explained(fact: str, kpis: Mapping[str, Any]) -> dict[str, Any]:
 def _outcome(records: Sequence[IterationRecord]) -> Outcome:
     from market.support.phases import combined
 
+    total = sum(record.total_seconds for record in records)
+    summed = ("sampling_seconds", "learning_seconds", "gradient_steps", "skipped_updates")
     return Outcome(
-        combined(sum(record.total_seconds for record in records), *((record.phases, 1.0) for record in records)),
+        combined(total, *((record.phases, 1.0) for record in records)),
         {
             "training_episodes": EPISODES * len(records),
-            "sampling_seconds": sum(record.sampling_seconds for record in records),
-            "learning_seconds": sum(record.learning_seconds for record in records),
-            "training_seconds": sum(record.total_seconds for record in records),
-            "gradient_steps": sum(record.gradient_steps for record in records),
-            "skipped_updates": sum(record.skipped_updates for record in records),
+            "training_seconds": total,
+            **{name: sum(getattr(record, name) for record in records) for name in summed},
             "return": records[-1].return_mean,
             **explained("kpis", records[-1].kpis),
         },

@@ -38,7 +38,7 @@ def test_isolated_cells_outlive_a_crash_and_say_so(project):
     errors = {each["case"]: each["error"] for each in lines(project) if each["status"] == "failed"}
     assert (
         errors["toy/crash"]
-        == "the cell's process ended without an answer: killed by SIGKILL, which as a rule means out of memory"
+        == "the cell's process ended without an answer: killed by SIGKILL, which usually means out of memory"
     )
     assert errors["toy/broken"].startswith("RuntimeError: boom over two lines (toy_cases.py:")
     assert "in processes of their own" in output
