@@ -16,6 +16,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from benches.cases import CASES
 from benches.goals.goal import Figure, Goal, measured_median, measured_ratio, measured_record
 from benches.goals.training import TRAINING_GOALS
 from benches.measure import counters
@@ -72,19 +73,8 @@ def calls() -> Iterator[Figure]:
 
 
 def python_calls(agents: int) -> int:
-    """Calls of Python functions in one `step` and `observe` of 4 communities, after a warm-up."""
-    from market import Scenario
-    from market.simulation.dynamics import initial, observe, step
-
-    params = Scenario.study(agents).params
-    state = initial(params, np.arange(4))
-    action = np.random.default_rng(0).uniform(-1, 1, (4, agents, 4))
-
-    def advance() -> None:
-        observe(params, step(params, state, action)[0])
-
-    advance()
-    return counters.calls(advance)["python_calls"]
+    """Calls of Python functions in one environment step of 4 communities, after a warm-up."""
+    return counters.calls(counters.Rotation(CASES["step/agents"], {"episodes": 4, "agents": agents}))["python_calls"]
 
 
 GOALS = {

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from benches.case import Case, Point, Value
 from benches.cases import CASES
 from benches.measure import counters
+from benches.measure.counters import Rotation
 from benches.measure.stopwatch import Measurement, measure
 
 Axes = tuple[str, ...]
@@ -23,20 +23,6 @@ TIMEOUT = 300
 """Seconds for one benchmark with one set of parameters; a new environment compiles the kernels first."""
 CURVE_ROUNDS = 7
 """Rounds per size that a fitted exponent is taken from."""
-
-
-class Rotation:
-    """The prepared inputs of one cell, warmed up, and the number of the next round."""
-
-    def __init__(self, case: Case, params: Mapping[str, Value]) -> None:
-        self.case, self.size = case, float(params[case.size])
-        self.prepared = case.setup(params)
-        case.warm_up(self.prepared)
-        self.turns = itertools.count(1)
-
-    def __call__(self) -> None:
-        """The next call."""
-        self.case.call(self.prepared, next(self.turns))
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """A run on disk: a folder with a line of JSON for each finished or failed cell, on disk before the next cell starts.
 
-`results/<timestamp>-<commit>/cases.jsonl` is the truth about a run; tables and figures are made from it alone. A line
-cut short by a kill is kept, reported and skipped. A cell that was taken again counts by its last line.
+`results/<timestamp>-<commit>/cases.jsonl` is the truth about a run; tables and figures are made from it alone. A
+damaged line is kept, reported and skipped. A cell that was taken again counts by its last line.
 """
 
 from __future__ import annotations

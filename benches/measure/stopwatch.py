@@ -1,8 +1,7 @@
 """Measuring one cell: set-up and the first, cold call timed apart, then rounds of the timed call.
 
 A round is one call, or a block of calls of about BLOCK seconds where one takes less: a single cheap call would be timed
-cold, after whatever ran before it. Blocks of the call and of its references alternate. `Stopwatch`
-knows nothing of pytest: the gate and asv use it as the tests do.
+cold, after whatever ran before it. Blocks of the call and of its references alternate.
 """
 
 from __future__ import annotations
@@ -108,14 +107,13 @@ class Stopwatch:
         """How many calls fill a block: the more of two tries, for on a busy machine fewer do."""
         if self._seconds_of(call, range(1)) >= LONG:  # the first call is cold, and decides only what is far from short
             return 1
-        return max(self._filling(call) for _ in range(2))
-
-    def _filling(self, call: Call) -> int:
-        began, calls = time.perf_counter(), 0
-        while time.perf_counter() - began < BLOCK:
-            call(self._prepared, calls)
-            calls += 1
-        return calls
+        filled = [0, 0]
+        for attempt in range(2):
+            began = time.perf_counter()
+            while time.perf_counter() - began < BLOCK:
+                call(self._prepared, filled[attempt])
+                filled[attempt] += 1
+        return max(filled)
 
     def round(self) -> None:
         """One timed round of the call, and of the references on the same inputs; whatever the calls report is kept."""

@@ -70,9 +70,8 @@ def load(line: bytes) -> Any:
 
     Raises ValueError for anything else, and RecursionError where it nests too deep.
     """
-    return _shown(
-        json.loads(line, parse_int=functools.partial(_bounded, kind=int), parse_float=_bounded, parse_constant=_bounded)
-    )
+    whole = functools.partial(_bounded, kind=int)
+    return _shown(json.loads(line, parse_int=whole, parse_float=_bounded, parse_constant=_bounded))
 
 
 def _bounded(text: str, kind: Callable[[str], float] = float) -> float:

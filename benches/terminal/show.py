@@ -19,7 +19,7 @@ from benches.terminal.text import one_line
 RESULT = 8
 """Columns of a time in a line of progress."""
 BEYOND_CELL = RESULT + len("    about 59:59 left, 177 of 177 cells")
-"""Columns that a line of progress needs beside its cell, as a rule."""
+"""Columns that a line of progress usually needs beside its cell."""
 
 
 def seconds(value: float | None) -> str:
@@ -65,7 +65,7 @@ def _three(value: float) -> str:
 
 
 def width() -> int:
-    """Columns of the terminal, whichever of input, output and errors is one; COLUMNS goes before, 80 is for neither."""
+    """Columns of the terminal, whichever of input, output and errors is one; COLUMNS comes first, 80 is the default."""
     return max(20, Console(file=io.StringIO(), force_terminal=False).width)
 
 

@@ -1,8 +1,6 @@
-"""What the market's cases prepare and call. The market loads when a cell is prepared: listing the table is cheap, and
-no timed call holds an import.
+"""What the market's cases prepare and call. The market loads when a cell is prepared: no timed call holds an import.
 
-Inputs rotate: a round never sees the input of the round before, for repeating one order book trains the branch
-predictor and makes clearing look faster than it is.
+Inputs rotate, as repeating one order book trains the branch predictor and makes clearing look faster than it is.
 """
 
 from __future__ import annotations
@@ -22,11 +20,10 @@ if TYPE_CHECKING:
 
     from market import ClearingResult, Ledger, MarketConfig, Orders, Trades
     from market.clearing.books import Book
+    from market.clearing.orders import Floats
     from market.community.params import Params as Market
     from market.grid.network import Grid
     from market.simulation.state import State
-
-    Floats = NDArray[np.float64]
 
 SEED = 42
 INPUTS = 64

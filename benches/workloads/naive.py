@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from market import Orders
+    from market.clearing.orders import Floats
     from market.grid.power_flow import Feeder
-
-    Floats = NDArray[np.float64]
 
 DSO = -1
 
