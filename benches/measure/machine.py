@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import os
 import platform
+import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -97,7 +98,8 @@ def reset_peak_memory() -> bool:
 
 def peak_memory() -> int:
     """Highest resident memory of this process since `reset_peak_memory`, or else since its start, in bytes."""
-    return _kib("self/status", "VmHWM") * 1024
+    peak = _proc("self/status", "VmHWM")  # sandboxes may lack it
+    return (int(peak.split()[0]) if peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
 
 
 def resident_memory() -> int:
