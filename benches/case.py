@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Value = int | float | str
 Params = Mapping[str, Value]
 Values = tuple[Value, ...]
-Axis = Values | tuple[int, ...] | tuple[str, ...] | Callable[[], tuple[str, ...]]
+Axis = Values | Callable[[], Values]
 """Values; a function gives them when they are asked for."""
 Grid = Mapping[str, Axis]
-"""Values by axis."""
 
 PROFILES = ("quick", "study", "full")
 METHOD = 2
@@ -42,16 +41,19 @@ class Outcome:
 class Case:
     """One row of the table: something to be timed over a grid of parameters.
 
-    name: `group/what`. size: the parameter on the size axis, named by what it counts.
+    name: `group/what`.
+    size: the parameter on the size axis, named by what it counts.
     grids: parameter values by profile; a profile that is not named leaves the case out.
-    setup(params): prepares once, untimed. call(prepared, i): the timed call number i, which must rotate its inputs.
-    warmup(prepared): the first, cold execution, timed apart; by default call(prepared, 0). close(prepared): releases.
+    setup(params): prepares once, untimed. close(prepared): releases.
+    call(prepared, i): the timed call number i, which must rotate its inputs.
+    warmup(prepared): the first, cold execution, timed apart; by default call(prepared, 0).
+    work(params): what one call does, by name ("orders", "env_steps"); over the median these are the rates.
+    budget: largest acceptable exponent k of t(N) = floor + c N^k; n log n sorting looks like k = 1.19.
     rounds(params): how many rounds are timed, each a block of calls where one is short.
-    work(params): what one call does, by name ("orders", "env_steps", ...); divided by the median it gives the rates, of
-    which the first one is shown.
-    budget: largest exponent k of t(N) = floor + c N^k that is acceptable.
-    clock: "cpu" (single-threaded, decided on CPU seconds) or "wall". version: change it when the timed work changes.
-    seed: of every random input. options: axes that only a selection adds.
+    clock: "cpu" (single-threaded, decided on CPU seconds) or "wall".
+    version: change it when the timed work changes.
+    seed: of every random input.
+    options: axes that only a selection adds.
     references: what the call is compared with, by name; timed after it, round by round on the same inputs.
     figures(prepared, i): what a call yields rather than costs, by name ("trades"): the same on every machine.
     """
@@ -62,8 +64,8 @@ class Case:
     setup: Callable[[Params], Any]
     call: Callable[[Any, int], Outcome | None]
     work: Callable[[Params], dict[str, float]]
-    budget: float
-    rounds: Callable[[Params], int]
+    budget: float = 1.25
+    rounds: Callable[[Params], int] = lambda _: 1
     clock: Literal["cpu", "wall"] = "cpu"
     version: str = "1"
     seed: int = 42
@@ -78,6 +80,13 @@ class Case:
         """The part of the name before the slash: what a person asks for."""
         return self.name.split("/", 1)[0]
 
+    def warm_up(self, prepared: Any) -> None:
+        """The first, cold execution."""
+        if self.warmup is None:
+            self.call(prepared, 0)
+        else:
+            self.warmup(prepared)
+
     def points(self, profile: str, selection: Mapping[str, Values] | None = None) -> list[Point]:
         """Every parameter combination of a profile, sizes fastest; `selection` replaces the values of axes it names.
 
@@ -88,7 +97,8 @@ class Case:
             return []
         selected = selection or {}
         chosen = {axis: selected[axis] for axis in self.options if axis in selected}
-        chosen |= {axis: selected.get(axis) or _values(values) for axis, values in grid.items()}
+        for axis, values in grid.items():
+            chosen[axis] = selected.get(axis) or (values() if callable(values) else values)
         axes = [axis for axis in chosen if axis != self.size] + [self.size]
         combinations = itertools.product(*(chosen[axis] for axis in axes))
         return [Point(self, dict(zip(axes, values, strict=True))) for values in combinations]
@@ -126,23 +136,19 @@ class Point:
     @property
     def label(self) -> str:
         """`group-what-a=1-b=ppo`: unique in the table, usable as a test id."""
-        parts = [self.case.name.replace("/", "-"), *(f"{axis}={value}" for axis, value in self.params.items())]
-        return "-".join(parts)
+        return name_of(self.case.name.replace("/", "-"), self.params).replace(" ", "-")
 
     @property
     def key(self) -> str:
-        """Names the measurement: equal keys mean that a record need not be taken again."""
-        return key_of(self.case.name, self.case.version, self.params, self.rounds, self.seed)
+        """Short digest of what makes two measurements the same one: a record of it need not be taken again."""
+        what = [METHOD, self.case.name, self.case.version, sorted(self.params.items()), self.rounds, self.seed]
+        return hashlib.sha256(json.dumps(what, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
-def _values(values: Axis) -> Values:
-    return values() if callable(values) else values
-
-
-def key_of(name: str, version: str, params: Params, rounds: int, seed: int) -> str:
-    """Short digest of everything that makes two measurements the same measurement."""
-    text = json.dumps([METHOD, name, version, sorted(params.items()), rounds, seed], separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def name_of(case: str, params: Params, without: Container[str] = (), *, words: bool = False) -> str:
+    """`train/whole mode=ctde agents=10`: a cell, or those that differ in the axes `without`. words: `ctde` for text."""
+    parts = {axis: value for axis, value in params.items() if axis not in without}
+    return " ".join([case, *(v if words and isinstance(v, str) else f"{axis}={v}" for axis, v in parts.items())])
 
 
 def table(*cases: Case) -> dict[str, Case]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from benches.case import PROFILES, Axis, Case, Grid, Params, table
+from benches.case import Axis, Case, Grid, Params, table
 from benches.rivals import bare, stock
 from benches.workloads import feeders, inputs, learning, training
 from benches.workloads import references as reference
@@ -30,34 +31,25 @@ MECHANISMS = (
     "uniform",
     "mcafee",
 )
-"""Every row of `market.clearing.pricing.RULES`, named here since the table is read without the market; a test
-compares."""
+"""Every row of `market.clearing.pricing.RULES`; a test compares. The table is read without loading the market."""
 ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 WALK = 72
 """Rounds of an environment step: every step of three episodes."""
 
 
-def _grids(quick: Grid, study: Grid | None = None, full: Grid | None = None) -> dict[str, Grid]:
-    """Grids by profile; one that is not given is as the one before it."""
-    study = study or quick
-    return dict(zip(PROFILES, (quick, study, full or study), strict=True))
+def _grids(quick: Grid, full: Grid | None = None) -> dict[str, Grid]:
+    """Grids by profile; without one for `full` all are the same."""
+    return {"quick": quick, "study": quick, "full": full or quick}
 
 
-def _agents(quick: tuple[int, ...], study: tuple[int, ...], full: tuple[int, ...], **axes: Axis) -> dict[str, Grid]:
-    return {name: {**axes, "agents": values} for name, values in zip(PROFILES, (quick, study, full), strict=True)}
+def _agents(quick: tuple[int, ...] = POPULATIONS, **axes: Axis) -> dict[str, Grid]:
+    sizes = {"quick": quick, "study": POPULATIONS, "full": MORE}
+    return {name: {**axes, "agents": values} for name, values in sizes.items()}
 
 
-def _trainings(
-    algorithms: tuple[str, ...] | Callable[[], tuple[str, ...]], iterations: int, agents: tuple[int, ...]
-) -> Grid:
+def _trainings(algorithms: Axis, iterations: int, agents: tuple[int, ...]) -> Grid:
     """Trainings in every mode. Seeds come first: with several, a whole study is finished before the next begins."""
-    return {
-        "seed": (SEED,),
-        "mode": MODES,
-        "algorithm": algorithms,
-        "iterations": (iterations,),
-        "agents": agents,
-    }
+    return {"seed": (SEED,), "mode": MODES, "algorithm": algorithms, "iterations": (iterations,), "agents": agents}
 
 
 def _steps(params: Params) -> dict[str, float]:
@@ -91,7 +83,6 @@ def _clearing(
         figures={"trades": inputs.count_trades},
         work=lambda params: {"orders": number(params, "orders")},
         rounds=lambda _: INPUTS,
-        budget=1.25,  # n log n sorting looks like k = 1.19
     )
 
 
@@ -117,7 +108,7 @@ CASES = table(
         grids=_grids({"orders": (100,), "threads": (1, 2), "markets": (1, 4, 16, 64, 256)}),
         setup=inputs.batches,
         call=inputs.clear_batch,
-        references={"one_thread": inputs.clear_batch_on_one},
+        references={"one_thread": partial(inputs.clear_batch, threads=1)},
         work=lambda params: {"orders": number(params, "markets") * number(params, "orders")},
         rounds=lambda _: INPUTS,
         budget=1.1,
@@ -136,12 +127,11 @@ CASES = table(
     Case(
         name="step/agents",
         size="agents",
-        grids=_agents(POPULATIONS, POPULATIONS, MORE, episodes=(32,)),
+        grids=_agents(episodes=(32,)),
         setup=inputs.walk,
         call=inputs.env_step,
         work=_steps,
         rounds=lambda _: WALK,
-        budget=1.25,
     ),
     Case(
         name="step/episodes",
@@ -156,7 +146,7 @@ CASES = table(
     Case(
         name="scenario/build",
         size="agents",
-        grids=_agents(POPULATIONS, POPULATIONS, MORE),
+        grids=_agents(),
         setup=lambda params: params,
         call=inputs.build_scenario,
         warmup=lambda params: inputs.build_scenario(params, 1000),
@@ -179,24 +169,21 @@ CASES = table(
         version="2",
         size="agents",
         options=(PROFILES_AXIS,),
-        grids=_agents((1, 10), POPULATIONS, MORE, seed=(SEED,), policy=reference.policies),
+        grids=_agents((1, 10), seed=(SEED,), policy=reference.policies),
         setup=reference.episodes,
         call=reference.play,
         work=lambda params: _training(params, EPISODES),
-        rounds=lambda _: 1,
-        budget=1.25,
     ),
     Case(
         name="reference/optimum",
         version="2",
         size="agents",
         options=(PROFILES_AXIS,),
-        grids=_agents((1, 10), POPULATIONS, MORE, seed=(SEED,)),
+        grids=_agents((1, 10), seed=(SEED,)),
         setup=reference.episodes,
         call=reference.solve,
         warmup=lambda _: None,  # nothing is compiled, and a programme of 1000 agents takes half a minute
         work=lambda params: {"episodes": reference.solved(number(params, "agents"))},
-        rounds=lambda _: 1,
         budget=3.0,  # simplex
     ),
     Case(
@@ -212,7 +199,6 @@ CASES = table(
         close=training.close_trainer,
         work=lambda params: _training(params, EPISODES),
         rounds=lambda params: number(params, "iterations"),
-        budget=1.25,
         clock="wall",
     ),
     Case(
@@ -222,13 +208,12 @@ CASES = table(
             {"mode": MODES, "algorithm": ("ppo",), "agents": (10, 100)},
             full={"mode": MODES, "algorithm": tuple(bare.BARE), "agents": (10, 100, 1000)},
         ),
-        setup=bare.pair,
+        setup=bare.Pair,
         call=bare.learner_update,
         close=bare.close_pair,
         references={"bare": bare.bare_update},
         work=lambda params: _training(params, EPISODES),
         rounds=lambda params: 10 if number(params, "agents") <= 100 else 3,
-        budget=1.25,
         clock="wall",
     ),
     Case(
@@ -241,7 +226,6 @@ CASES = table(
         references={"classic": stock.classic_iteration},
         work=lambda params: _training(params, EPISODES),
         rounds=lambda _: 3,
-        budget=1.25,
         clock="wall",
     ),
     Case(
@@ -252,8 +236,6 @@ CASES = table(
         warmup=lambda _: None,
         call=learning.learn,
         work=lambda params: _training(params, len(learning.SEEDS) * number(params, "iterations") * EPISODES),
-        rounds=lambda _: 1,
-        budget=1.25,
         clock="wall",
     ),
     Case(
@@ -270,8 +252,6 @@ CASES = table(
         call=training.train_whole,
         close=training.close_trainer,
         work=lambda params: _training(params, (number(params, "iterations") + 1) * EPISODES),
-        rounds=lambda _: 1,
-        budget=1.25,
         clock="wall",
     ),
 )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +14,16 @@ from pathlib import Path
 from rich.console import Console
 
 from benches import gate
-from benches.gate import instructions
+from benches.gate import UNMEASURED, instructions
 from benches.gate import report as gate_report
 from benches.gate.checkouts import NoTree, check_out
 from benches.gate.instructions import NoCallgrind
 from benches.gate.pair import SIDES, Failed
 from benches.gate.plan import wanted
-from benches.gate.run import UNMEASURED, Gate
+from benches.gate.run import Gate
 from benches.gate.verdict import TOLERANCE
 from benches.measure import machine
-from benches.terminal.arguments import positive
+from benches.terminal.arguments import forgive_stdout, positive
 from benches.terminal.text import one_line
 
 
@@ -52,9 +50,7 @@ class Plain(Console):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, write; the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no error
+    forgive_stdout()
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     progress = Plain(stderr=True)

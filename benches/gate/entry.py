@@ -11,9 +11,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from benches.gate import UNMEASURED
 from benches.terminal.text import one_line
-
-UNMEASURED = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

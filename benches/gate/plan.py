@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benches.case import Params
+from benches.case import Params, name_of
 
 WALL_SIZES = (10, 100)
 """Sizes of cases on the wall clock (trainings) that are measured; all sizes would take an hour."""
@@ -44,8 +44,7 @@ class Cell:
     @property
     def series(self) -> str:
         """The case and all parameters but the size."""
-        rest = [str(v) if isinstance(v, str) else f"{a}={v}" for a, v in self.params.items() if a != self.unit]
-        return " ".join([self.case, *rest])
+        return name_of(self.case, self.params, (self.unit,), words=True)
 
     @property
     def label(self) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from benches.gate.run import MORE, OK, REGRESSION, Gate, Result
+from benches.gate import OK, REGRESSION
+from benches.gate.run import MORE, Gate, Result
 from benches.gate.verdict import ERROR, ShapeVerdict
 from benches.measure import machine
 from benches.terminal import show

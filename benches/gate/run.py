@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benches.gate import OK, REGRESSION, UNMEASURED
 from benches.gate import instructions as gate_instructions
 from benches.gate.checkouts import Tree
 from benches.gate.pair import SIDES, Dose, Failed, Floats, Pair, Sampled, dose
@@ -29,7 +30,6 @@ from benches.measure import machine
 Say = Callable[[str], None]
 COUNTS, MOST_COUNTS = 2, 3
 """How many processes of each side count, and how many where those do not agree."""
-OK, REGRESSION, UNMEASURED = 0, 1, 2
 MORE = "more work"
 
 

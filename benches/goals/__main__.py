@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from benches.goals.command import main
+from benches.measure import threads
 
 if __name__ == "__main__":  # asv imports every module below `benches`
+    threads.pin()  # before numpy loads
+    from benches.goals.command import main
+
     sys.exit(main())

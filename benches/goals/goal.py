@@ -25,6 +25,15 @@ class Figure:
     detail: str
     at_least: bool = False
 
+    def __str__(self) -> str:
+        measured = self.detail if math.isnan(self.value) else f"{self.value:.3g} {self.unit}"
+        return f"{self.name}: {measured}, {self.verdict}"
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        return "met" if self.met else "NOT MET"
+
     @property
     def met(self) -> bool:
         """Whether the value is within the limit; not a number never is."""
@@ -52,9 +61,12 @@ def measured_record(case: str, **params: int | str) -> Record:
     return record_of(point, seen, status="ok", error=None, profile="goals")
 
 
-def measured_ratio(record: Record, reference: str, limit: float) -> Figure:
-    """How many times as long as a reference, round by round."""
-    rounds = len(record.references[reference])
-    least = min(record.seconds) / min(record.references[reference])
-    name = f"{record.case}, {record.size:,.0f}, against {reference}"
-    return Figure(name, record.ratios[reference], limit, "times", f"ratio of the minima {least:.3g}, {rounds} rounds")
+def measured_ratio(
+    record: Record, reference: str, limit: float, name: str | None = None, *, at_least: bool = False
+) -> Figure:
+    """How many times as long as a reference, round by round; with at_least how many times as fast."""
+    turned, rounds = (-1 if at_least else 1), len(record.references[reference])
+    least = (min(record.seconds) / min(record.references[reference])) ** turned
+    name = name or f"{record.case}, {record.size:,.0f}, against {reference}"
+    detail = f"ratio of the minima {least:.3g}, {rounds} rounds"
+    return Figure(name, record.ratios[reference] ** turned, limit, "times", detail, at_least)

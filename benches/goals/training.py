@@ -12,11 +12,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from benches.cases import MODES
-from benches.goals.goal import Figure, Goal, measured_median, measured_record
+from benches.goals.goal import Figure, Goal, measured_median, measured_ratio, measured_record
 from benches.measure import machine
+from benches.rivals.bare import BARE
 from benches.terminal.text import one_line
 from benches.workloads.inputs import SEED
-from benches.workloads.training import EPISODES
+from benches.workloads.learning import evidence
+from benches.workloads.training import EPISODES, algorithms
 
 LARGE = 1000
 """Agents of the goals for large populations."""
@@ -79,26 +81,19 @@ def large(agents: int) -> tuple[list[float], list[float], float]:
 
 
 def bare() -> Iterator[Figure]:
-    """The learner's update against the same in a bare torch loop, and the usual way of RLlib against ours."""
-    from benches.rivals.bare import BARE
-
+    """The learner's update against the same in a bare torch loop."""
     for algorithm in BARE:
         for mode in MODES:
             for agents in (10, 100, LARGE):
                 record = measured_record("train/learner", mode=mode, algorithm=algorithm, agents=agents)
-                least = min(record.seconds) / min(record.references["bare"])
                 name = f"{algorithm} learner, {mode}, N={agents}, against a bare loop"
-                yield Figure(name, record.ratios["bare"], 1.3, "times", f"ratio of the minima {least:.3g}")
+                yield measured_ratio(record, "bare", 1.3, name)
 
 
 def classic() -> Iterator[Figure]:
     """How many times as long one module per agent takes, 50 agents."""
     record = measured_record("train/classic", agents=50)
-    faster = 1 / record.ratios["classic"]
-    least = min(record.references["classic"]) / min(record.seconds)
-    yield Figure(
-        "RLlib's usual way against ours, N=50", faster, 10.0, "times", f"of the minima {least:.3g}", at_least=True
-    )
+    yield measured_ratio(record, "classic", 10.0, "RLlib's usual way against ours, N=50", at_least=True)
 
 
 def profiler() -> Iterator[Figure]:
@@ -124,15 +119,13 @@ def profiler() -> Iterator[Figure]:
 
 def learning() -> Iterator[Figure]:
     """For each algorithm and mode: lower bounds of how far training beats no training and zero intelligence."""
-    from benches.workloads.learning import evidence
-    from benches.workloads.training import algorithms
-
     for algorithm in algorithms():
         for mode in MODES:
             found = evidence(algorithm, mode)
             detail = f"position {found.position:.2f} between DSO only and optimum; {found}"
-            for name, unit, value in (("saving", "$", found.least_saving), ("return", "return", found.least_return)):
-                yield Figure(f"learning, {algorithm}, {mode}, {name}", value, 0.0, unit, detail, at_least=True)
+            for name, unit, field in (("saving", "$", "saving"), ("return", "return", "returned")):
+                full, least = f"learning, {algorithm}, {mode}, {name}", found.least(field)
+                yield Figure(full, least, 0.0, unit, detail, at_least=True)
 
 
 TRAINING_GOALS = {

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from benches.cases import CASES
 from benches.history import view as asv_view
-from benches.measure import threads
 
 GROUPS = ("clear", "powerflow", "step", "scenario", "ledger")
 LARGEST = 10_000
 """Larger sizes are left to pytest: asv would spend its time preparing them."""
 
-threads.pin()
-
 for _case in CASES.values():
     if _case.group in GROUPS:
-        globals().update(asv_view.benchmark(_case, __name__, lambda size: size <= LARGEST))
-        globals().update(asv_view.curve(_case, __name__, lambda size: size <= LARGEST))
+        _points = [point for point in _case.points("quick") if point.size <= LARGEST]
+        globals().update(asv_view.benchmark(_case, __name__, _points) | asv_view.curve(_case, __name__, _points))

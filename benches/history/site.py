@@ -10,6 +10,7 @@ import argparse
 import base64
 import hashlib
 import io
+import json
 import re
 import subprocess
 import sys
@@ -30,52 +31,10 @@ class Package:
     files: dict[str, str]
 
 
-PACKAGES = (
-    Package(
-        "jquery",
-        "3.3.1",
-        "Ubldcmxp5np52/ENotGxlLe6aGMvmF4R8S6tZjsP6Knsaxd/xp3Zrh50cG93lR6nPXyUFwzN3ZSOQI0wRJNdGg==",
-        {"/jquery-3.3.1.min.js": "dist/jquery.min.js"},
-    ),
-    Package(
-        "jquery-flot",
-        "0.8.3",
-        "IkQCsA5t55Aubu8iove/X/KL34rdZTsDyx/bylC7F320N2bwsJhJe3Np8orsx1L8FEOoMDfNe3/pSb3xXKLxeQ==",
-        {
-            "/flot/0.8.3/jquery.flot.min.js": "jquery.flot.js",
-            "/flot/0.8.3/jquery.flot.time.min.js": "jquery.flot.time.js",
-            "/flot/0.8.3/jquery.flot.selection.min.js": "jquery.flot.selection.js",
-            "/flot/0.8.3/jquery.flot.categories.min.js": "jquery.flot.categories.js",
-        },
-    ),
-    Package(
-        "flot-orderbars",
-        "1.0.0",
-        "Jv51fvzevUjNXEeozpwEKfPjhiZhfiJddv0WHjduUTCmSF+7T5K7C9c9Y1wIVmUhDBv5fLMjgbwKecT0GIKPZA==",
-        {"/flot-orderbars@1.0.0/js/jquery.flot.orderBars.js": "js/jquery.flot.orderBars.js"},
-    ),
-    Package(  # 1.0.1, which the pages name, is not on npm
-        "stupid-table-plugin",
-        "1.1.3",
-        "2Vk7XouQPxUQPRe9w0Fu7ZZ8kHLK7rDoLMsCgtKxRNJ7f4dSOGvW9CkHsq5wD6QsaEnWoyLBYH3xOEsrK3yWBg==",
-        {"/stupidtable/1.0.1/stupidtable.min.js": "stupidtable.min.js"},
-    ),
-    Package(
-        "blueimp-md5",
-        "2.19.0",
-        "DRQrD6gJyy8FbiE4s+bDoXS9hiW3Vbx5uCdwvcCf3zLHL+Iv7LtGHLpr+GZV8rHG8tK766FGYBwRbu8pELTt+w==",
-        {"/blueimp-md5/2.19.0/js/md5.min.js": "js/md5.min.js"},
-    ),
-    Package(
-        "bootstrap",
-        "3.1.1",
-        "TAzqS8E/ISpVHP29gYhy+1NSV+FJwApDVQhDfgLYsIuUDJiqJzH2DfORN5tiu+Ie2iBLrzEG34t4Rf465cigqg==",
-        {
-            "/bootstrap@3.1.1/dist/js/bootstrap.min.js": "dist/js/bootstrap.min.js",
-            "/bootstrap@3.1.1/dist/css/bootstrap.min.css": "dist/css/bootstrap.min.css",
-        },
-    ),
+PACKAGES = tuple(
+    Package(**each) for each in json.loads(Path(__file__).with_name("packages.json").read_text(encoding="utf-8"))
 )
+"""stupid-table-plugin 1.0.1, which the pages name, is not on npm: 1.1.3 stands for it."""
 
 
 class NotFetched(RuntimeError):
@@ -141,7 +100,7 @@ def make_local(folder: Path, get: Callable[[Package], bytes] = fetch) -> list[st
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Mend the site; 0 when nothing is loaded from outside any more."""
+    """Fix the site; 0 when nothing is loaded from outside any more."""
     parser = argparse.ArgumentParser(prog="python -m benches.history.site", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path(".asv", "html"), help="default: .asv/html")
     folder = parser.parse_args(arguments).folder

@@ -7,38 +7,22 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import itertools
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from benches.case import Case, Value
+from benches.case import Case, Point, Value
 from benches.cases import CASES
 from benches.measure import counters
+from benches.measure.counters import Rotation
+from benches.measure.stopwatch import Measurement, measure
 
 Axes = tuple[str, ...]
 TIMEOUT = 300
 """Seconds for one benchmark with one set of parameters; a new environment compiles the kernels first."""
 CURVE_ROUNDS = 7
 """Rounds per size that a fitted exponent is taken from."""
-
-
-class Rotation:
-    """The prepared inputs of one cell, warmed up, and the number of the next round."""
-
-    def __init__(self, case: Case, params: Mapping[str, Value]) -> None:
-        self.case, self.size = case, float(params[case.size])
-        self.prepared = case.setup(params)
-        if case.warmup is None:
-            case.call(self.prepared, 0)
-        else:
-            case.warmup(self.prepared)
-        self.turns = itertools.count(1)
-
-    def __call__(self) -> None:
-        """The next call."""
-        self.case.call(self.prepared, next(self.turns))
 
 
 @functools.lru_cache(maxsize=1)
@@ -61,11 +45,10 @@ def _tracked(unit: str, title: str, value: Callable[[Rotation], float]) -> Calla
     return track
 
 
-def benchmark(case: Case, module: str, sizes: Callable[[float], bool], **attributes: Any) -> dict[str, type]:
-    """asv's class for a case, by its name, with those of the quick profile's cells whose size passes `sizes`."""
-    cells = [point.params for point in case.points("quick") if sizes(point.size)]
-    axes: Axes = tuple(cells[0])
-    name = "".join(part.capitalize() for part in case.name.split("/"))
+def benchmark(case: Case, module: str, points: Sequence[Point], **attributes: Any) -> dict[str, type]:
+    """asv's class for a case, by its name, with these of its cells."""
+    axes: Axes = tuple(points[0].params)
+    name, size = _class_name(case), case.size.removesuffix("s")
 
     def setup(self: Any, *values: Value) -> None:
         _skip_before_the_rooms()
@@ -74,36 +57,32 @@ def benchmark(case: Case, module: str, sizes: Callable[[float], bool], **attribu
     def run(self: Any, *_: Value) -> None:
         self.rotation()
 
-    body: dict[str, Any] = {
-        "params": [list(dict.fromkeys(cell[axis] for cell in cells)) for axis in axes],
+    def figure(of: Callable[[Any, int], float]) -> Callable[[Rotation], float]:
+        return lambda cell: of(cell.prepared, next(cell.turns))
+
+    tracked: dict[str, tuple[str, str, Callable[[Rotation], float]]] = {
+        "python_calls": ("calls", "Python calls", lambda cell: counters.calls(cell)["python_calls"]),
+        f"peak_bytes_per_{size}": ("bytes", f"peak bytes per {size}", lambda c: counters.peak_bytes(c) / c.size),
+        **{yielded: (yielded, yielded, figure(of)) for yielded, of in case.figures.items()},
+    }
+    body = {
+        "params": [list(dict.fromkeys(point.params[axis] for point in points)) for axis in axes],
         "param_names": list(axes),
-        "version": f"{case.name} {case.version}",
-        "timeout": TIMEOUT,
         "setup": setup,
         "time_call": run,
         "peakmem_call": run,
-        "track_python_calls": _tracked("calls", f"{name}: Python calls", lambda r: counters.calls(r)["python_calls"]),
-        f"track_peak_bytes_per_{case.size.removesuffix('s')}": _tracked(
-            "bytes",
-            f"{name}: peak bytes per {case.size.removesuffix('s')}",
-            lambda r: counters.peak_bytes(r) / r.size,
-        ),
         "__doc__": f"{case.name} by {case.size}",
-        "__module__": module,
         **attributes,
     }
-    for figure, value in case.figures.items():
-        body[f"track_{figure}"] = _tracked(figure, f"{name}: {figure}", functools.partial(_figure, value))
-    return {name: type(name, (), body)}
+    for key, (unit, title, value) in tracked.items():
+        body[f"track_{key}"] = _tracked(unit, f"{name}: {title}", value)
+    return {name: _class(name, case, module, body)}
 
 
-def _figure(value: Callable[[Any, int], float], cell: Rotation) -> float:
-    return value(cell.prepared, next(cell.turns))
-
-
-def curve(case: Case, module: str, sizes: Callable[[float], bool]) -> dict[str, type]:
+def curve(case: Case, module: str, points: Sequence[Point]) -> dict[str, type]:
     """asv's class for the fitted exponent of a case over its sizes; nan where the data do not tell."""
-    name = "".join(part.capitalize() for part in case.name.split("/")) + "Curve"
+    name = f"{_class_name(case)}Curve"
+    timed = replace(case, references={}, rounds=lambda _: CURVE_ROUNDS)
 
     def setup(_self: object) -> None:
         _skip_before_the_rooms()
@@ -112,27 +91,22 @@ def curve(case: Case, module: str, sizes: Callable[[float], bool]) -> dict[str, 
         from benches.stats import scaling  # scipy loads only now
 
         samples: dict[float, list[float]] = {}
-        for point in case.points("quick"):
-            if not sizes(point.size):
-                continue
-            cell = Rotation(case, point.params)
-            for _ in range(CURVE_ROUNDS):
-                began = time.process_time()
-                repeats = 0
-                while repeats == 0 or time.process_time() - began < 0.005:
-                    cell()
-                    repeats += 1
-                samples.setdefault(point.size, []).append((time.process_time() - began) / repeats)
+        for point in points:
+            seen = Measurement()
+            measure(Point(timed, point.params), seen)
+            samples.setdefault(point.size, []).extend(seen.cpu_seconds)
         found = scaling.fit([samples], replicates=0)
         return found.exponent if not found.reason else math.nan
 
     track_exponent.unit, track_exponent.pretty_name = "exponent", f"{name}: exponent"  # type: ignore[attr-defined]
-    body = {
-        "version": f"{case.name} {case.version}",
-        "timeout": TIMEOUT,
-        "setup": setup,
-        "track_exponent": track_exponent,
-        "__doc__": f"k of t(N) = floor + c N^k, {case.name} by {case.size}",
-        "__module__": module,
-    }
-    return {name: type(name, (), body)}
+    about = f"k of t(N) = floor + c N^k, {case.name} by {case.size}"
+    return {name: _class(name, case, module, {"setup": setup, "track_exponent": track_exponent, "__doc__": about})}
+
+
+def _class_name(case: Case) -> str:
+    return "".join(part.capitalize() for part in case.name.split("/"))
+
+
+def _class(name: str, case: Case, module: str, body: dict[str, Any]) -> type:
+    """What every benchmark of asv has; the version says when a history begins anew."""
+    return type(name, (), {"version": f"{case.name} {case.version}", "timeout": TIMEOUT, "__module__": module, **body})

@@ -6,9 +6,14 @@ They see neither numpy's operators nor compiled kernels, so they stand beside ti
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 import tracemalloc
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the gate loads this file alone
+    from benches.case import Case, Params
 
 Action = Callable[[], object]
 
@@ -40,3 +45,17 @@ def peak_bytes(action: Action) -> int:
         return tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
+
+
+class Rotation:
+    """The prepared inputs of one cell, warmed up, and the number of the next round."""
+
+    def __init__(self, case: Case, params: Params) -> None:
+        self.case, self.size = case, float(params[case.size])
+        self.prepared = case.setup(params)
+        case.warm_up(self.prepared)
+        self.turns = itertools.count(1)
+
+    def __call__(self) -> None:
+        """The next call."""
+        self.case.call(self.prepared, next(self.turns))

@@ -1,9 +1,8 @@
 """Cells measured in other processes, whose crash or memory cannot touch the next cell: `--isolate`.
 
-A cell that is timed on the wall clock (a training) has a process to itself, for its peak memory is fitted. Cells of
-microseconds would wait for their process: those of one case share one, until a cell breaks it. The other side is
-`python -m benches.measure.isolated TELL`: it reads a request a line, ends when its parent does, and answers with a
-file, for what a library prints must not spoil the answer; then it writes a byte to the file descriptor TELL.
+A cell on the wall clock (a training) has a process to itself, as its peak memory is fitted; short cells of one case
+share one until a cell breaks it. The other side, `python -m benches.measure.isolated TELL`, reads a request a line and
+answers with a file, which no print can spoil, and a byte to the file descriptor TELL. It ends when its parent does.
 """
 
 from __future__ import annotations
@@ -20,18 +19,16 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benches.case import Case, Params, Point, Unsupported
 from benches.measure import machine, threads
+from benches.measure.records import Status, plain
+from benches.measure.stopwatch import Measurement, measure, tidy_memory
 from benches.terminal import text
-
-threads.pin()  # before anything below imports numpy
-
-from benches.case import Case, Params, Point, Unsupported  # noqa: E402
-from benches.measure.records import plain  # noqa: E402
-from benches.measure.stopwatch import Measurement, measure, tidy_memory  # noqa: E402
-from market.support.files import write_whole  # noqa: E402
+from market.support.files import write_whole
 
 TABLE = "benches.cases:CASES"
 """Where the other process finds the table of cases."""
@@ -57,6 +54,7 @@ class _Process:
         self._errors = Path(self._folder.name, "errors")
         self._told, tell = os.pipe()
         os.set_blocking(self._told, False)
+        path = f"{machine.ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"  # benches is not installed
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benches.measure.isolated", str(tell)],
@@ -65,6 +63,7 @@ class _Process:
                 stderr=errors,
                 pass_fds=(tell,),
                 start_new_session=True,
+                env=os.environ | threads.pin() | {"PYTHONPATH": path},
             )
         os.close(tell)
 
@@ -81,8 +80,9 @@ class _Process:
         while not select.select([self._told], [], [], POLL)[0] and self._process.poll() is None:
             pass
         if not answer.is_file():
-            status = self._process.wait()
-            raise Failed(_end(status, self._errors.read_text(encoding="utf-8", errors="replace")))
+            output = self._errors.read_text(encoding="utf-8", errors="replace")[-20 * KEPT_OUTPUT :]
+            last, ended = text.one_line(output)[-KEPT_OUTPUT:], machine.ending(self._process.wait())
+            raise Failed(f"the cell's process ended without an answer: {ended}{f' ({last})' if last else ''}")
         with contextlib.suppress(BlockingIOError):  # it died between the answer and the byte
             os.read(self._told, 1)
         return dict(json.loads(answer.read_text(encoding="utf-8")))
@@ -121,12 +121,9 @@ class Processes:
             raise
         if not shares:
             self.close()
-        seen.take(told["seen"])
-        seen.shared = shares
-        if told["unsupported"] is not None:
-            raise Unsupported(told["unsupported"])
-        if told["error"] is not None:
-            raise Failed(told["error"])
+        seen.take(Measurement(**told["seen"]))
+        seen.isolated = not shares
+        fail(told["status"], told["error"])
 
     def close(self) -> None:
         """End the process that is running, if one is."""
@@ -142,12 +139,6 @@ def point_of(table: str, case: str, params: Params) -> Point:
     return Point(cases[case], params)
 
 
-def _end(status: int, output: str) -> str:
-    """How a process ended that gave no answer."""
-    last = text.one_line(output[-20 * KEPT_OUTPUT :])[-KEPT_OUTPUT:]
-    return f"the cell's process ended without an answer: {machine.ending(status)}{f' ({last})' if last else ''}"
-
-
 def one_line(error: BaseException) -> str:
     """`ValueError: what it says (file.py:12)`; what another process told, as it is."""
     if isinstance(error, Failed):
@@ -157,18 +148,34 @@ def one_line(error: BaseException) -> str:
     return text.named(error) + where
 
 
+def ending(measured: Callable[[], None]) -> tuple[Status, str | None]:
+    """How a measurement ended, and why: whatever a cell raises is its record."""
+    try:
+        measured()
+    except Unsupported as reason:
+        return "unsupported", str(reason)
+    except Exception as error:  # noqa: BLE001
+        return "failed", one_line(error)
+    return "ok", None
+
+
+def fail(status: Status, error: str | None) -> None:
+    """Raise Unsupported or Failed where a measurement elsewhere ended so."""
+    if status != "ok":
+        raise (Unsupported if status == "unsupported" else Failed)(error)
+
+
 def _answer(request: dict[str, Any]) -> None:
     """Measure the requested cell and write the answer."""
-    seen, error, unsupported = Measurement(), None, None
-    try:
+    seen = Measurement()
+
+    def cell() -> None:
         point = point_of(request["table"], request["case"], request["params"])
         tidy_memory()
         measure(point, seen)
-    except Unsupported as reason:
-        unsupported = str(reason)
-    except Exception as raised:  # noqa: BLE001 - whatever a cell raises is its record
-        error = one_line(raised)
-    told = {"seen": plain(dataclasses.asdict(seen)), "error": error, "unsupported": unsupported}
+
+    status, error = ending(cell)
+    told = {"seen": plain(dataclasses.asdict(seen)), "status": status, "error": error}
     write_whole(Path(request["answer"]), json.dumps(told, allow_nan=False))
 
 

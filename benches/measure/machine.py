@@ -1,4 +1,4 @@
-"""What a figure depends on besides the code: machine, versions, commit, load and memory. Linux reads /proc."""
+"""What a figure depends on besides the code: machine, versions, commit, load and memory. From /proc: Linux alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import platform
 import resource
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 Facts = dict[str, str | int | float | bool | None]
@@ -18,25 +17,24 @@ PACKAGES = ("numpy", "numba", "scipy", "pandas", "networkx", "gymnasium", "torch
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _proc(file: str, key: str) -> str | None:
-    """Value of the first `key: value` line of a /proc file, or None where there is none."""
-    try:
-        lines = Path("/proc", file).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), None)
+def _proc(file: str, key: str) -> str:
+    """Value of the first `key: value` line of a /proc file; empty where there is none."""
+    lines = Path("/proc", file).read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
+
+
+def _kib(file: str, key: str) -> int:
+    return int(_proc(file, key).split()[0])
 
 
 @functools.cache
 def machine() -> Facts:
     """The computer: processor, usable cores, memory (bytes), system."""
-    memory = _proc("meminfo", "MemTotal")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _proc("cpuinfo", "model name") or platform.processor() or "unknown",
         "cores": os.cpu_count(),
-        "cores_usable": usable,
-        "memory_bytes": int(memory.split()[0]) * 1024 if memory else None,
+        "cores_usable": len(os.sched_getaffinity(0)),
+        "memory_bytes": _kib("meminfo", "MemTotal") * 1024,
         "system": platform.platform(),
         "host": platform.node(),
     }
@@ -80,7 +78,7 @@ def dirty() -> bool | None:
 def ending(status: int) -> str:
     """How a process ended, from its return code as `subprocess` gives it."""
     if status == -signal.SIGKILL:
-        return "killed by SIGKILL, which as a rule means out of memory"
+        return "killed by SIGKILL, which usually means out of memory"
     return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
@@ -100,14 +98,10 @@ def reset_peak_memory() -> bool:
 
 def peak_memory() -> int:
     """Highest resident memory of this process since `reset_peak_memory`, or else since its start, in bytes."""
-    peak = _proc("self/status", "VmHWM")
-    if peak is not None:
-        return int(peak.split()[0]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    peak = _proc("self/status", "VmHWM")  # sandboxes may lack it
+    return (int(peak.split()[0]) if peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
 
 
-def resident_memory() -> int | None:
-    """Resident memory of this process now, in bytes; None where /proc is missing."""
-    resident = _proc("self/status", "VmRSS")
-    return int(resident.split()[0]) * 1024 if resident is not None else None
+def resident_memory() -> int:
+    """Resident memory of this process now, in bytes."""
+    return _kib("self/status", "VmRSS") * 1024

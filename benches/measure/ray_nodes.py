@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from benches.case import Params, Point, Unsupported
+from benches.case import Params, Point
 from benches.measure import isolated, machine, records, threads
 from benches.measure.stopwatch import Measurement
 
@@ -20,19 +20,14 @@ PACKAGES = ("benches", "market")
 
 
 def _measure(table: str, case: str, params: Params) -> dict[str, Any]:
-    """On a node: measure one cell in a process of its own. Returns fields of its record."""
+    """On a node: measure one cell in a process of its own. Returns what was seen, how it ended, and where."""
     import ray
 
     isolated.TABLE = table
-    seen, status, error = Measurement(), "ok", None
-    try:
-        with contextlib.closing(isolated.Processes()) as processes:
-            processes.measure(isolated.point_of(table, case, params), seen)
-    except Unsupported as reason:
-        status, error = "unsupported", str(reason)
-    except isolated.Failed as failure:
-        status, error = "failed", str(failure)
-    seen.shared = False  # no other cell will have its process
+    seen = Measurement()
+    with contextlib.closing(isolated.Processes()) as processes:
+        status, error = isolated.ending(lambda: processes.measure(isolated.point_of(table, case, params), seen))
+    seen.isolated = True  # no other cell will have its process
     place = machine.machine() | {"ray_node": ray.get_runtime_context().get_node_id()}
     node = {"machine": place, "versions": machine.versions(), "threads": threads.observed()}
     return {"seen": dataclasses.asdict(seen), "status": status, "error": error, "node": node}
@@ -51,7 +46,6 @@ class Nodes:
         from market.rl.session import ray_session
 
         self.records: dict[str, records.Record] = {}
-        self._seen: dict[str, dict[str, Any]] = {}
         self._ray, self._profile, self._keep, self._affinity = ray, profile, keep, NodeAffinitySchedulingStrategy
         self._waiting = list(points)
         self._running: dict[Any, tuple[Point, str]] = {}
@@ -76,11 +70,8 @@ class Nodes:
             self._drop(point)
             raise
         record = self.records[point.key]
-        seen.take(self._seen[point.key])
-        if record.status == "unsupported":
-            raise Unsupported(record.error)
-        if record.status == "failed":
-            raise isolated.Failed(record.error)
+        seen.take(record)
+        isolated.fail(record.status, record.error)
 
     def _start(self) -> None:
         """Give each idle node the next cell, and all of its processors with it."""
@@ -111,7 +102,7 @@ class Nodes:
         )
         record = dataclasses.replace(record, **told["node"])
         self._keep(record)
-        self.records[point.key], self._seen[point.key] = record, told["seen"]
+        self.records[point.key] = record
 
     def _drop(self, point: Point) -> None:
         """Give up a cell, wherever it is."""

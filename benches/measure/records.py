@@ -10,23 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from benches.case import Params, Point
+from benches.case import Params, Point, name_of
 from benches.measure import machine, threads
-from benches.measure.json_types import LARGEST
 from benches.measure.machine import Facts
 from benches.measure.stopwatch import Measurement
 from benches.terminal.text import told
 
 SCHEMA = 1
 FIFTHS = 5
+LARGEST = 2**63
+"""Numbers stay below it: 64 bits hold them, and no arithmetic of the report overflows."""
 Status = Literal["ok", "failed", "unsupported"]
 
 
-@dataclass(frozen=True)
-class Record:
-    """One line of `cases.jsonl`. Lists hold one value per round; times in seconds a call, memory in bytes.
+@dataclass(kw_only=True)
+class Record(Measurement):
+    """One line of `cases.jsonl`: a measurement, and what its figures depend on. Its lists are those of a Measurement.
 
-    calls: how many calls a round had; reference_calls: the same of each reference.
+    min, median, cpu_median: seconds of a call. rates: work per second by name.
+    kpi_meanings: unit, formula and source of each KPI among the facts, as they were when it was taken.
     """
 
     key: str
@@ -40,25 +42,11 @@ class Record:
     status: Status
     error: str | None = None
     rounds: int = 0
-    seconds: list[float] = field(default_factory=list)
-    cpu_seconds: list[float] = field(default_factory=list)
-    calls: int = 1
-    references: dict[str, list[float]] = field(default_factory=dict)
-    reference_calls: dict[str, int] = field(default_factory=dict)
     min: float | None = None
     median: float | None = None
     cpu_median: float | None = None
     rates: dict[str, float] = field(default_factory=dict)
-    phases: dict[str, list[float]] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    setup_seconds: float | None = None
-    warmup_seconds: float | None = None
-    elapsed: float = 0.0
-    load_before: list[float] = field(default_factory=list)
-    load_after: list[float] = field(default_factory=list)
-    memory_before: int | None = None
-    peak_memory: int | None = None
-    peak_is_own: bool = False
+    kpi_meanings: dict[str, list[str]] | None = None
     seeds: dict[str, int | str | None] = field(default_factory=dict)
     threads: dict[str, str | int | None] = field(default_factory=dict)
     machine: Facts = field(default_factory=dict)
@@ -66,21 +54,13 @@ class Record:
     commit: str | None = None
     dirty: bool | None = None
     profile: str = ""
-    process: int = 0
-    isolated: bool = False
-    """Whether the cell had a process to itself, so that its peak memory is its own."""
     timestamp: str = ""
     schema: int = SCHEMA
 
     @property
     def series(self) -> str:
         """The case and every parameter but the size and the seed: the cells that one curve joins."""
-        rest = [
-            value if isinstance(value, str) else f"{axis}={value}"
-            for axis, value in self.params.items()
-            if axis not in (self.unit, "seed")
-        ]
-        return " ".join([self.case, *rest])
+        return name_of(self.case, self.params, (self.unit, "seed"), words=True)
 
     @property
     def seed(self) -> int:
@@ -90,7 +70,7 @@ class Record:
     @property
     def where(self) -> str:
         """The case with all its parameters: `train/whole seed=42 mode=ctde algorithm=ppo ...`."""
-        return " ".join([self.case, *(f"{axis}={value}" for axis, value in self.params.items())])
+        return name_of(self.case, self.params)
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -119,10 +99,8 @@ class Record:
 
 def record_of(point: Point, seen: Measurement, *, status: Status, error: str | None, profile: str) -> Record:
     """The record of a cell as measured, with everything that its figures depend on."""
-    case = point.case
+    case, measured = point.case, dataclasses.asdict(seen)
     median = statistics.median(seen.seconds) if seen.seconds else None
-    measured = dataclasses.asdict(seen)
-    alone = not measured.pop("shared")
     return Record(
         key=point.key,
         case=case.name,
@@ -146,7 +124,7 @@ def record_of(point: Point, seen: Measurement, *, status: Status, error: str | N
         commit=machine.commit(),
         dirty=machine.dirty(),
         profile=profile,
-        isolated=alone and seen.process != os.getpid(),
+        kpi_meanings=measured["facts"].pop("kpi_meanings", None),
         timestamp=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         **measured,
     )

@@ -1,7 +1,7 @@
 """A run on disk: a folder with a line of JSON for each finished or failed cell, on disk before the next cell starts.
 
-`results/<timestamp>-<commit>/cases.jsonl` is the truth about a run; tables and figures are made from it alone. A line
-cut short by a kill is kept, reported and skipped. A cell that was taken again counts by its last line.
+`results/<timestamp>-<commit>/cases.jsonl` is the truth about a run; tables and figures are made from it alone. A
+damaged line is kept, reported and skipped. A cell that was taken again counts by its last line.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, get_args, get_type_hints
+from typing import IO
 
 from benches.measure import machine, valid
-from benches.measure.json_types import fits, load
-from benches.measure.records import SCHEMA, Record, Status, plain
+from benches.measure.records import Record, plain
 from benches.terminal.text import one_line, told
 from market.support.files import write_whole
 
@@ -76,9 +75,10 @@ class Run:
         Raises OSError, as on a full disk; what was there before is then all that is there.
         """
         text = json.dumps(plain(dataclasses.asdict(record)), separators=(",", ":"), allow_nan=False) + "\n"
-        with self.file.open("ab", buffering=0) as file:
-            length = file.tell()
-            left = memoryview((("\n" if length and not self._ends_line(length) else "") + text).encode())
+        with self.file.open("a+b", buffering=0) as file:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - 1))
+            left = memoryview((("" if file.read(1) in (b"", b"\n") else "\n") + text).encode())
             try:
                 while left:
                     left = left[file.write(left) :]
@@ -124,11 +124,6 @@ class Run:
         self.claim()
         return True
 
-    def _ends_line(self, length: int) -> bool:
-        with self.file.open("rb") as file:
-            file.seek(length - 1)
-            return file.read(1) == b"\n"
-
     def read(self) -> tuple[list[Record], list[str]]:
         """The last record of every cell, in order of first appearance, and a sentence per line that is unreadable."""
         found: dict[str, Record] = {}
@@ -137,7 +132,7 @@ class Run:
             if not line.strip():
                 continue
             try:
-                record = _parse(line)
+                record = valid.parse(line)
             except (ValueError, TypeError, RecursionError) as error:
                 why = one_line(told(error), 200)
                 problems.append(f"{self.file}: line {number} is damaged or cut short and was skipped ({why})")
@@ -148,23 +143,6 @@ class Run:
     def finished(self) -> set[str]:
         """Keys of the cells that need not be taken again."""
         return {record.key for record in self.read()[0] if record.status == "ok"}
-
-
-_HINTS = get_type_hints(Record)
-
-
-def _parse(line: bytes) -> Record:
-    raw = load(line)
-    if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-        raise ValueError(f"schema: got {raw.get('schema') if isinstance(raw, dict) else raw!r}; allowed: {SCHEMA}")
-    known = {name: value for name, value in raw.items() if name in _HINTS}
-    for name, value in known.items():
-        if not fits(value, _HINTS[name]):
-            allowed = ", ".join(get_args(Status)) if name == "status" else str(Record.__annotations__[name])
-            raise ValueError(f"{name}: got {value!r:.60}; allowed: {allowed}")
-    record = Record(**known)
-    valid.check(record)
-    return record
 
 
 def failures(records: Iterable[Record]) -> list[Record]:

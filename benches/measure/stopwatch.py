@@ -1,8 +1,7 @@
 """Measuring one cell: set-up and the first, cold call timed apart, then rounds of the timed call.
 
 A round is one call, or a block of calls of about BLOCK seconds where one takes less: a single cheap call would be timed
-cold, after whatever ran before it. Blocks of the call and of its references alternate. `Stopwatch`
-knows nothing of pytest: the gate and asv use it as the tests do.
+cold, after whatever ran before it. Blocks of the call and of its references alternate.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from statistics import fmean
 from typing import Any, NoReturn
 
@@ -52,15 +51,15 @@ class Measurement:
     peak_memory: int | None = None
     peak_is_own: bool = False
     """Whether the peak memory was started afresh for this cell, or is the process's since it began."""
-    shared: bool = False
-    """Whether other cells were measured in the same process."""
+    isolated: bool = False
+    """Whether the cell had a process to itself, so that its peak memory is its own."""
     elapsed: float = 0.0
     process: int = field(default_factory=os.getpid)
 
-    def take(self, fields: Mapping[str, Any]) -> None:
+    def take(self, other: Measurement) -> None:
         """Take over what another process saw."""
-        for name, value in fields.items():
-            setattr(self, name, value)
+        for each in fields(Measurement):
+            setattr(self, each.name, getattr(other, each.name))
 
 
 class Stopwatch:
@@ -94,10 +93,7 @@ class Stopwatch:
         """Execute once, cold (compilation, first allocations, caches), then find how many calls make a round."""
         case, seen = self.point.case, self.seen
         began = time.perf_counter()
-        if case.warmup is not None:
-            case.warmup(self._prepared)
-        else:
-            case.call(self._prepared, 0)
+        case.warm_up(self._prepared)
         seen.warmup_seconds = time.perf_counter() - began
         for reference in case.references.values():
             reference(self._prepared, 0)
@@ -111,14 +107,13 @@ class Stopwatch:
         """How many calls fill a block: the more of two tries, for on a busy machine fewer do."""
         if self._seconds_of(call, range(1)) >= LONG:  # the first call is cold, and decides only what is far from short
             return 1
-        return max(self._filling(call) for _ in range(2))
-
-    def _filling(self, call: Call) -> int:
-        began, calls = time.perf_counter(), 0
-        while time.perf_counter() - began < BLOCK:
-            call(self._prepared, calls)
-            calls += 1
-        return calls
+        filled = [0, 0]
+        for attempt in range(2):
+            began = time.perf_counter()
+            while time.perf_counter() - began < BLOCK:
+                call(self._prepared, filled[attempt])
+                filled[attempt] += 1
+        return max(filled)
 
     def round(self) -> None:
         """One timed round of the call, and of the references on the same inputs; whatever the calls report is kept."""

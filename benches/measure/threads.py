@@ -1,7 +1,7 @@
 """One thread for every numeric library: two threads on a loaded machine can be ten times slower than one.
 
-`pin` must run before numpy is imported, for BLAS reads the environment once. What was asked for and what the libraries
-report is stored with every record.
+`pin` must run before numpy is imported, for BLAS reads the environment once: only where a process begins (conftest.py,
+`__main__`). What was asked for and what the libraries report is stored with every record.
 """
 
 from __future__ import annotations
@@ -9,15 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
+LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA")
+VARIABLES = (*(f"{library}_NUM_THREADS" for library in LIBRARIES), "VECLIB_MAXIMUM_THREADS")
 
 
 def pin(threads: int = 1) -> dict[str, str]:

@@ -1,16 +1,21 @@
-"""What a record must hold so that `--resume` and the report can rely on it: checked once, when it is read."""
+"""Reads records, which others may have written: checked once here, so `--resume` and the report can rely on them."""
 
 from __future__ import annotations
 
+import builtins
+import collections.abc
+import dataclasses
+import functools
 import itertools
+import json
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any, get_args, get_origin, get_type_hints
 
-from benches.measure.json_types import fits
-
-if TYPE_CHECKING:
-    from benches.measure.records import Record
+from benches.measure.records import LARGEST, SCHEMA, Record, Status
+from benches.terminal.text import one_line
 
 NAME = re.compile(r"[^\W_][\w ./:+-]{0,99}")
 """Of a case, an axis, a phase, a rate, a reference."""
@@ -38,14 +43,70 @@ FACTS: dict[str, Any] = {
     "optimal_cost": list[float],
 }
 """Facts that the report reads, where a record has them."""
+HINTS = get_type_hints(Record)
 SHORTEST, LONGEST = 1e-9, 1e9
 """What a clock can have seen, seconds."""
 
 
-def check(record: Record) -> None:
-    """Raise ValueError with the first thing that is wrong."""
+def parse(line: bytes) -> Record:
+    """The record of a line of JSON. Raises ValueError, TypeError or RecursionError with the first thing wrong."""
+    raw = load(line)
+    if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+        raise ValueError(f"schema: got {raw.get('schema') if isinstance(raw, dict) else raw!r}; allowed: {SCHEMA}")
+    annotated = {each.name: each.type for each in dataclasses.fields(Record)}
+    known = {name: value for name, value in raw.items() if name in annotated}
+    for name, value in known.items():
+        if not fits(value, HINTS[name]):
+            allowed = ", ".join(get_args(Status)) if name == "status" else annotated[name]
+            raise ValueError(f"{name}: got {value!r:.60}; allowed: {allowed}")
+    record = Record(**known)
     for wrong in itertools.chain(_names(record), _params(record), _facts(record), _times(record)):
         raise ValueError(wrong)
+    return record
+
+
+def load(line: bytes) -> Any:
+    """What a line of JSON holds: finite numbers within LARGEST, and texts and names as `one_line` shows them.
+
+    Raises ValueError for anything else, and RecursionError where it nests too deep.
+    """
+    whole = functools.partial(_bounded, kind=int)
+    return _shown(json.loads(line, parse_int=whole, parse_float=_bounded, parse_constant=_bounded))
+
+
+def _bounded(text: str, kind: Callable[[str], float] = float) -> float:
+    digits = text[:30] if kind is int else text  # 30 are too many already, and more than 4300 an error of their own
+    if not abs(kind(digits)) < LARGEST:
+        raise ValueError(f"number: got {text:.30}; allowed: finite ones below 2^63")
+    return kind(digits)
+
+
+def _shown(value: Any) -> Any:
+    match value:
+        case str():
+            return one_line(value)
+        case list():
+            return [_shown(each) for each in value]
+        case dict():
+            return {one_line(name): _shown(each) for name, each in value.items()}
+    return value
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON is of the type `hint`, inside too."""
+    parts = get_args(hint)
+    match get_origin(hint):
+        case typing.Literal:
+            return value in parts
+        case types.UnionType | typing.Union:
+            return any(fits(value, part) for part in parts)
+        case builtins.list:
+            return isinstance(value, list) and all(fits(each, parts[0]) for each in value)
+        case builtins.dict | collections.abc.Mapping:
+            return isinstance(value, dict) and all(fits(each, parts[1]) for each in value.values())
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return hint is Any or (isinstance(value, hint) and (hint is bool or not isinstance(value, bool)))
 
 
 def _names(record: Record) -> Iterator[str]:
@@ -61,12 +122,11 @@ def _params(record: Record) -> Iterator[str]:
     needed = AXES.get(record.case)
     if needed is not None and (record.unit != "agents" or not params.keys() >= {*needed}):
         yield f"params: got {', '.join(params)} by {record.unit}; allowed: {', '.join(needed)} by agents"
-    for axis in (axis for axis in COUNTS if axis in params):
-        if not isinstance(params[axis], int) or int(params[axis]) < 1:
-            yield f"{axis}: got {params[axis]!r:.60}; allowed: a whole number > 0"
-    for axis in (axis for axis in WORDS if axis in params):
-        if not WORD.fullmatch(str(params[axis])):
-            yield f"{axis}: got {params[axis]!r:.60}; allowed: one word"
+    for axis, value in params.items():
+        if axis in COUNTS and (not isinstance(value, int) or value < 1):
+            yield f"{axis}: got {value!r:.60}; allowed: a whole number > 0"
+        if axis in WORDS and not WORD.fullmatch(str(value)):
+            yield f"{axis}: got {value!r:.60}; allowed: one word"
     seed = params.get("seed", record.seeds.get("case"))
     if not isinstance(seed, int | None):
         yield f"seed: got {seed!r:.60}; allowed: a whole number"
@@ -76,21 +136,21 @@ def _facts(record: Record) -> Iterator[str]:
     for name, hint in FACTS.items():
         if name in record.facts and not fits(record.facts[name], hint):
             yield f"{name}: got {record.facts[name]!r:.60}; allowed: {hint}"
+    for name, meaning in (record.kpi_meanings or {}).items():
+        if len(meaning) < 2:
+            yield f"kpi_meanings: got {meaning!r:.60} for {name:.60}; allowed: unit, formula and source"
     counts = [len(record.facts.get(name, ())) for name in ("alone_cost", "optimal_cost")]
     if counts[0] != counts[1]:
         yield f"costs: got {counts[0]} alone and {counts[1]} optimal ones; allowed: as many of each"
 
 
 def _times(record: Record) -> Iterator[str]:
-    medians = {"min": record.min, "median": record.median}
-    for name in (name for name, value in medians.items() if value is None and record.status == "ok"):
-        yield f"{name}: got none of a finished cell; allowed: seconds"
-    if record.status == "ok" and not record.seconds:
-        yield "seconds: got none of a finished cell; allowed: how long each round took"
-    seen = {"seconds": record.seconds, "iteration_seconds": record.facts.get("iteration_seconds", [])}
-    seen |= {name: [value] for name, value in medians.items() if value is not None} | record.references
-    if "training_seconds" in record.facts:
-        seen["training_seconds"] = [record.facts["training_seconds"]]
+    single = {"min": record.min, "median": record.median, "training_seconds": record.facts.get("training_seconds")}
+    seen = {"seconds": record.seconds, **{name: [] if value is None else [value] for name, value in single.items()}}
+    for name in ("seconds", "min", "median"):
+        if record.status == "ok" and not seen[name]:
+            yield f"{name}: got none of a finished cell; allowed: seconds"
+    seen |= {"iteration_seconds": record.facts.get("iteration_seconds", []), **record.references}
     for name, values in seen.items():
         if values and not SHORTEST <= min(values) <= max(values) <= LONGEST:
             yield f"{name}: got {min(values):g} to {max(values):g}; allowed: seconds, {SHORTEST:g} to {LONGEST:g}"

@@ -8,7 +8,6 @@ python -m benches.report --pool A B [C ...]    runs taken as repetitions: interv
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from benches.report.data.series import series_of
 from benches.report.sections import comparison as report_compare
 from benches.report.sections.limits import Budgets
 from benches.terminal import show
-from benches.terminal.arguments import positive
+from benches.terminal.arguments import forgive_stdout, positive
 from benches.terminal.text import one_line, told
 
 COMPARED = 2
@@ -85,8 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--budget-gib", type=positive, default=Budgets.gib, help="memory that it may take")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error of the report is")
     chosen = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding that lacks a character ends no report
-        sys.stdout.reconfigure(errors="backslashreplace")
+    forgive_stdout()
     try:
         runs = [Run.find(Path("results"), name) for name in chosen.runs]
         failed = any(failures(run.read()[0]) for run in runs)

@@ -1,13 +1,13 @@
 """All that we use of pytest-benchmark beyond its public interface, in one place: its release is pinned exactly.
 
-pytest-benchmark has no door for times that were taken by someone else (in blocks, in turns, in another process, on a
-node): `pedantic` times whatever runs inside it. So a cell is announced, measured by our stopwatch, and its rounds are
-handed over: its table, JSON, comparison and histogram then show the numbers of our records.
+pytest-benchmark takes no times from outside: `pedantic` times whatever runs inside it. So a cell is announced, measured
+by our stopwatch, and its rounds are handed over: table, JSON, comparison and histogram then show our records' numbers.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import statistics
 import time
@@ -15,38 +15,24 @@ from typing import Any
 
 import pytest
 
-from benches.case import Point, Value
+from benches.case import Point, Value, name_of
 from benches.measure.stopwatch import Measurement
 
-WITHOUT_EFFECT = (
-    "min-time",
-    "max-time",
-    "min-rounds",
-    "precision",
-    "confidence",
-    "timer",
-    "calibration-precision",
-    "warmup",
-    "warmup-iterations",
-    "disable-gc",
-    "cprofile",
-    "cprofile-loops",
-    "cprofile-top",
-    "cprofile-dump",
+WITHOUT_EFFECT = re.compile(
+    r"--benchmark-(min|max|precision|confidence|timer|calibration|warmup|disable-gc|cprofile)[a-z-]*"
 )
-"""Options `--benchmark-...` that tell pytest-benchmark how to time; cells are timed as the table of cases says."""
+"""Options of pytest-benchmark that say how to time; cells are timed as the table of cases says."""
 
 
 def refuse_options(config: pytest.Config) -> None:
     """Raises UsageError for an option of pytest-benchmark that would have no effect here."""
     given = [*config.invocation_params.args, *config.getini("addopts")]
-    given += shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
-    names = {str(argument).split("=", 1)[0] for argument in given}
-    for option in (f"--benchmark-{name}" for name in WITHOUT_EFFECT):
-        if option in names:
+    for argument in given + shlex.split(os.environ.get("PYTEST_ADDOPTS", "")):
+        option = WITHOUT_EFFECT.match(str(argument))
+        if option is not None:
             raise pytest.UsageError(
-                f"{option}: got it for cells that have rounds and a warm-up of their own (benches/cases.py); allowed: "
-                "without it; --case, --populations and --iterations say what is measured"
+                f"{option[0]}: got it for cells that have rounds and a warm-up of their own (benches/cases.py); "
+                "allowed: without it; --case, --populations and --iterations say what is measured"
             )
 
 
@@ -59,8 +45,7 @@ class _Axes(dict[str, Value]):
 
 def announce(benchmark: Any, point: Point) -> None:
     """Tell the `benchmark` fixture which cell it stands for, by plain values that are the same in every commit."""
-    rest = [f"{axis}={value}" for axis, value in point.params.items() if axis != point.case.size]
-    benchmark.group = " ".join([point.case.name, *rest])
+    benchmark.group = name_of(point.case.name, point.params, (point.case.size,))
     benchmark.param, benchmark.params = point.label, _Axes(point.params)
     benchmark._mode = "benches.suite.adapter"  # else it warns that it was not used
 

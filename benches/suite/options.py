@@ -1,14 +1,12 @@
-"""Command-line options of a benchmark run: what pytest is told, checked, as one frozen value."""
+"""Command-line options of a benchmark run, checked, as one frozen value."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,49 +16,41 @@ from benches.workloads.training import PROFILES_AXIS
 from market.support.files import write_whole
 
 SAVED = "run.json"
-TIMED_BY = (
-    "benchmark_only",
-    "benchmark_enable",
-    "benchmark_json",
-    "benchmark_save",
-    "benchmark_autosave",
-    "benchmark_compare",
-    "benchmark_histogram",
-)
+TIMED_BY = tuple(f"benchmark_{name}" for name in ("only", "enable", "json", "save", "autosave", "compare", "histogram"))
 """Options of pytest-benchmark that ask for timing; without one of them each benchmark runs once, untimed."""
+AXES = {
+    "populations": "agents",
+    "iterations": "iterations",
+    "modes": "mode",
+    "algorithms": "algorithm",
+    "profiles": PROFILES_AXIS,
+}
+"""Option -> the axis whose values it replaces."""
+COUNTS = ("populations", "iterations")
+ONE = {"iterations": "whole number >= 1", "repeat": "whole number >= 1", "profile": "name"}
+"""Options that take one value."""
 
 
 def add(parser: pytest.Parser) -> None:
     """Declare the options."""
-    group = parser.getgroup("market benchmarks")
-    group.addoption("--profile", metavar="NAME", help="quick (default), study (the 54 trainings) or full (to N = 1000)")
-    group.addoption("--populations", metavar="N,N", help="agent counts, for every case that has agents on an axis")
-    group.addoption("--modes", metavar="NAME,NAME", help="training modes: ctce, ctde, dtde")
-    group.addoption("--algorithms", metavar="NAME,NAME", help="algorithms: ppo, appo, sac")
-    group.addoption("--iterations", metavar="N", help="training iterations of each training case")
-    group.addoption("--case", metavar="TEXT,TEXT", help="only cases whose name contains one of these")
-    group.addoption("--profiles", metavar="NAME,NAME", help="of the trained populations: synthetic, measured")
-    group.addoption("--repeat", metavar="N", help="every training and reference with N seeds, from the study's on")
-    group.addoption(
-        "--isolate", action="store_true", default=None, help="measure in other processes, trainings in one each"
-    )
-    group.addoption("--report", choices=("yes", "no"), default="yes", help="write tables, figures and page at the end")
-    group.addoption(
-        "--ray-address", metavar="HOST:PORT", help="measure on the nodes of this Ray cluster, a cell on each"
-    )
-    group.addoption(
-        "--results",
-        metavar="DIR",
-        default="results",
-        help="where runs are kept (default: results); with =, not a space",
-    )
-    group.addoption(
-        "--resume",
-        metavar="RUN",
-        nargs="?",
-        const="latest",
-        help="go on with a run (default: the latest)",
-    )
+    option = parser.getgroup("market benchmarks").addoption
+    for name, metavar, text in (
+        ("profile", "NAME", "quick (default), study (the 54 trainings) or full (to N = 1000)"),
+        ("populations", "N,N", "agent counts, for every case that has agents on an axis"),
+        ("modes", "NAME,NAME", "training modes: ctce, ctde, dtde"),
+        ("algorithms", "NAME,NAME", "algorithms: ppo, appo, sac"),
+        ("iterations", "N", "training iterations of each training case"),
+        ("case", "TEXT,TEXT", "only cases whose name contains one of these"),
+        ("profiles", "NAME,NAME", "of the trained populations: synthetic, measured"),
+        ("repeat", "N", "every training and reference with N seeds, from the study's on"),
+        ("ray-address", "HOST:PORT", "measure on the nodes of this Ray cluster, a cell on each"),
+    ):
+        option(f"--{name}", metavar=metavar, help=text)
+    option("--isolate", action="store_true", default=None, help="measure in other processes, trainings in one each")
+    option("--report", choices=("yes", "no"), default="yes", help="write tables, figures and page at the end")
+    results = "where runs are kept (default: results); with =, not a space"
+    option("--results", metavar="DIR", default="results", help=results)
+    option("--resume", metavar="RUN", nargs="?", const="latest", help="go on with a run (default: the latest)")
 
 
 @dataclass(frozen=True)
@@ -100,7 +90,7 @@ class Options:
             return cls(raw["profile"], selection, tuple(raw["cases"]), raw.get("isolate", False))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"got a damaged {folder / SAVED} ({type(error).__name__}: {error}); mend it, or remove it and give the "
+                f"got a damaged {folder / SAVED} ({type(error).__name__}: {error}); fix it, or remove it and give the "
                 "options of the run again"
             ) from None
 
@@ -115,81 +105,57 @@ def is_timed(config: pytest.Config) -> bool:
 def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | None = None) -> Options:
     """The options of this run, checked; what is not given is as in the `earlier` run that is resumed."""
     options = earlier or Options()
-    given: dict[str, str | None] = {
-        name: config.getoption(name)
-        for name in ("profile", "populations", "modes", "algorithms", "iterations", "profiles", "repeat", "case")
-    }
     for name in ("profile", "iterations", "repeat", "isolate", "ray_address", "resume"):
         if config.getoption(name) is not None and not is_timed(config):
-            option = name.replace("_", "-")
-            raise pytest.UsageError(f"--{option}: only for timed runs; add --benchmark-only")
-    selection = dict(options.selection)
-    if given["populations"] is not None:
-        selection["agents"] = _counts("populations", given["populations"])
-    if given["iterations"] is not None:
-        selection["iterations"] = _counts("iterations", given["iterations"])
-    if given["repeat"] is not None:
-        (count,) = _counts("repeat", given["repeat"])
-        selection["seed"] = tuple(range(SEED, SEED + count))
-    if given["modes"] is not None:
-        selection["mode"] = _names("modes", given["modes"], _members("TrainingMode"))
-    if given["algorithms"] is not None:
-        selection["algorithm"] = _names("algorithms", given["algorithms"], _members("RLAlgorithm"))
-    if given["profiles"] is not None:
-        from market.community.scenario import PROFILES as SOURCES
-
-        selection[PROFILES_AXIS] = _names("profiles", given["profiles"], SOURCES)
-    profile, cases = options.profile, options.cases
-    if given["profile"] is not None:
-        (profile,) = _names("profile", given["profile"], PROFILES)
-    if given["case"] is not None:
-        cases = _case_parts(given["case"], table)
+            raise pytest.UsageError(f"--{name.replace('_', '-')}: only for timed runs; add --benchmark-only")
+    profile, cases, selection = options.profile, options.cases, dict(options.selection)
+    for name, axis in AXES.items():
+        text = config.getoption(name)
+        if text is not None:
+            selection[axis] = _counts(name, text) if name in COUNTS else _names(name, text, _allowed(name))
+    if config.getoption("repeat") is not None:
+        selection["seed"] = tuple(range(SEED, SEED + _counts("repeat", config.getoption("repeat"))[0]))
+    if config.getoption("profile") is not None:
+        (profile,) = _names("profile", config.getoption("profile"), PROFILES)
+    if config.getoption("case") is not None:
+        cases = _names("case", config.getoption("case"), table, parts=True)
     address = config.getoption("ray_address")
     isolate = bool(config.getoption("isolate")) or options.isolate or address is not None
     return Options(profile, selection, cases, isolate, address)
 
 
-def _members(enum: str) -> list[str]:
-    import market.config
+def _allowed(option: str) -> Iterable[str]:
+    from market.community.scenario import PROFILES as SOURCES
+    from market.config import RLAlgorithm, TrainingMode
 
-    return [member.value for member in getattr(market.config, enum)]
-
-
-def _refuse(option: str, got: str, allowed: Iterable[str]) -> pytest.UsageError:
-    words = list(allowed)
-    close = difflib.get_close_matches(got.lower(), words, n=1, cutoff=0.4)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return pytest.UsageError(f"--{option}: got {got!r}; allowed: {', '.join(words)}{hint}")
+    allowed: dict[str, Iterable[str]] = {"modes": TrainingMode, "algorithms": RLAlgorithm, "profiles": SOURCES}
+    return allowed[option]
 
 
-def _parts(option: str, text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts:
+def _words(option: str, text: str) -> list[str]:
+    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
         raise pytest.UsageError(f"--{option}: got {text!r}; allowed: values with commas between them")
-    return list(dict.fromkeys(parts))
+    if option in ONE and len(words) > 1:
+        raise pytest.UsageError(f"--{option}: got {text!r}; allowed: one {ONE[option]}")
+    return words
 
 
-def _names(option: str, text: str, allowed: Iterable[str]) -> tuple[str, ...]:
-    words = list(allowed)
-    for part in _parts(option, text):
-        if part.lower() not in words:
-            raise _refuse(option, part, words)
-    return tuple(part.lower() for part in _parts(option, text))
+def _names(option: str, text: str, allowed: Iterable[str], *, parts: bool = False) -> tuple[str, ...]:
+    """Words that are among those allowed, or `parts` of some."""
+    names, words = list(map(str, allowed)), _words(option, text)
+    for word in words:
+        if not (any(word in name for name in names) if parts else word.lower() in names):
+            from market.config import nearest
+
+            hint = nearest(word, names)
+            raise pytest.UsageError(f"--{option}: got {word!r}; allowed: {', '.join(names)}{hint}")
+    return tuple(words) if parts else tuple(word.lower() for word in words)
 
 
 def _counts(option: str, text: str) -> tuple[int, ...]:
-    parts = _parts(option, text)
-    if option in ("iterations", "repeat") and len(parts) > 1:
-        raise pytest.UsageError(f"--{option}: got {text!r}; allowed: one whole number >= 1")
-    for part in parts:
-        if not part.isdecimal() or int(part) < 1:
-            raise pytest.UsageError(f"--{option}: got {part!r}; allowed: whole numbers >= 1, for example 1,10,100")
-    return tuple(sorted({int(part) for part in parts}))
-
-
-def _case_parts(text: str, table: Mapping[str, Any]) -> tuple[str, ...]:
-    parts = _parts("case", text)
-    for part in parts:
-        if not any(part in name for name in table):
-            raise _refuse("case", part, table)
-    return tuple(parts)
+    words = _words(option, text)
+    for word in words:
+        if not word.isdecimal() or int(word) < 1:
+            raise pytest.UsageError(f"--{option}: got {word!r}; allowed: whole numbers >= 1, for example 1,10,100")
+    return tuple(sorted(set(map(int, words))))

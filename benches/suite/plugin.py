@@ -6,21 +6,17 @@ smallest size. With it, each finished or failed cell is on disk before the next 
 
 from __future__ import annotations
 
-from benches.measure import threads
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-threads.pin()  # before anything below imports numpy
+import pytest
 
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-import pytest  # noqa: E402
-
-from benches import cases  # noqa: E402
-from benches.case import Point, Unsupported  # noqa: E402
-from benches.measure.stopwatch import Measurement, execute  # noqa: E402
-from benches.suite import adapter, options  # noqa: E402
-from benches.suite.recorder import SEEN, UNSUPPORTED, Recorder  # noqa: E402
+from benches import cases
+from benches.case import Point, Unsupported
+from benches.measure.stopwatch import Measurement, execute
+from benches.suite import adapter, options
+from benches.suite.recorder import SEEN, UNSUPPORTED, Recorder
 
 SUITE = Path(__file__).resolve().parents[1] / "pytest_suite"
 OPTIONS = pytest.StashKey[options.Options]()
@@ -36,10 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and turn timing off unless it was asked for (before pytest-benchmark reads its options)."""
     config.addinivalue_line("markers", "cases(group, ...): which groups of the table of cases a benchmark shows")
     adapter.refuse_options(config)
-    config.stash[OPTIONS] = options.read(config, cases.CASES)
-    if options.is_timed(config):
-        recorder = Recorder(config)
-        config.stash[OPTIONS] = recorder.options = options.read(config, cases.CASES, recorder.earlier)
+    recorder = Recorder(config) if options.is_timed(config) else None
+    config.stash[OPTIONS] = chosen = options.read(config, cases.CASES, recorder.earlier if recorder else None)
+    if recorder is not None:
+        recorder.options = chosen
         config.pluginmanager.register(recorder, "benches-recorder")
         if config.getoption("benchmark_only") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
             mine = [path for path in config.args if Path(config.rootpath, path).resolve() == SUITE]

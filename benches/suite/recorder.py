@@ -78,11 +78,9 @@ class Recorder:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Keep the cells (and other benchmarks); mark those as skipped that the resumed run has finished."""
         if config.getoption("benchmark_only"):
-            others = [item for item in items if "benchmark" not in getattr(item, "fixturenames", ())]
-            empty = [item for item in items if point_of(item) is None and "point" in getattr(item, "fixturenames", ())]
-            dropped = {id(item) for item in (*others, *empty)}
-            config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
-            items[:] = [item for item in items if id(item) not in dropped]
+            dropped = [item for item in items if not _is_cell(item)]
+            config.hook.pytest_deselected(items=dropped)
+            items[:] = [item for item in items if _is_cell(item)]
         finished = self.run.finished() if self.run else set()
         for item in items:
             point = point_of(item)
@@ -108,27 +106,24 @@ class Recorder:
             try:
                 self.nodes = ray_nodes.Nodes(address, list(self.points.values()), self.options.profile, self._keep)
             except (ConnectionError, ValueError) as error:
-                raise pytest.UsageError(
-                    f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
-                ) from None
+                message = f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
+                raise pytest.UsageError(message) from None
             session.config.add_cleanup(self.nodes.close)
         session.config.add_cleanup(self.processes.close)
         known = self._earlier_durations()
+        earlier, self.run = self.run, None  # nothing is written to a run that is not ours
         try:
-            run = self.run or runs.Run.create(self.results)
+            run = earlier or runs.Run.create(self.results)
             run.claim()
             session.config.add_cleanup(run.release)
-            if self.run is None:
+            if earlier is None:
                 self.options.save(run.folder)
             if not run.point_latest():
-                self.say(
-                    f"warning: {run.folder.parent / runs.LATEST} is a folder, not a link; it is no name of this run"
-                )
+                latest = run.folder.parent / runs.LATEST
+                self.say(f"warning: {latest} is a folder, not a link; it is no name of this run")
         except BlockingIOError as error:
-            self.run = None  # nothing is to be written there
             raise pytest.UsageError(f"--resume: {error}") from None
         except OSError as error:
-            self.run = None
             raise pytest.UsageError(f"--results: cannot write to {self.results} ({error})") from None
         self.run = run
         records, problems = self.run.read()
@@ -202,21 +197,13 @@ class Recorder:
         """Record the cell as soon as its call is over, or its set-up has failed."""
         report = yield
         point = self.points.get(item.nodeid)
-        if (
-            point is None
-            or self.run is None
-            or not (report.when == "call" or (report.when == "setup" and report.failed))
-        ):
+        over = report.when == "call" or (report.when == "setup" and report.failed)
+        if point is None or self.run is None or not over:
             return report
         record = self.nodes.records.get(point.key) if self.nodes else None  # on disk since its cell ended
         if record is None:
+            status, error = _ending(item, report, call)
             seen = item.stash.get(SEEN, None) or Measurement()
-            status: results.Status = "ok"
-            error = item.stash.get(UNSUPPORTED, None)
-            if error is not None:
-                status = "unsupported"
-            elif not report.passed:
-                status, error = "failed", _error(call)
             record = results.record_of(point, seen, status=status, error=error, profile=self.options.profile)
             self._keep(record)
         if report.failed and len(report.longreprtext) > LONGEST:
@@ -249,7 +236,7 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - whatever it is, the records are there
             terminalreporter.write_line(
                 f"the report could not be written ({isolated.one_line(error)}); the records are whole, and once this "
-                f"is mended: python -m benches.report {self.run.folder}"
+                f"is fixed: python -m benches.report {self.run.folder}"
             )
             self.incomplete = True
         recorded = {record.key for record in self.run.read()[0]} if self.run.file.is_file() else set()
@@ -266,8 +253,19 @@ def point_of(item: pytest.Item) -> Point | None:
     return found if isinstance(found, Point) else None
 
 
-def _error(call: pytest.CallInfo[None]) -> str:
-    """One line: what was raised, and where."""
-    if call.excinfo is None:
-        return "unknown error"
-    return isolated.one_line(call.excinfo.value)
+def _is_cell(item: pytest.Item) -> bool:
+    """Whether it is a benchmark, and not one that the table has no cells for."""
+    names = getattr(item, "fixturenames", ())
+    return "benchmark" in names and ("point" not in names or point_of(item) is not None)
+
+
+def _ending(
+    item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]
+) -> tuple[results.Status, str | None]:
+    """How a cell ended; where it failed, what was raised and where, on one line."""
+    reason = item.stash.get(UNSUPPORTED, None)
+    if reason is not None:
+        return "unsupported", reason
+    if report.passed:
+        return "ok", None
+    return "failed", isolated.one_line(call.excinfo.value) if call.excinfo else "unknown error"

@@ -13,13 +13,13 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from benches.case import Point
+from benches.case import Point, name_of
 from benches.terminal.text import one_line
 
 RESULT = 8
 """Columns of a time in a line of progress."""
 BEYOND_CELL = RESULT + len("    about 59:59 left, 177 of 177 cells")
-"""Columns that a line of progress needs beside its cell, as a rule."""
+"""Columns that a line of progress usually needs beside its cell."""
 
 
 def seconds(value: float | None) -> str:
@@ -65,7 +65,7 @@ def _three(value: float) -> str:
 
 
 def width() -> int:
-    """Columns of the terminal, whichever of input, output and errors is one; COLUMNS goes before, 80 is for neither."""
+    """Columns of the terminal, whichever of input, output and errors is one; COLUMNS comes first, 80 is the default."""
     return max(20, Console(file=io.StringIO(), force_terminal=False).width)
 
 
@@ -94,7 +94,7 @@ class Progress:
             for axis, value in point.params.items():
                 values.setdefault((point.case.name, axis), set()).add(value)
         self.shared = {axis for axis, seen in values.items() if len(seen) == 1}
-        self.widest = [max((_cell(p, self._details(p, n)).cell_len for p in points), default=0) for n in range(3)]
+        self.widest = [max((self._cell(p, n).cell_len for p in points), default=0) for n in range(3)]
 
     def remaining(self) -> float:
         """Seconds that the cells left are expected to take; NaN before anything is known."""
@@ -114,7 +114,7 @@ class Progress:
         room = width()
         aligned = max(0, room - BEYOND_CELL)
         brevity = next((n for n, widest in enumerate(self.widest) if widest <= aligned), len(self.widest) - 1)
-        cell = _cell(point, self._details(point, brevity))
+        cell = self._cell(point, brevity)
         if cell.cell_len <= aligned:
             cell.pad_right(min(aligned, self.widest[brevity]) - cell.cell_len)
             result = result.rjust(RESULT)
@@ -136,17 +136,13 @@ class Progress:
         about = f"about {clock(left)} left" if math.isfinite(left) else "time left unknown"
         return about, f", {len(self.left)} of {self.total}", " cells", elapsed
 
-    def _details(self, point: Point, brevity: int) -> str:
-        """The cell's parameters: 0 all but the usual seed; 1 those in which the case's cells differ; 2 words bare."""
-        parts = []
+    def _cell(self, point: Point, brevity: int) -> Text:
+        """A cell: 0 all but the usual seed; 1 parameters that differ within the case; 2 words without their axis."""
+        case, hidden = point.case, set[str]()
         for axis, value in point.params.items():
-            usual = axis == "seed" and value == point.case.seed
-            shared = brevity > 0 and axis != point.case.size and (point.case.name, axis) in self.shared
-            if not (usual or shared):
-                parts.append(value if brevity > 1 and isinstance(value, str) else f"{axis}={value}")
-        return one_line(" ".join(parts))
-
-
-def _cell(point: Point, details: str) -> Text:
-    """A cell as a line of progress begins with it."""
-    return Text().append(one_line(point.case.name), "bold").append(f" {details}")
+            shared = brevity > 0 and axis != case.size and (case.name, axis) in self.shared
+            if shared or (axis == "seed" and value == case.seed):
+                hidden.add(axis)
+        cell = Text(one_line(name_of(case.name, point.params, hidden, words=brevity > 1)))
+        cell.stylize("bold", 0, len(one_line(case.name)))
+        return cell

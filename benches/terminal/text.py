@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 LIMIT = 2000
 """Characters of a foreign text that are kept."""
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control codes, line and paragraph separators, changes of direction, lone surrogates."""
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>&|#~])")
-
-_HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_MARKDOWN = re.compile(r"([\\`*_\[\]|#~])")
 
 
 def told(error: object) -> str:
@@ -39,7 +38,7 @@ def named(error: BaseException) -> str:
 
 def markdown(text: str) -> str:
     """The text on one line, with nothing in it that Markdown or HTML within it would take for markup."""
-    return _MARKDOWN.sub(lambda found: _HTML.get(found[0], "\\" + found[0]), one_line(text))
+    return _MARKDOWN.sub(r"\\\1", html.escape(one_line(text), quote=False))
 
 
 def csv_cell(value: object) -> object:

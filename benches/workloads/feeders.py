@@ -13,12 +13,9 @@ from benches.workloads import naive
 from benches.workloads.inputs import INPUTS, SEED, Books, books_of, number
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from market.clearing.orders import Floats, Ints
     from market.grid.network import Grid
     from market.grid.power_flow import Feeder
-
-    Floats = NDArray[np.float64]
 
 MUTUAL, TO_DSO = 0.1, 0.05
 """Share of the pairs of neighbours in a book who name each other, and of the orders that name the DSO."""
@@ -39,7 +36,7 @@ def books_on_feeder(params: Params) -> Books:
     prepared = books_of(size, grid=ieee34(MarketConfig().max_quantity * size))
     rng, agent = np.random.default_rng([SEED, size, 34]), np.arange(size)
 
-    def partners() -> NDArray[np.int64]:
+    def partners() -> Ints:
         mate = np.where(np.repeat(rng.random(size // 2 + 1) < MUTUAL, 2)[:size], agent ^ 1, NO_PARTNER)
         return np.where(rng.random(size) < TO_DSO, DSO, mate)
 

@@ -1,8 +1,6 @@
-"""What the market's cases prepare and call. The market loads when a cell is prepared: listing the table is cheap, and
-no timed call holds an import.
+"""What the market's cases prepare and call. The market loads when a cell is prepared: no timed call holds an import.
 
-Inputs rotate: a round never sees the input of the round before, for repeating one order book trains the branch
-predictor and makes clearing look faster than it is.
+Inputs rotate, as repeating one order book trains the branch predictor and makes clearing look faster than it is.
 """
 
 from __future__ import annotations
@@ -23,11 +21,10 @@ if TYPE_CHECKING:
 
     from market import ClearingResult, Ledger, MarketConfig, Orders, Trades
     from market.clearing.books import Book
+    from market.clearing.orders import Floats
     from market.community.agents import Params as Market
     from market.grid.network import Grid
     from market.simulation.history import State
-
-    Floats = NDArray[np.float64]
 
 SEED = 42
 INPUTS = 64
@@ -131,13 +128,13 @@ def textbook(prepared: Books, turn: int) -> None:
 
 
 def bare_sort(prepared: Books, turn: int) -> None:
-    """`np.sort` of the next book's packed keys."""
-    naive.bare_sort(prepared.keys, turn)
+    """`np.sort` of the next book's packed keys, and nothing else."""
+    np.sort(prepared.keys[turn % len(prepared.keys)])
 
 
 def lexical_sort(prepared: Books, turn: int) -> None:
-    """`np.lexsort` of the next book."""
-    naive.lexical_sort(prepared.columns, turn)
+    """`np.lexsort` of the next book by side, price and arrival, and nothing else."""
+    np.lexsort(prepared.columns[turn % len(prepared.columns)])
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ class Batches:
     clear: Callable[..., object]
     batches: Sequence[Book]
     config: MarketConfig
-    tariffs: tuple[Floats, Floats, Floats]
+    tariffs: Sequence[Floats]
     threads: int
 
 
@@ -159,7 +156,7 @@ def batches(params: Params) -> Batches:
 
     markets, size = number(params, "markets"), number(params, "orders")
     rng, shape = np.random.default_rng([SEED, markets, size]), (markets, size)
-    tariffs = tuple(np.full(markets, price) for price in (FEED_IN_TARIFF, UTILITY_PRICE, 140.0))
+    tariffs = [np.full(markets, price) for price in (FEED_IN_TARIFF, UTILITY_PRICE, 140.0)]
     drawn = [
         Book(
             price=rng.integers(4_000, 24_000, shape),
@@ -171,22 +168,13 @@ def batches(params: Params) -> Batches:
         )
         for _ in range(INPUTS)
     ]
-    return Batches(clear_batch, drawn, MarketConfig(), (tariffs[0], tariffs[1], tariffs[2]), number(params, "threads"))
+    return Batches(clear_batch, drawn, MarketConfig(), tariffs, number(params, "threads"))
 
 
-def clear_batch(prepared: Batches, turn: int) -> None:
-    """Clear the next batch in one call."""
-    _clear_batch(prepared, turn, prepared.threads)
-
-
-def clear_batch_on_one(prepared: Batches, turn: int) -> None:
-    """Clear the next batch in one call, on one thread."""
-    _clear_batch(prepared, turn, 1)
-
-
-def _clear_batch(prepared: Batches, turn: int, threads: int) -> None:
+def clear_batch(prepared: Batches, turn: int, threads: int | None = None) -> None:
+    """Clear the next batch in one call, on so many threads instead of the cell's."""
     batch = prepared.batches[turn % len(prepared.batches)]
-    prepared.clear(batch, prepared.config, *prepared.tariffs, None, 1.0, threads=threads)
+    prepared.clear(batch, prepared.config, *prepared.tariffs, None, 1.0, threads=threads or prepared.threads)
 
 
 # --- simulation -----------------------------------------------------------------------------------------------------

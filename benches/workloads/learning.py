@@ -41,21 +41,11 @@ class Evidence:
         """Where the trained policy stands between the DSO alone (0) and the cooperative optimum (1)."""
         return float(np.mean([score.position for score in self.trained]))
 
-    @property
-    def least_saving(self) -> float:
-        """The lower of the two lower bounds of the mean advantage in saving, $."""
-        return self._least("saving")
-
-    @property
-    def least_return(self) -> float:
-        """The same in return."""
-        return self._least("returned")
-
-    def _least(self, field: str) -> float:
+    def least(self, field: str) -> float:
+        """The lower of the two lower bounds of the mean advantage in `saving`, $, or `returned`."""
         trained = [getattr(score, field) for score in self.trained]
         rivals = (self.untrained, self.zero_intelligence)
-        bounds = [lower_bound(np.subtract(trained, [getattr(score, field) for score in rival])) for rival in rivals]
-        return min(bounds)
+        return min(lower_bound(np.subtract(trained, [getattr(score, field) for score in rival])) for rival in rivals)
 
     def __str__(self) -> str:
         parts = []
@@ -121,5 +111,5 @@ def learn(params: Params, _: int) -> Outcome:
     found = evidence(
         str(params["algorithm"]), str(params["mode"]), number(params, "agents"), number(params, "iterations")
     )
-    bounds = {"least_saving": found.least_saving, "least_return": found.least_return, "position": found.position}
-    return Outcome(facts={**asdict(found), **bounds})
+    bounds = {"least_saving": found.least("saving"), "least_return": found.least("returned")}
+    return Outcome(facts={**asdict(found), **bounds, "position": found.position})

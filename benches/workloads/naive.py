@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from market import Orders
+    from market.clearing.orders import Floats
     from market.grid.power_flow import Feeder
-
-    Floats = NDArray[np.float64]
-    Keys = NDArray[np.uint64]
-    Columns = tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]
 
 DSO = -1
 
@@ -81,7 +76,7 @@ def textbook_flow(feeder: Feeder, injections: Floats) -> tuple[list[list[float]]
     return flows, voltages
 
 
-def sort_keys(orders: Orders) -> Keys:
+def sort_keys(orders: Orders) -> NDArray[np.uint64]:
     """The packed keys of a book without reputations, in order of arrival, unsorted [n]."""
     from market.clearing.matching import pack
     from market.clearing.orders import energy_ticks, price_ticks
@@ -93,16 +88,6 @@ def sort_keys(orders: Orders) -> Keys:
     return keys[0]
 
 
-def bare_sort(keys: Sequence[Keys], turn: int) -> None:
-    """`np.sort` of the next book's packed keys, and nothing else."""
-    np.sort(keys[turn % len(keys)])
-
-
-def sort_columns(orders: Orders) -> Columns:
+def sort_columns(orders: Orders) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]:
     """The columns of a book that `np.lexsort` takes: arrival, price from the best on, side."""
     return np.arange(len(orders)), np.where(orders.is_buy, -orders.price, orders.price), orders.is_buy
-
-
-def lexical_sort(columns: Sequence[Columns], turn: int) -> None:
-    """`np.lexsort` of the next book by side, price and arrival, and nothing else."""
-    np.lexsort(columns[turn % len(columns)])

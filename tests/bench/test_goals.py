@@ -117,7 +117,7 @@ def test_the_goals_of_clearing(monkeypatch):
     def small(case, **params):
         return measured_record(case, **{axis: sizes.get(axis, int)(value) for axis, value in params.items()})
 
-    monkeypatch.setattr(goals, "_record", small)
+    monkeypatch.setattr(goals, "measured_record", small)
     monkeypatch.setattr(goal, "measured_record", small)
     monkeypatch.setattr(goals, "_extra_memory", lambda size: 1.0)
     limits = [(figure.limit, figure.unit, figure.at_least) for figure in goals.clearing()]

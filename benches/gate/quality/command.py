@@ -24,11 +24,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benches.gate import OK, REGRESSION
 from benches.gate.checkouts import Tree
 from benches.gate.plan import wanted
 from benches.gate.quality import rivals
 from benches.gate.quality.probes import EXTRAS, checkout
-from benches.gate.run import OK, REGRESSION, Gate
+from benches.gate.run import Gate
 from benches.measure import machine
 
 Row = dict[str, Any]

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benches.gate import OK, REGRESSION, UNMEASURED
 from benches.gate import verdict as gate_verdict
 from benches.gate.plan import Cell, match, wanted
-from benches.gate.run import OK, REGRESSION, UNMEASURED, Gate, Result
+from benches.gate.run import Gate, Result
 from benches.gate.verdict import (
     LOOKS,
     Interval,

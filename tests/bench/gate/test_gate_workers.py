@@ -55,7 +55,7 @@ def test_a_case_that_fails_is_told_and_the_worker_goes_on(worker, case, message)
 
 
 def test_a_worker_that_is_killed_says_so(worker):
-    with pytest.raises(Lost, match="killed by SIGKILL, which as a rule means out of memory"):
+    with pytest.raises(Lost, match="killed by SIGKILL, which usually means out of memory"):
         worker.ask(20, do="open", case="toy/killed", params={"n": 1})
 
 

@@ -100,8 +100,9 @@ def test_repeat_gives_each_training_several_seeds_and_a_record_for_each(project)
 
 
 BAD_OPTIONS = [
-    (["--profile=studdy"], "--profile: got 'studdy'; allowed: quick, study, full; did you mean study?"),
-    (["--modes=ctde,dtd"], "--modes: got 'dtd'; allowed: ctce, ctde, dtde; did you mean dtde?"),
+    (["--profile=studdy"], "--profile: got 'studdy'; allowed: quick, study, full; did you mean 'study'?"),
+    (["--profile=quick,full"], "--profile: got 'quick,full'; allowed: one name"),
+    (["--modes=ctde,dtd"], "--modes: got 'dtd'; allowed: ctce, ctde, dtde; did you mean 'dtde'?"),
     (["--algorithms=pop"], "--algorithms: got 'pop'; allowed: ppo, appo, sac; did you mean"),
     (["--populations=1,x"], "--populations: got 'x'; allowed: whole numbers >= 1"),
     (["--populations=0"], "--populations: got '0'; allowed: whole numbers >= 1"),
@@ -146,7 +147,7 @@ def test_damaged_options_of_a_run_are_named(project):
     saved.write_text("{}")
     status, output = run(project, "--benchmark-only", "--results=mine", "--resume")
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert f"--resume: got a damaged {saved.resolve()} (KeyError: 'selection'); mend it" in output
+    assert f"--resume: got a damaged {saved.resolve()} (KeyError: 'selection'); fix it" in output
 
 
 @pytest.mark.parametrize("option", ["--profile=full", "--iterations=2", "--resume"])

@@ -38,7 +38,7 @@ def test_isolated_cells_outlive_a_crash_and_say_so(project):
     errors = {each["case"]: each["error"] for each in lines(project) if each["status"] == "failed"}
     assert (
         errors["toy/crash"]
-        == "the cell's process ended without an answer: killed by SIGKILL, which as a rule means out of memory"
+        == "the cell's process ended without an answer: killed by SIGKILL, which usually means out of memory"
     )
     assert errors["toy/broken"].startswith("RuntimeError: boom over two lines (toy_cases.py:")
     assert "in processes of their own" in output
@@ -163,7 +163,7 @@ def test_a_report_that_cannot_be_written_is_told_and_loses_nothing(project):
     status, output = run(project, "--benchmark-only", "--resume", "--report=yes")
     assert status == pytest.ExitCode.TESTS_FAILED
     assert "the report could not be written (IsADirectoryError: [Errno 21] Is a directory" in output
-    assert "the records are whole, and once this is mended: python -m benches.report" in output
+    assert "the records are whole, and once this is fixed: python -m benches.report" in output
     assert len(lines(project)) == 4
 
 
