@@ -27,6 +27,7 @@ class Record:
     """One line of `cases.jsonl`. Lists hold one value per round; times in seconds a call, memory in bytes.
 
     calls: how many calls a round had; reference_calls: the same of each reference.
+    kpi_meanings: unit, formula and source of each KPI among the facts, as they were when it was taken.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Record:
     rates: dict[str, float] = field(default_factory=dict)
     phases: dict[str, list[float]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    kpi_meanings: dict[str, list[str]] | None = None
     setup_seconds: float | None = None
     warmup_seconds: float | None = None
     elapsed: float = 0.0
@@ -146,6 +148,7 @@ def record_of(point: Point, seen: Measurement, *, status: Status, error: str | N
         commit=machine.commit(),
         dirty=machine.dirty(),
         profile=profile,
+        kpi_meanings=measured["facts"].pop("kpi_meanings", None),
         isolated=alone and seen.process != os.getpid(),
         timestamp=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         **measured,

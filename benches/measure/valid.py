@@ -76,6 +76,9 @@ def _facts(record: Record) -> Iterator[str]:
     for name, hint in FACTS.items():
         if name in record.facts and not fits(record.facts[name], hint):
             yield f"{name}: got {record.facts[name]!r:.60}; allowed: {hint}"
+    for name, meaning in (record.kpi_meanings or {}).items():
+        if len(meaning) < 2:
+            yield f"kpi_meanings: got {meaning!r:.60} for {name:.60}; allowed: unit, formula and source"
     counts = [len(record.facts.get(name, ())) for name in ("alone_cost", "optimal_cost")]
     if counts[0] != counts[1]:
         yield f"costs: got {counts[0]} alone and {counts[1]} optimal ones; allowed: as many of each"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benches.case import Outcome, Params
-from benches.workloads.training import EPISODES, population, seed_of
+from benches.workloads.training import EPISODES, explained, population, seed_of
 
 if TYPE_CHECKING:
     from market.clearing.orders import Ints
@@ -60,7 +60,7 @@ def play(prepared: Evaluation, _: int) -> Outcome:
 
     assert prepared.policy is not None
     played = play(prepared.market, prepared.episode, prepared.policy)
-    return Outcome(later=lambda: {"evaluation_kpis": evaluate(played[1])})
+    return Outcome(later=lambda: explained("evaluation_kpis", evaluate(played[1])))
 
 
 def solve(prepared: Evaluation, _: int) -> Outcome:
@@ -75,6 +75,6 @@ def solve(prepared: Evaluation, _: int) -> Outcome:
     def facts() -> dict[str, Any]:
         kpis = optimal_kpis(prepared.market, start, optima)
         alone, best = alone_cost(prepared.market, start), [optimum.cost for optimum in optima]
-        return {"evaluation_kpis": kpis, "alone_cost": alone, "optimal_cost": best}
+        return {**explained("evaluation_kpis", kpis), "alone_cost": alone, "optimal_cost": best}
 
     return Outcome(later=facts)

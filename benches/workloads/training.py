@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benches.case import Outcome, Params, Unsupported
 from benches.workloads.inputs import SEED, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from market import RLTrainer, Scenario
     from market.rl.results import IterationRecord
@@ -18,7 +18,6 @@ STEPS = 24
 """Steps of an episode."""
 EPISODES = 10
 """Episodes of a training iteration, and of the evaluation after a whole training."""
-
 
 PROFILES_AXIS = "profiles"
 """The axis that --profiles adds: where generation and demand of a population come from."""
@@ -91,11 +90,22 @@ def train_whole(prepared: RLTrainer, _: int) -> Outcome:
             "evaluation_seconds": evaluation_seconds,
             "evaluation_return": evaluation.return_mean,
             "evaluation_returns": evaluation.returns,
-            "evaluation_kpis": evaluation.kpis,
+            **explained("evaluation_kpis", evaluation.kpis),
             "build_seconds": result.set_up.build_seconds,
             "device": result.device,
         },
     )
+
+
+def explained(fact: str, kpis: Mapping[str, Any]) -> dict[str, Any]:
+    """KPIs as the fact of that name, and what each means where they were taken: unit, formula, source."""
+    from market.evaluation.kpis import KPIS
+
+    rows = {name: KPIS[name] for name in kpis}
+    return {
+        fact: dict(kpis),
+        "kpi_meanings": {name: [row.unit, row.formula, row.reference] for name, row in rows.items()},
+    }
 
 
 def _outcome(records: Sequence[IterationRecord]) -> Outcome:
@@ -111,7 +121,7 @@ def _outcome(records: Sequence[IterationRecord]) -> Outcome:
             "gradient_steps": sum(record.gradient_steps for record in records),
             "skipped_updates": sum(record.skipped_updates for record in records),
             "return": records[-1].return_mean,
-            "kpis": dict(records[-1].kpis),
+            **explained("kpis", records[-1].kpis),
         },
     )
 

@@ -71,6 +71,20 @@ def test_records_come_back_as_they_were_written(tmp_path):
     json.loads(run.file.read_text(), parse_constant=pytest.fail)
 
 
+def test_a_record_says_what_its_kpis_mean_and_an_old_one_still_loads(tmp_path):
+    meanings = {"welfare": ["$", "sum of gains", "a book"]}
+    run = Run.create(tmp_path)
+    run.append(record(1, kpis={"welfare": 1.5}, kpi_meanings=meanings))
+    run.append(record(2))
+    old = json.loads(run.file.read_text().splitlines()[1])
+    del old["kpi_meanings"]
+    run.file.write_text(run.file.read_text() + json.dumps(old | {"key": "old"}) + "\n")
+    records, problems = run.read()
+    assert problems == []
+    assert [each.kpi_meanings for each in records] == [meanings, None, None]
+    assert records[0].facts == {"kpis": {"welfare": 1.5}}
+
+
 def test_a_line_cut_short_is_reported_and_costs_nothing_else(tmp_path):
     run = Run.create(tmp_path)
     run.append(record(1))
@@ -98,6 +112,8 @@ def test_a_line_cut_short_is_reported_and_costs_nothing_else(tmp_path):
         {"seconds": [0.1, "0.2"]},
         {"references": {"sort": 0.1}},
         {"status": "fine"},
+        {"kpi_meanings": {"welfare": "$"}},
+        {"kpi_meanings": {"welfare": ["$"]}},
     ],
     ids=str,
 )

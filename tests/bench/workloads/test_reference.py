@@ -39,6 +39,7 @@ def test_facts_hold_every_kpi_of_every_episode(name):
     facts = case.call(case.setup(point.params), 0).later()
     assert set(facts["evaluation_kpis"]) == set(KPIS)
     assert {len(values) for values in facts["evaluation_kpis"].values()} == {10}
+    assert facts["kpi_meanings"]["clearing_price"][0] == "$/MWh"
     if name == "reference/optimum":
         gap = facts["alone_cost"] - facts["optimal_cost"]
         np.testing.assert_allclose(facts["evaluation_kpis"]["cost_saving"], gap, rtol=1e-9)
