@@ -129,7 +129,7 @@ def _scaling(study: Study) -> Table:
         "Scaling factor: (last time / first time) / (last population / first population), 1 is linear. Exponent k of "
         f"t(N) = floor + c N^k, {'; '.join(INTERVALS[basis] for basis in used) or 'undetermined'}. The verdict is "
         "sub- or super-linear only where the whole interval lies below or above 1. Knee: the population from which "
-        "doubling it more than doubles the time; a dash where that happens at none that was measured."
+        "doubling it more than doubles the time; a dash where k may be 1, or that happens at none that was measured."
     )
     return Table("How time scales", (*columns, "why undetermined"), rows, note)
 
