@@ -108,13 +108,13 @@ def markdown(document: Document) -> Iterator[str]:
         for figure in section.figures:
             yield from ("", f"![{figure.caption}]({figure.name}.svg)")
         for table in section.tables:
-            yield from ("", f"**{table.caption}**", "")
+            yield from ("", f"**{text.markdown(table.caption)}**", "")
             yield f"| {' | '.join(map(text.markdown, table.columns))} |"
             yield f"|{'---|' * len(table.columns)}"
             for row in table.rows:
                 yield f"| {' | '.join(_cell(cell) for cell in row)} |"
             if table.note:
-                yield from ("", table.note)
+                yield from ("", text.markdown(table.note))
 
 
 def _cell(cell: Value | str) -> str:

@@ -23,6 +23,7 @@ from benches.report.figures.style import (
     SERIES,
     canvas,
     finish,
+    label,
     population_axis,
     save,
     seconds_axis,
@@ -228,7 +229,8 @@ def _kpi(axes: Axes, kpis: Kpis, name: str) -> None:
     low_edge, high_edge = np.quantile(everything, (0.04, 0.98)).tolist()
     margin = 0.12 * (high_edge - low_edge) or 0.05 * max(abs(high_edge), 0.1)
     axes.set_ylim(low_edge - margin, high_edge + margin)
-    axes.set_title(title(name))
-    axes.set_ylabel(kpis.meanings[name].unit if kpis.meanings[name].unit != "1" else "")
+    unit = kpis.meanings[name].unit
+    axes.set_title(label(title(name)))
+    axes.set_ylabel("" if unit == "1" else label(unit))
     population_axis(axes, kpis.populations)
     finish(axes)

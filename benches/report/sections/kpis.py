@@ -110,27 +110,15 @@ class Kpis:
 
 
 def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
-    """Everything that evaluation episodes tell. $ are per agent, so that populations compare."""
-    from market.evaluation.kpis import KPIS
+    """Everything that evaluation episodes tell. $ are per agent, so that populations compare.
 
-    meanings = {
-        EFFICIENCY: Meaning(
-            "1", "saving / (DSO-only cost - cost of the cooperative optimum)", "market.evaluation.optimum"
-        ),
-        **{
-            name: Meaning("$ per agent" if row.unit == "$" else row.unit, row.formula, row.reference)
-            for name, row in KPIS.items()
-        },
-        CONVERGENCE: Meaning(
-            "iterations", "first with 95 % of the improvement of the return", "benches.stats.convergence"
-        ),
-    }
-    found = Kpis(meanings)
+    A KPI that a later record gives in another unit than the first one is a KPI of its own: `cost_saving in ct`.
+    """
+    efficiency = "saving / (DSO-only cost - cost of the cooperative optimum)"
+    found = Kpis({EFFICIENCY: Meaning("1", efficiency, "market.evaluation.optimum")})
     gaps: dict[tuple[int, int], list[float]] = {}
-    ordered = sorted(runs_of(runs), key=lambda each: each[1].case != "reference/optimum")
-    for _, record in ordered:
-        agents, seed = int(record.size), record.seed
-        player = _player(record)
+    for record in sorted(_evaluated(runs), key=lambda each: each.case != "reference/optimum"):
+        agents, seed, player = int(record.size), record.seed, _player(record)
         facts = {name: _numbers(values) for name, values in record.facts["evaluation_kpis"].items()}
         if "alone_cost" in record.facts:
             ends = zip(record.facts["alone_cost"], record.facts["optimal_cost"], strict=True)
@@ -139,32 +127,44 @@ def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
         if gap is not None:
             shares = [save / each if each > 1e-9 else math.nan for save, each in zip(saved, gap, strict=False)]
             found.add(EFFICIENCY, player, agents, seed, shares)
+        meanings = _meanings_of(record)
         for name, values in facts.items():
-            if name in KPIS:
-                share = agents if KPIS[name].unit == "$" else 1
-                found.add(name, player, agents, seed, [value / share for value in values])
+            if name not in meanings:
+                continue
+            unit, *rest = meanings[name]
+            meaning, share = (Meaning("$ per agent", *rest), agents) if unit == "$" else (Meaning(unit, *rest), 1)
+            same = found.meanings.setdefault(name, meaning).unit == meaning.unit
+            place = name if same else f"{name} in {unit}"
+            found.meanings.setdefault(place, meaning)
+            found.add(place, player, agents, seed, [value / share for value in values])
         if record.case == "train/whole":
             ended = convergence(*(record.facts.get(name, []) for name in ("iteration_returns", "iteration_seconds")))
             found.learned.setdefault(player, {}).setdefault(agents, []).append(ended)
             if not math.isnan(ended.iteration):
                 found.add(CONVERGENCE, player, agents, seed, [ended.iteration])
+    reached = "first with 95 % of the improvement of the return"
+    found.meanings[CONVERGENCE] = Meaning("iterations", reached, "benches.stats.convergence")
     return found
 
 
-def runs_of(runs: Sequence[Sequence[Record]]) -> list[tuple[int, Record]]:
+def _meanings_of(record: Record) -> dict[str, Meaning]:
+    """What KPIs mean: as the record says, else as the code says now."""
+    from market.evaluation.kpis import KPIS
+
+    now = {name: Meaning(row.unit, row.formula, row.reference) for name, row in KPIS.items()}
+    return now | {name: Meaning(*(*texts, "")[:3]) for name, texts in (record.kpi_meanings or {}).items()}
+
+
+def _evaluated(runs: Sequence[Sequence[Record]]) -> list[Record]:
     """The records that hold KPIs of evaluation episodes, trainings in the order of the study."""
-    held = [
-        (number_, record)
-        for number_, records in enumerate(runs)
-        for record in records
-        if record.status == "ok" and record.case in CASES and "evaluation_kpis" in record.facts
-    ]
-    return sorted(held, key=lambda each: _place(each[1]))
 
+    def place(record: Record) -> tuple[str, int, float]:
+        algorithm = str(record.params.get("algorithm", ""))
+        return str(record.params.get("mode", "")), ORDER.index(algorithm) if algorithm in ORDER else 9, record.size
 
-def _place(record: Record) -> tuple[str, int, float]:
-    algorithm = str(record.params.get("algorithm", ""))
-    return str(record.params.get("mode", "")), ORDER.index(algorithm) if algorithm in ORDER else 9, record.size
+    everything = (record for records in runs for record in records)
+    held = [r for r in everything if r.status == "ok" and r.case in CASES and "evaluation_kpis" in r.facts]
+    return sorted(held, key=place)
 
 
 def _player(record: Record) -> str:

@@ -48,7 +48,7 @@ VALUES = (
 )
 """As JSON spells them."""
 GOOD = {
-    "training": training("ctde", "ppo", 10),
+    "training": training("ctde", "ppo", 10, kpi_meanings={"cost_saving": ["ct", "saved", "toy"]}),
     "optimum": reference("optimum", 10),
     "reference": reference("truthful", 10),
     "other": record("toy/add", {"name": "x", "agents": 5}, references={"sort": [1.0, 2.0]}, rates={"orders": 1.0}),

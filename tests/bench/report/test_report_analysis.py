@@ -174,6 +174,25 @@ def test_efficiency_needs_the_optimum_of_its_own_seed():
     assert set(kpis.values["cost_saving"]["ctce ppo"][5]) == {42, 43}
 
 
+def test_a_kpi_has_the_unit_and_the_formula_of_its_record():
+    old = study((5, 10), algorithms=["ppo"])
+    own = {"cost_saving": ["ct", "what | was saved", "the toy"], "p2p_share": ["$x$", "<b>", ""], "new": ["kWh", "new"]}
+    new = [dataclasses.replace(each, kpi_meanings=own) for each in study((5, 10), seeds=(43,), algorithms=["ppo"])]
+    for each in new:
+        each.facts["evaluation_kpis"]["new"] = [7.0]
+    kpis = report_kpis.kpis_of([new])
+    assert kpis.meanings["cost_saving"] == ("ct", "what | was saved", "the toy")
+    assert kpis.meanings["new"] == ("kWh", "new", "")
+    assert kpis.at("new", "ctce ppo", 10).mid == 7.0
+    assert kpis.at("cost_saving", "ctce ppo", 10).mid == pytest.approx(5, abs=0.01), "$ alone are per agent"
+    captions = [table.caption for table in report_kpis.section(kpis).tables]
+    assert {"Cost saving (ct)", "P2P share ($x$)", "Gini savings (1)"} <= set(captions), "others as the code has them"
+    both = report_kpis.kpis_of([old, new])
+    assert both.meanings["cost_saving"].unit == "$ per agent"
+    assert both.meanings["cost_saving in ct"].unit == "ct"
+    assert set(both.values["cost_saving"]["ctce ppo"][5]) == {42}, "units are not mixed"
+
+
 def test_runs_of_one_seed_are_no_repetitions():
     runs = [study((5,), algorithms=["ppo"]) for _ in range(3)]
     one, three = report_kpis.kpis_of(runs[:1]), report_kpis.kpis_of(runs)
