@@ -19,11 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benches.gate.callgrind import SWITCH
-from benches.gate.process import environment
+from benches.gate.process import WORKER, environment
+from benches.gate.worker import SWITCH
 from benches.measure import machine
 
-FAR_SIDE = Path(__file__).with_name("callgrind.py")
 CPU = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2"}
 """What numba compiles for: no more than what valgrind knows."""
 TOTALS = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
@@ -77,15 +76,15 @@ def _run(
             options = f"--tool=callgrind --toggle-collect={SWITCH} --dump-after={SWITCH}".split()
             options += [f"--callgrind-out-file={place / 'out'}", f"--log-file={place / 'valgrind'}"]
             under = ["valgrind", *options] if under_callgrind else []
-            request = json.dumps({"cells": list(cells), "place": str(place)})
             started[side] = subprocess.Popen(
-                [*under, sys.executable, "-P", str(FAR_SIDE), request],
+                [*under, sys.executable, "-P", str(WORKER), json.dumps(list(cells)), str(place)],
                 cwd=folders[side],
                 env=environment(folders[side]) | CPU,
                 stdout=subprocess.DEVNULL,
                 stderr=stack.enter_context((place / "errors").open("wb")),
             )
-            stack.callback(_end, started[side])
+            stack.callback(started[side].wait)
+            stack.callback(started[side].kill)
         for side, process in started.items():
             try:
                 status = process.wait(max(0.0, end - time.monotonic()))
@@ -93,11 +92,6 @@ def _run(
                 raise NoCallgrind("not counted in time; allowed: fewer cells (--case), or a larger --budget") from None
             if status:
                 raise NoCallgrind(f"{side}: {machine.ending(status)} ({_last_line(places[side] / 'errors')})")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
 
 
 def _last_line(log: Path) -> str:

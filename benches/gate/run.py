@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -208,8 +209,18 @@ class Gate:
         missing = sum(not all(result.instructions.values()) for result in found)
         say(f"instructions counted, but for {missing} cells" if missing else "instructions counted")
 
-    def _blaming(self, result: Result) -> _Blame:
-        return _Blame(self, result)
+    @contextlib.contextmanager
+    def _blaming(self, result: Result) -> Iterator[None]:
+        """Record a failure on the cell. One that fails on base alone has nothing to compare with: it is new."""
+        try:
+            yield
+        except Failed as error:
+            if error.side == "base" and not error.unsupported and not result.taken:
+                self.new.append(f"{result.cell.label} (fails on base: {error})")
+                self.results.remove(result)
+            else:
+                result.problem = f"{error.side}: {error}"
+                result.unsupported = error.unsupported
 
     def _shapes(self) -> dict[str, ShapeVerdict]:
         found: dict[str, list[Result]] = {}
@@ -238,24 +249,3 @@ class Gate:
         if "failed" in found or not found & {"same", "faster"}:
             return UNMEASURED
         return OK
-
-
-class _Blame:
-    """Turns what goes wrong with a cell into its verdict; one that fails on base alone has nothing to compare with."""
-
-    def __init__(self, gate: Gate, result: Result) -> None:
-        self.gate, self.result = gate, result
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if not isinstance(error, Failed):
-            return False
-        if error.side == "base" and not error.unsupported and not self.result.taken:
-            self.gate.new.append(f"{self.result.cell.label} (fails on base: {error})")
-            self.gate.results.remove(self.result)
-        else:
-            self.result.problem = f"{error.side}: {error}"
-            self.result.unsupported = error.unsupported
-        return True
