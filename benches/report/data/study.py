@@ -34,6 +34,10 @@ class Cell:
     agents: int
     records: dict[tuple[int, int], Record]
 
+    @property
+    def combination(self) -> Combination:
+        return self.mode, self.algorithm
+
     @cached_property
     def times(self) -> dict[tuple[int, int], float]:
         """Training time by repetition: of all iterations, or the median of one where only such were timed."""
@@ -116,7 +120,7 @@ class Study:
 
     def of(self, mode: str, algorithm: str) -> list[Cell]:
         """The cells of a combination by population."""
-        cells = [cell for cell in self.cells.values() if (cell.mode, cell.algorithm) == (mode, algorithm)]
+        cells = [cell for cell in self.cells.values() if cell.combination == (mode, algorithm)]
         return sorted(cells, key=lambda cell: cell.agents)
 
     @cached_property

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
-from benches.report.document import Document, Section, Table, Value
+from benches.report.document import Cell, Document, Section, Table, value
 
 HERE = Path(__file__).parent
 OPEN = 1
@@ -56,14 +55,13 @@ def _table(table: Table, *, opened: bool) -> Iterator[str]:
     yield "</details>"
 
 
-def _cell(cell: Value | str) -> str:
+def _cell(cell: Cell) -> str:
     if isinstance(cell, str):
         return f'<td class="text">{html.escape(cell)}</td>'
-    order = cell.order
-    if isinstance(order, float) and math.isinf(order):
-        order = math.copysign(1e300, order)
-    marked = ' class="marked"' if cell.marked else ""
-    return f'<td{marked} data-order="{html.escape(str(order), quote=True)}">{html.escape(cell.text)}</td>'
+    shown = value(cell)
+    order = min(max(shown.order, -1e300), 1e300)  # JavaScript reads no "inf"
+    marked = ' class="marked"' if shown.marked else ""
+    return f'<td{marked} data-order="{order}">{html.escape(shown.text)}</td>'
 
 
 def _inline(svg: str, label: str) -> str:

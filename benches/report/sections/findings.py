@@ -11,13 +11,13 @@ from benches.report.document import interval, number
 from benches.report.sections import limits, times
 from benches.report.sections.kpis import EFFICIENCY, OPTIMUM, Kpis, title
 from benches.report.sections.limits import Budgets, Check
-from benches.report.sections.times import Axis, name_of
+from benches.report.sections.times import AXES, Axis, name_of
 
 
 def findings(study: Study, kpis: Kpis, budgets: Budgets, checks: Sequence[Check]) -> Iterator[str]:
     """What the study found, most general first."""
     yield from _growth(study)
-    for axis in ("mode", "algorithm"):
+    for axis in AXES:
         yield from _fastest(study, axis)
     yield from _bottlenecks(study)
     yield from _limits(study, budgets, checks)

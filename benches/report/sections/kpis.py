@@ -12,7 +12,7 @@ import numpy as np
 
 from benches.measure.records import Record
 from benches.report.data.study import ENOUGH, ORDER
-from benches.report.document import Figure, Row, Section, Table, Value, interval, number
+from benches.report.document import Figure, Row, Section, Table, Value
 from benches.stats.convergence import Convergence, convergence
 from benches.stats.intervals import Interval, of_mean
 
@@ -46,6 +46,10 @@ class Trend(NamedTuple):
     @property
     def significant(self) -> bool:
         return self.p < SIGNIFICANT
+
+    @property
+    def shown(self) -> Value:
+        return Value(f"{self.slope:+.3g}{' *' if self.significant else ''} (p {self.p:.2g})", self.slope)
 
 
 @dataclass
@@ -216,50 +220,44 @@ def _defined(kpis: Kpis, name: str) -> set[int]:
 
 def _table(kpis: Kpis, name: str) -> Table:
     meaning = kpis.meanings[name]
-    rows: list[Row] = [
+    players = {player: player.upper() for player in kpis.learners} | {player: player for player in kpis.references}
+    return Table(
+        f"{title(name)} ({meaning.unit})",
+        ("player", *(f"N = {n}" for n in kpis.populations)),
         [
-            player.upper() if player in kpis.learned else player,
-            *(interval(kpis.at(name, player, n)) for n in kpis.populations),
-        ]
-        for player in (*kpis.learners, *kpis.references)
-        if player in kpis.values[name]
-    ]
-    caption = f"{title(name)} ({meaning.unit})"
-    return Table(caption, ("player", *(f"N = {n}" for n in kpis.populations)), rows, meaning.formula)
+            [shown, *(kpis.at(name, player, n) for n in kpis.populations)]
+            for player, shown in players.items()
+            if player in kpis.values[name]
+        ],
+        meaning.formula,
+    )
 
 
 def _trends(kpis: Kpis, names: Sequence[str]) -> Table:
-    rows: list[Row] = []
+    rows = []
     for name in names:
         trends = [kpis.trends.get((name, player)) for player in kpis.learners]
         if any(trends):
-            cells = [Value("-", -math.inf) if t is None else _trend(t) for t in trends]
-            rows.append([name.replace("_", " "), kpis.meanings[name].unit, *cells])
+            rows.append([name.replace("_", " "), kpis.meanings[name].unit, *(t and t.shown for t in trends)])
     columns = ("KPI", "unit", *(player.upper() for player in kpis.learners))
     return Table("Change per doubling of the population (* significant)", columns, rows)
 
 
-def _trend(trend: Trend) -> Value:
-    return Value(f"{trend.slope:+.3g}{' *' if trend.significant else ''} (p {trend.p:.2g})", trend.slope)
-
-
 def _learned(kpis: Kpis) -> Table:
-    rows: list[Row] = []
-    for player, ends in kpis.learned.items():
-        for agents, each in sorted(ends.items()):
-            states = ", ".join(sorted({end.state for end in each}))
-            rows.append(
-                [
-                    player.upper(),
-                    number(agents),
-                    states,
-                    interval(of_mean([end.iteration for end in each])),
-                    interval(of_mean([end.seconds for end in each])),
-                ]
-            )
+    rows: list[Row] = [
+        [
+            player.upper(),
+            agents,
+            ", ".join(sorted({end.state for end in each})),
+            of_mean([end.iteration for end in each]),
+            of_mean([end.seconds for end in each]),
+        ]
+        for player, ends in kpis.learned.items()
+        for agents, each in sorted(ends.items())
+    ]
     return Table("Convergence", ("training", "agents", "end", "iterations", "seconds"), rows)
 
 
 def _meanings(kpis: Kpis, names: Sequence[str]) -> Table:
-    rows: list[Row] = [[name.replace("_", " "), *kpis.meanings[name]] for name in names]
+    rows = [[name.replace("_", " "), *kpis.meanings[name]] for name in names]
     return Table("What the KPIs mean", ("KPI", "unit", "formula", "source"), rows)
