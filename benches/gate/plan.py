@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from benches.case import Params
 
@@ -61,11 +60,6 @@ class Plan:
     new: list[str]
     removed: list[str]
     changed: list[str]
-
-
-def cells_of(listing: Sequence[dict[str, Any]]) -> list[Cell]:
-    """The cells that a worker listed."""
-    return [Cell(**row) for row in listing]
 
 
 def wanted(parts: Sequence[str] = ()) -> Callable[[Cell], bool]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,8 +38,8 @@ class Idle(Exception):
     """A worker whose turn never came: the other one of the pair is to blame."""
 
 
-class Worker:
-    """One process over one checkout, to be used with `with`. It has a group of its own, which ends with it.
+class Worker(contextlib.AbstractContextManager["Worker"]):
+    """One process over one checkout, in a process group of its own, which ends with the `with` block.
 
     turns: the file descriptors by which it waits for its turn and gives the turn to the other worker of the pair.
     """
@@ -59,21 +60,12 @@ class Worker:
         self._rest = b""
         self._ready = self._stopped = False
 
-    def __enter__(self) -> Worker:
-        """The worker; it may still be loading."""
-        return self
-
     def __exit__(self, *error: object) -> None:
         """End the process and everything it started."""
         self.stop()
 
-    def ask(self, limit: float, **request: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer."""
-        self.send(**request)
-        return self.receive(limit)
-
-    def send(self, **request: Any) -> None:
-        """Send a request."""
+    def send(self, request: Mapping[str, Any]) -> None:
+        """Send a request to the worker, which may still be loading."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # `receive` says why
             self._process.stdin.write(json.dumps(request).encode() + b"\n")

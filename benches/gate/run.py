@@ -13,7 +13,7 @@ import numpy as np
 from benches.gate import instructions as gate_instructions
 from benches.gate.checkouts import Tree
 from benches.gate.pair import SIDES, Dose, Failed, Floats, Pair, Sampled, dose
-from benches.gate.plan import Cell, Plan, cells_of, match
+from benches.gate.plan import Cell, Plan, match
 from benches.gate.verdict import (
     LOOKS,
     TOLERANCE,
@@ -131,7 +131,7 @@ class Gate:
         folders = {side: tree.folder for side, tree in self.trees.items()}
         say("loading and compiling both sides ...")
         with Pair(folders, self.limit) as pair:
-            tables = {side: cells_of(listed) for side, listed in pair.listing(self.profile).items()}
+            tables = pair.listing(self.profile)
             self.plan = match(tables["base"], tables["head"], want)
             self.results = [Result(cell) for cell in self.plan.cells]
             for result in list(self.results):  # one that fails on base alone is taken out
@@ -184,8 +184,8 @@ class Gate:
                 result.taken.append(pair.sample(result.cell, result.dose))
 
     def _count(self, pair: Pair, result: Result) -> None:
-        for side, counters in pair.counters().items():
-            result.counters[side].append(counters)
+        for side, answer in pair.both(do="count").items():
+            result.counters[side].append(answer["counters"])
 
     def _count_instructions(self, say: Say, seconds: float) -> None:
         """Of the cells that one thread computes; a training under callgrind would take hours.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benches.report.figures.style import MARKERS, SERIES, canvas, finish, label, save, styled
+from benches.report.figures.style import MARKERS, SERIES, finish, label, panels, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,17 +22,12 @@ COLUMNS = 3
 @styled()
 def draw(curves: Sequence[Series], path: Path) -> list[Path]:
     """Draw every curve into `path` (PNG) and its twin (SVG); returns the files written."""
-    panels: dict[str, list[Series]] = {}
+    cases: dict[str, list[Series]] = {}
     for curve in curves:
-        panels.setdefault(f"{curve.case} by {curve.unit}", []).append(curve)
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = canvas(4.6 * columns, 3.7 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (title, members) in zip(grid, panels.items(), strict=False):
+        cases.setdefault(f"{curve.case} by {curve.unit}", []).append(curve)
+    figure, grid = panels(len(cases), min(COLUMNS, len(cases)), 4.6, 3.7)
+    for axes, (title, members) in zip(grid, cases.items(), strict=True):
         _panel(axes, title, members)
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
     return save(figure, path)
 
 
