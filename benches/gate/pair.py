@@ -150,9 +150,5 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
         }
         leader = SIDES[self.number % 2]
         answers = self.ask({side: {**request, "leads": side == leader} for side in SIDES})
-        return Sampled(
-            {
-                side: {clock: np.array(answer[clock]) / how.batch for clock in ("cpu", "wall")}
-                for side, answer in answers.items()
-            }
-        )
+        clocks = ("cpu", "wall")
+        return Sampled({side: {c: np.array(answers[side][c]) / how.batch for c in clocks} for side in SIDES})

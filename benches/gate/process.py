@@ -103,18 +103,11 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
                     raise Lost(f"no answer within {limit:.0f} s; killed")
                 chunk = os.read(self._process.stdout.fileno(), 1 << 16)
                 if not chunk:
-                    raise Lost(self._last_words())
+                    self._errors.seek(0)
+                    raise Lost(last_words(self._process.wait(), self._errors.read()))
                 self._rest += chunk
         line, self._rest = self._rest.split(b"\n", 1)
         return line
-
-    def _last_words(self) -> str:
-        """Why the process ended, from its status and the last line that it wrote."""
-        status = self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", errors="replace").strip().splitlines()
-        last = f": {lines[-1].strip()}" if lines else ""
-        return machine.ending(status) + last
 
     def stop(self) -> None:
         """End the process and its group, whatever state they are in."""
@@ -131,6 +124,12 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._errors.close()
+
+
+def last_words(status: int, errors: bytes) -> str:
+    """Why a process ended: its exit status and the last line that it wrote to standard error."""
+    lines = errors.decode("utf-8", errors="replace").strip().splitlines()
+    return machine.ending(status) + (f": {lines[-1].strip()}" if lines else "")
 
 
 def environment(checkout: Path) -> dict[str, str]:

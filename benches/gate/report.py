@@ -88,9 +88,8 @@ def remarks(gate: Gate) -> Iterator[str]:
         label, work = result.cell.label, result.work
         if result.problem:
             yield f"{result.outcome}: {label}: {result.problem}"
-        yield from (f"{MORE}: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.more)
-        yield from (f"less work: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.less)
-        yield from (f"another result: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.changed)
+        for what, counters in ((MORE, work.more), ("less work", work.less), ("another result", work.changed)):
+            yield from (f"{what}: {label}: {name} {base:,.0f} -> {head:,.0f}" for name, base, head in counters)
         if work.unsteady:
             yield f"not equal in two processes, so not judged: {label}: {', '.join(work.unsteady)}"
     threaded = sum(result.cell.threaded for result in gate.results)

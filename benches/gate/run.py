@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benches.gate import instructions as gate_instructions
-from benches.gate.checkouts import Tree
 from benches.gate.pair import SIDES, Dose, Failed, Floats, Pair, Sampled, dose
-from benches.gate.plan import Cell, Plan, match
+from benches.gate.plan import Cell, Plan, Tree, match
 from benches.gate.verdict import (
     LOOKS,
     TOLERANCE,

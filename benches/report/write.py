@@ -35,13 +35,12 @@ def write(
         return
     _load_matplotlib()
     from benches.report.data.study import study_of
-    from benches.report.figures import scaling as figures_scaling
-    from benches.report.figures import study as figures_study
+    from benches.report.figures import drawings
     from benches.report.sections import findings as report_findings
     from benches.report.sections import kpis as report_kpis
     from benches.report.sections import limits, times
 
-    yield from figures_scaling.draw(curves, folder / SCALING_FIGURE)
+    yield from drawings.draw_scaling(curves, folder / SCALING_FIGURE)
     study = study_of(records, {curve.name: curve.law for curve in curves})
     kpis = report_kpis.kpis_of(records)
     sections, findings = [], []
@@ -49,13 +48,13 @@ def write(
         checks = limits.checks(study)
         findings = list(report_findings.findings(study, kpis, budgets, checks))
         sections += [times.section(study), limits.section(study, budgets, checks)]
-        yield from figures_study.draw_time(study, folder / "time")
+        yield from drawings.draw_time(study, folder / "time")
         if limits.phases_of(study):
-            yield from figures_study.draw_phases(study, folder / "phases")
+            yield from drawings.draw_phases(study, folder / "phases")
     if kpis.values:
         sections.append(report_kpis.section(kpis))
         if report_kpis.drawn(kpis):
-            yield from figures_study.draw_kpis(kpis, folder / "kpis")
+            yield from drawings.draw_kpis(kpis, folder / "kpis")
     sections.append(_cases(curves))
     sections.append(_records(runs, records))
     document = Document("Scalability of local energy markets", list(_facts(runs, records)), findings, sections)

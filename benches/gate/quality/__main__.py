@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,8 +23,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benches.gate.checkouts import Tree
-from benches.gate.plan import wanted
+from benches.gate.plan import Tree, wanted
 from benches.gate.quality import rivals
 from benches.gate.quality.probes import EXTRAS, checkout
 from benches.gate.run import OK, REGRESSION, Gate
@@ -36,14 +34,6 @@ FILE = "quality.jsonl"
 HOG = "import numpy as np\na = np.ones(8_000_000)\nwhile True:\n    a *= 1.0000001\n"
 """Keeps a core busy, and the memory that all cores share."""
 HOGS = {"no": (False,), "yes": (True,), "both": (False, True)}
-
-
-def extra_of(name: str) -> int:
-    """The slowdown that a probe's name tells, in per cent."""
-    found = re.search(r"-(\d+)-\d+$", name)
-    if found is None:
-        raise ValueError(f"probe: got {name!r}; allowed: names that end like -10-0")
-    return int(found[1])
 
 
 @contextlib.contextmanager
@@ -99,7 +89,8 @@ def experiment(file: Path, tools: Sequence[str], hogs: Sequence[bool], runs: int
                 common = {"tool": tool, "hog": busy, "load": load, "seconds": seconds, "run": f"{os.getpid()}-{number}"}
                 with file.open("a", encoding="utf-8") as stream:
                     for row in rows:
-                        stream.write(json.dumps({**common, **row, "extra": extra_of(row["name"])}) + "\n")
+                        extra = int(row["name"].split("-")[1])  # of probe/clear-10-0: 10 %
+                        stream.write(json.dumps({**common, **row, "extra": extra}) + "\n")
                 console.print(f"run {number + 1} of {runs}: {tool}, {'hog, ' if busy else ''}{seconds:.0f} s")
 
 
@@ -154,14 +145,10 @@ def self_check(console: Console) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment, or just print the table of the lines there are."""
     parser = argparse.ArgumentParser(prog="python -m benches.gate.quality", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--runs", type=int, default=0, help="runs of each tool, without and with a hog; 0: only the table"
-    )
+    parser.add_argument("--runs", type=int, default=0, help="runs of each tool and hog; 0: only the table")
     choices = ", ".join(TOOLS).replace("%", "%%")
     parser.add_argument("--tools", default=",".join(TOOLS), help=f"with commas between them, of: {choices}")
-    parser.add_argument(
-        "--hog", choices=list(HOGS), default="both", help="whether a process keeps a core busy beside it"
-    )
+    parser.add_argument("--hog", choices=list(HOGS), default="both", help="whether a process keeps a core busy")
     parser.add_argument("--output", type=Path, default=Path("results", "gate"), help=f"folder of {FILE}")
     parser.add_argument("--self-check", action="store_true", help="the short form for CI, about a minute")
     options = parser.parse_args(arguments)

@@ -117,15 +117,15 @@ def _market(kpis: Kpis) -> Iterator[str]:
         moved.setdefault(kpi, Counter())["rises" if trend.slope > 0 else "falls"] += 1
     for kpi, ways in moved.items():
         told = " and ".join(f"{way} with the population for {count}" for way, count in ways.most_common())
-        yield f"{title(kpi)} {told} of {len(kpis.learners)} trainings (significant trends)."
-    if kpis.learners and kpis.trends and not trends:
+        yield f"{title(kpi)} {told} of {len(kpis.learned)} trainings (significant trends)."
+    if kpis.learned and kpis.trends and not trends:
         yield "No KPI has a significant trend over the population."
-    if not kpis.learners or EFFICIENCY not in kpis.values:
+    if not kpis.learned or EFFICIENCY not in kpis.values:
         return
-    largest = max(n for player in kpis.learners for n in kpis.values[EFFICIENCY].get(player, {0: {}}))
-    found = {player: kpis.at(EFFICIENCY, player, largest) for player in (*kpis.learners, *kpis.references)}
+    largest = max(n for player in kpis.learned for n in kpis.values[EFFICIENCY].get(player, {0: {}}))
+    found = {player: kpis.at(EFFICIENCY, player, largest) for player in (*kpis.learned, *kpis.references)}
     found = {player: each for player, each in found.items() if not math.isnan(each.mid)}
-    learned = [player for player in kpis.learners if player in found]
+    learned = [player for player in kpis.learned if player in found]
     if learned:
         best = max(learned, key=lambda player: found[player].mid)
         rest = [player for player in kpis.references if player in found and player != OPTIMUM]

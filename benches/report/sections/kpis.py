@@ -62,8 +62,7 @@ class Kpis:
 
     def add(self, kpi: str, player: str, agents: int, seed: int, episodes: Sequence[float]) -> None:
         """Keep the values of one evaluation."""
-        places = self.values.setdefault(kpi, {}).setdefault(player, {}).setdefault(agents, {})
-        places[seed] = list(episodes)
+        self.values.setdefault(kpi, {}).setdefault(player, {}).setdefault(agents, {})[seed] = list(episodes)
 
     def at(self, kpi: str, player: str, agents: int) -> Interval:
         """Mean over seeds with an interval; over the episodes where there are fewer than three seeds."""
@@ -74,11 +73,6 @@ class Kpis:
             return over
         within = of_mean([value for each in episodes.values() for value in each])
         return within if not math.isnan(within.mid) else over
-
-    @property
-    def learners(self) -> list[str]:
-        """The trained players."""
-        return list(self.learned)
 
     @property
     def references(self) -> list[str]:
@@ -100,7 +94,7 @@ class Kpis:
 
         found: dict[tuple[str, str], tuple[float, float]] = {}
         for kpi in self.values:
-            for player in self.learners:
+            for player in self.learned:
                 points = [(math.log2(n), self.at(kpi, player, n).mid) for n in self.populations]
                 points = [point for point in points if not math.isnan(point[1])]
                 x, y = (np.array(each) for each in zip(*points, strict=True)) if points else (np.empty(0),) * 2
@@ -220,7 +214,7 @@ def _defined(kpis: Kpis, name: str) -> set[int]:
 
 def _table(kpis: Kpis, name: str) -> Table:
     meaning = kpis.meanings[name]
-    players = {player: player.upper() for player in kpis.learners} | {player: player for player in kpis.references}
+    players = {player: player.upper() for player in kpis.learned} | {player: player for player in kpis.references}
     return Table(
         f"{title(name)} ({meaning.unit})",
         ("player", *(f"N = {n}" for n in kpis.populations)),
@@ -236,10 +230,10 @@ def _table(kpis: Kpis, name: str) -> Table:
 def _trends(kpis: Kpis, names: Sequence[str]) -> Table:
     rows = []
     for name in names:
-        trends = [kpis.trends.get((name, player)) for player in kpis.learners]
+        trends = [kpis.trends.get((name, player)) for player in kpis.learned]
         if any(trends):
             rows.append([name.replace("_", " "), kpis.meanings[name].unit, *(t and t.shown for t in trends)])
-    columns = ("KPI", "unit", *(player.upper() for player in kpis.learners))
+    columns = ("KPI", "unit", *(player.upper() for player in kpis.learned))
     return Table("Change per doubling of the population (* significant)", columns, rows)
 
 

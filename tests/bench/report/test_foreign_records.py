@@ -92,8 +92,8 @@ def blank(*given):
 def quick_report(monkeypatch):
     """Few replicates and blank figures."""
     monkeypatch.setitem(scaling.fit.__kwdefaults__, "replicates", 10)
-    for module, name in (("scaling", "draw"), ("study", "draw_time"), ("study", "draw_phases"), ("study", "draw_kpis")):
-        monkeypatch.setattr(f"benches.report.figures.{module}.{name}", blank)
+    for name in ("scaling", "time", "phases", "kpis"):
+        monkeypatch.setattr(f"benches.report.figures.drawings.draw_{name}", blank)
 
 
 def counts(run, line):

@@ -1,4 +1,7 @@
-"""The study's figures: time in four panels, the shares of the phases, the KPIs."""
+"""The figures of a report: every case by size, and of the study the time, the shares of the phases, and the KPIs.
+
+Each is drawn into a PNG and an SVG file, whose paths the functions return.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from benches.report.figures.style import (
     ALGORITHM_MARKERS,
     ALGORITHMS,
     INK,
+    MARKERS,
     MODE_MARKERS,
     MODES,
     PAPER,
@@ -23,6 +27,7 @@ from benches.report.figures.style import (
     SERIES,
     by_population,
     canvas,
+    finish,
     handles,
     label,
     panels,
@@ -38,11 +43,49 @@ from benches.stats.intervals import Interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from benches.report.data.series import Series
     from benches.report.data.study import Study
     from benches.report.sections.kpis import Kpis
 
 REFERENCES: dict[str, Any] = {"random": ":", "zero_intelligence": "-.", "truthful": "--", "optimum": (0, (6, 1.5))}
-COLUMNS = 4
+CASE_COLUMNS, KPI_COLUMNS = 3, 4
+
+
+@styled()
+def draw_scaling(curves: Sequence[Series], path: Path) -> list[Path]:
+    """Time by size on logarithmic axes, a panel for each case, the fitted law beside the data."""
+    cases: dict[str, list[Series]] = {}
+    for curve in curves:
+        cases.setdefault(f"{curve.case} by {curve.unit}", []).append(curve)
+    figure, grid = panels(len(cases), min(CASE_COLUMNS, len(cases)), 4.6, 3.7)
+    for axes, (case, members) in zip(grid, cases.items(), strict=True):
+        _case(axes, case, members)
+    return save(figure, path)
+
+
+def _case(axes: Axes, case: str, members: Sequence[Series]) -> None:
+    for number, curve in enumerate(members):
+        color, law = SERIES[number % len(SERIES)], curve.law
+        told = label(curve.name.removeprefix(curve.case))
+        if not math.isnan(law.exponent):
+            told += f"  k = {law.exponent:.2f}"
+            if not math.isnan(law.low):
+                told += f" [{law.low:.2f}, {law.high:.2f}]"
+            sizes = np.geomspace(law.sizes[0], law.sizes[-1], 100)
+            axes.plot(sizes, [law.time(size) for size in sizes], color=color, linewidth=1)
+        else:
+            told += "  k undetermined"
+        marker = MARKERS[number % len(MARKERS)]
+        axes.plot(law.sizes, law.medians, marker, color=color, markersize=5, alpha=0.8, label=told.strip())
+        if not math.isnan(law.knee):
+            axes.axvline(law.knee, color=color, linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_title(case, fontsize=10)
+    axes.set_xlabel(members[0].unit)
+    axes.set_ylabel("CPU seconds" if members[0].clock == "cpu" else "seconds")
+    finish(axes)
+    axes.legend(fontsize=7, frameon=False)
 
 
 @styled()
@@ -171,10 +214,10 @@ def draw_phases(study: Study, path: Path) -> list[Path]:
 def draw_kpis(kpis: Kpis, path: Path) -> list[Path]:
     """A panel for each KPI of `drawn`: trained agents with intervals, references as lines."""
     names = drawn(kpis)
-    figure, grid = panels(len(names), COLUMNS, 4.0, 2.9, below=0.8)
+    figure, grid = panels(len(names), KPI_COLUMNS, 4.0, 2.9, below=0.8)
     for axes, name in zip(grid, names, strict=True):
         _kpi(axes, kpis, name)
-    players = [player.split() for player in kpis.learners]
+    players = [player.split() for player in kpis.learned]
     shown = handles(
         {mode: _colour(MODES, mode) for mode, *_ in players},
         {algorithm: ALGORITHM_MARKERS.get(algorithm, "o") for *_, algorithm in players},
@@ -189,7 +232,7 @@ def draw_kpis(kpis: Kpis, path: Path) -> list[Path]:
 
 def _kpi(axes: Axes, kpis: Kpis, name: str) -> None:
     everything: list[float] = []
-    players = [player for player in (*kpis.references, *kpis.learners) if player in kpis.values[name]]
+    players = [player for player in (*kpis.references, *kpis.learned) if player in kpis.values[name]]
     for number, player in enumerate(players):
         populations = sorted(kpis.values[name][player])
         found = [kpis.at(name, player, agents) for agents in populations]
