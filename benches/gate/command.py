@@ -80,7 +80,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progress: Plain) -> int:
-    """Measure and tell. What was seen is written and shown however it ends."""
+    """Measure, then write and show what was measured, however it ends. Returns the exit status."""
     names = dict(zip(SIDES, (options.base, options.head), strict=True))
     try:
         trees = {side: check_out(name, scratch / side, machine.ROOT) for side, name in names.items()}

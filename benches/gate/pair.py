@@ -1,8 +1,8 @@
 """A process pair: one worker of base and one of head, both alive, timed in turns of milliseconds on the same core.
 
-What disturbs the machine for longer than a turn thus falls on both alike: on a shared machine the speed of a core
-changes by half within a hundredth of a second, and differs between cores. What differs between processes (where memory
-came to lie) differs anew in the next pair.
+What disturbs the machine for longer than a turn then affects both alike: on a shared machine the speed of a core
+changes by half within a hundredth of a second, and differs between cores. What differs between processes, such as where
+their memory lies, differs anew in the next pair.
 """
 
 from __future__ import annotations

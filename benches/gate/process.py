@@ -119,7 +119,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
                 with contextlib.suppress(OSError):
                     stream.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(0 if self._process.poll() is not None else 1.0)
+            self._process.wait(1.0)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -33,11 +33,7 @@ READABLE = 32
 """Characters that the labels of cells get at least; longer ones are wrapped between words."""
 STYLES = {MORE: "red", "slower": "red", "failed": "red", "faster": "green", "unclear": "yellow"}
 """By finding; the first that a cell has."""
-SENTENCES = {
-    OK: "ok: nothing became slower",
-    REGRESSION: "REGRESSION",
-    2: "could not measure",
-}
+SENTENCES = {OK: "ok: nothing became slower", REGRESSION: "REGRESSION", 2: "could not measure"}
 
 
 def headline(gate: Gate) -> str:
@@ -67,7 +63,7 @@ def _row(result: Result) -> tuple[str, ...]:
 
 
 def table(gate: Gate, width: int) -> Table:
-    """Every cell, with its ratio on the clock that decides, and on the wall clock; in so many characters."""
+    """Every cell, with its ratio on the clock that decides and on the wall clock, in lines of `width` characters."""
     rows = [dict(zip(HEADINGS, map(one_line, _row(result)), strict=True)) for result in gate.results]
     least = {name: max(map(len, [name, *(row[name] for row in rows)])) for name in HEADINGS}
     words = (len(word) for row in rows for word in row["case"].split())
@@ -181,6 +177,6 @@ def as_json(gate: Gate) -> dict[str, Any]:
 
 
 def write(gate: Gate, folder: Path) -> None:
-    """Write gate.json and gate.md; each replaces its forerunner in one step."""
+    """Write gate.json and gate.md; each replaces the old file in one step."""
     for name, text in (("gate.json", json.dumps(plain(as_json(gate)))), ("gate.md", markdown(gate))):
         write_whole(folder / name, text)

@@ -31,6 +31,7 @@ COUNTS, MOST_COUNTS = 2, 3
 """How many processes of each side count, and how many where those do not agree."""
 OK, REGRESSION, UNMEASURED = 0, 1, 2
 MORE = "more work"
+NOTHING_YET = TimeVerdict("unclear", Interval(1.0, 0.0, math.inf), 0, final=False)
 
 
 @dataclass
@@ -45,9 +46,7 @@ class Result:
     problem: str = ""
     unsupported: bool = False
     dose: Dose | None = None
-    time: TimeVerdict = field(
-        default_factory=lambda: TimeVerdict("unclear", Interval(1.0, 0.0, math.inf), 0, final=False)
-    )
+    time: TimeVerdict = NOTHING_YET
     work: WorkVerdict = field(default_factory=WorkVerdict)
 
     @property
@@ -124,7 +123,7 @@ class Gate:
     load: list[list[float]] = field(default_factory=list)
 
     def run(self, want: Callable[[Cell], bool], say: Say, save: Callable[[], None]) -> None:
-        """Measure and judge. `save` is called after every pair, so that a killed gate has told what it knew."""
+        """Measure and judge. `save` is called after every pair, so that a killed gate leaves what it measured."""
         began = time.monotonic()
         self.load = [machine.load_average()]
         folders = {side: tree.folder for side, tree in self.trees.items()}

@@ -33,7 +33,7 @@ REPLICATES = 400
 STEADY = {"peak_bytes": 0.01, "instructions": 0.03}
 """Share by which counters may differ and still be called equal: where memory lies moves these. No other may differ."""
 EXACT = ("trades",)
-"""Counters of what was computed, not of what it cost: any difference is told, and none is a regression."""
+"""Counters of what was computed, not of what it cost: any difference is reported, and none is a regression."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class WorkVerdict:
     less: list[tuple[str, float, float]] = field(default_factory=list)
     changed: list[tuple[str, float, float]] = field(default_factory=list)
     unsteady: list[str] = field(default_factory=list)
-    """Counters that were not equal in two processes of each side, and thus decide nothing."""
+    """Counters that were not equal in two processes of each side, and so decide nothing."""
 
 
 @dataclass(frozen=True)

@@ -131,10 +131,11 @@ class Cells:
         return {"counters": found}
 
     def time(self, first: int, batch: int, samples: int, leads: bool, core: int | None, limit: float) -> Answer:
-        """CPU and wall seconds of each of so many samples, `batch` calls each, from round `first` on.
+        """CPU and wall seconds of each of `samples`, of `batch` calls each, from round `first` on.
 
-        The two workers of a pair take turns, sample by sample; the one that `leads` begins. core: the one processor
-        core that both run on meanwhile, or None. Raises Idle when the other one takes longer than `limit` seconds.
+        The two workers of a pair take turns, sample by sample; the one that `leads` begins.
+        core: the processor core that both are pinned to, or None.
+        limit: seconds after which the other one's turn raises Idle.
         """
         call, prepared, turns = self.case.call, self.prepared, self.turns
         assert turns is not None

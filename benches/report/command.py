@@ -49,7 +49,7 @@ def lines(runs: Sequence[Run], folder: Path | None, *, color: bool, budgets: Bud
 
 
 def _warnings(read: Sequence[tuple[list[Record], list[str]]]) -> Iterator[str]:
-    """What was wrong with the lines of the runs, as `Run.read` tells it."""
+    """What was wrong with the lines of the runs."""
     for _, problems in read:
         yield from (f"warning: {problem}" for problem in problems)
 

@@ -72,7 +72,7 @@ def value(cell: Value | Interval | float | None) -> Value:
 
 
 def number(found: float | None, digits: int = 3) -> Value:
-    """A number with so many significant digits, a count with all of them, a dash for none. Sorts by its value."""
+    """A number with `digits` significant digits, a count with all of them, a dash for none. Sorts by its value."""
     if found is None or math.isnan(found):
         return Value("-", -math.inf)
     return Value(f"{found:,}" if isinstance(found, int) else _plain(found, digits), found)

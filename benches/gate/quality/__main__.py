@@ -77,7 +77,7 @@ TOOLS: dict[str, Callable[[Path], list[Row]]] = {
 
 
 def experiment(file: Path, tools: Sequence[str], hogs: Sequence[bool], runs: int, console: Console) -> None:
-    """Run every tool so many times without a hog, with one, or both, and append the rows."""
+    """Run every tool `runs` times, each time for every entry of `hogs`, and append the rows."""
     for number in range(runs):
         for tool in tools:
             for busy in hogs:

@@ -64,14 +64,14 @@ def label(text: str) -> str:
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, drawn without a display."""
+    """An empty figure, sizes in inches, drawn without a display."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def panels(count: int, columns: int, width: float, height: float, below: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in rows of `columns`, each so many inches, with a strip `below` for a legend."""
+    """A figure of `count` panels in rows of `columns`, with a strip `below` for a legend; sizes in inches."""
     rows = math.ceil(count / columns)
     figure = canvas(width * columns, height * rows + below)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()

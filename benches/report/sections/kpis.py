@@ -108,7 +108,7 @@ class Kpis:
 
 
 def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
-    """Everything that evaluation episodes tell. $ are per agent, so that populations compare.
+    """The KPIs of all evaluation episodes. $ are per agent, so that populations compare.
 
     A KPI that a later record gives in another unit than the first one is a KPI of its own: `cost_saving in ct`.
     """
@@ -193,7 +193,7 @@ def section(kpis: Kpis) -> Section:
 
 
 def shown(kpis: Kpis, populations: int = 1) -> list[str]:
-    """The KPIs that somebody has at so many populations."""
+    """The KPIs that some player has at this many populations or more."""
     return [name for name in kpis.meanings if len(_defined(kpis, name)) >= populations]
 
 

@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval tells which is faster."""
+        """Whether the interval shows which is faster."""
         return self.ratio.known and not self.ratio.holds(1.0)
 
 
