@@ -16,10 +16,9 @@ from rich.console import Console
 from benches import gate
 from benches.gate import UNMEASURED, instructions
 from benches.gate import report as gate_report
-from benches.gate.checkouts import NoTree, check_out
 from benches.gate.instructions import NoCallgrind
 from benches.gate.pair import SIDES, Failed
-from benches.gate.plan import wanted
+from benches.gate.plan import NoTree, check_out, wanted
 from benches.gate.run import Gate
 from benches.gate.verdict import TOLERANCE
 from benches.measure import machine
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, write; the exit status."""
     forgive_stdout()
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Plain(stderr=True)
     try:
         _check(options)
@@ -69,8 +68,7 @@ def _check(options: argparse.Namespace) -> None:
     """Raises what can be known before anything is measured."""
     try:
         options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / ".probe").touch()
-        (options.output / ".probe").unlink()
+        tempfile.TemporaryFile(dir=options.output).close()
     except OSError as error:
         raise _unwritable(options.output, error, "name another folder") from None
     if options.instructions:
@@ -78,7 +76,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progress: Plain) -> int:
-    """Measure and tell. What was seen is written and shown however it ends."""
+    """Measure, then write and show what was measured, however it ends. Returns the exit status."""
     names = dict(zip(SIDES, (options.base, options.head), strict=True))
     try:
         trees = {side: check_out(name, scratch / side, machine.ROOT) for side, name in names.items()}
@@ -133,33 +131,19 @@ def _show(gate: Gate, console: Plain) -> None:
     console.tell(gate_report.headline(gate), style="bold")
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benches.gate", description=(gate.__doc__ or "").splitlines()[0])
     parser.add_argument("base", metavar="BASE", help="commit, or a folder with benches/cases.py")
     parser.add_argument("head", metavar="HEAD", help="the same")
-    parser.add_argument(
-        "--case", metavar="TEXT,TEXT", type=_parts, default=(), help="only cases whose name contains one"
-    )
+    parser.add_argument("--case", metavar="TEXT,TEXT", type=_parts, default=(), help="parts of names of cases (all)")
     parser.add_argument("--budget", metavar="S", type=positive, default=600.0, help="seconds for everything (600)")
     parser.add_argument("--timeout", metavar="S", type=positive, default=120.0, help="seconds for one answer (120)")
-    parser.add_argument(
-        "--tolerance",
-        metavar="%",
-        type=positive,
-        default=100 * TOLERANCE,
-        help="slowdown that passes, in per cent (5)",
-    )
-    parser.add_argument(
-        "--instructions", action="store_true", help="count instructions of single-threaded cells, too; needs valgrind"
-    )
+    usual = 100 * TOLERANCE
+    parser.add_argument("--tolerance", metavar="%", type=positive, default=usual, help="slowdown that passes (5 %%)")
+    parser.add_argument("--instructions", action="store_true", help="count instructions, too; needs valgrind")
     parser.add_argument("--profile", choices=("quick", "study", "full"), default="quick", help="sizes to measure")
-    parser.add_argument(
-        "--output", metavar="DIR", type=Path, default=Path("results", "gate"), help="for gate.json, gate.md"
-    )
+    folder = Path("results", "gate")
+    parser.add_argument("--output", metavar="DIR", type=Path, default=folder, help="for gate.json and gate.md")
     return parser
 
 

@@ -19,40 +19,40 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benches.gate.callgrind import SWITCH
-from benches.gate.process import environment
-from benches.measure import machine
+from benches.gate.process import WORKER, environment, last_words
+from benches.gate.worker import SWITCH
 
-FAR_SIDE = Path(__file__).with_name("callgrind.py")
 CPU = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2"}
 """What numba compiles for: no more than what valgrind knows."""
+VALGRIND = f"valgrind --tool=callgrind --toggle-collect={SWITCH} --dump-after={SWITCH}"
 TOTALS = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
+Asked = Sequence[tuple[str, dict[str, Any]]]
+"""Cells to count: case and parameters."""
 
 
 class NoCallgrind(Exception):
     """Instructions cannot be counted here; the text says why."""
 
 
-def counted(
-    folders: Mapping[str, Path], cells: Sequence[tuple[str, dict[str, Any]]], limit: float
-) -> dict[str, list[int | None]]:
-    """Instructions of a call of each cell (case, parameters), by side; None where the cell fails.
+def counted(folders: Mapping[str, Path], cells: Asked, limit: float) -> dict[str, list[int | None]]:
+    """Instructions of a call of each cell by side, which run side by side; None where the cell fails.
 
-    folders: the checkouts. limit: seconds for everything; both sides run side by side. Raises NoCallgrind.
+    folders: the checkouts.
+    limit: seconds for everything.
+
+    Raises NoCallgrind.
     """
     end = time.monotonic() + limit
     with tempfile.TemporaryDirectory(prefix="gate-") as scratch:
         places = {side: Path(scratch, side) for side in folders}
         for place in places.values():
             place.mkdir()
-        _run(folders, places, cells, end, under_callgrind=False)  # compiles the kernels
-        _run(folders, places, cells, end, under_callgrind=True)
+        _run(folders, places, cells, end)  # compiles the kernels
+        _run(folders, places, cells, end, VALGRIND)
         found = {side: _read(place) for side, place in places.items()}
     for side, counts in found.items():
         if cells and not any(counts):
-            raise NoCallgrind(
-                f"{side}: callgrind saw no call of {SWITCH}; this C library or processor is not supported"
-            )
+            raise NoCallgrind(f"{side}: callgrind saw no call of {SWITCH}; this C library or processor is unsupported")
     return found
 
 
@@ -62,46 +62,29 @@ def check() -> None:
         raise NoCallgrind("valgrind is not installed; allowed: apt-get install valgrind, or no --instructions")
 
 
-def _run(
-    folders: Mapping[str, Path],
-    places: Mapping[str, Path],
-    cells: Sequence[tuple[str, dict[str, Any]]],
-    end: float,
-    *,
-    under_callgrind: bool,
-) -> None:
-    """Both sides at the same time, to their end. Each writes into its place."""
+def _run(folders: Mapping[str, Path], places: Mapping[str, Path], cells: Asked, end: float, valgrind: str = "") -> None:
+    """Run both sides at the same time, to their end. Each writes into its place."""
     with contextlib.ExitStack() as stack:
         started = {}
         for side, place in places.items():
-            options = f"--tool=callgrind --toggle-collect={SWITCH} --dump-after={SWITCH}".split()
-            options += [f"--callgrind-out-file={place / 'out'}", f"--log-file={place / 'valgrind'}"]
-            under = ["valgrind", *options] if under_callgrind else []
-            request = json.dumps({"cells": list(cells), "place": str(place)})
+            files = [f"--callgrind-out-file={place / 'out'}", f"--log-file={place / 'valgrind'}"]
+            under = [*valgrind.split(), *files] if valgrind else []
             started[side] = subprocess.Popen(
-                [*under, sys.executable, "-P", str(FAR_SIDE), request],
+                [*under, sys.executable, "-P", str(WORKER), json.dumps(list(cells)), str(place)],
                 cwd=folders[side],
                 env=environment(folders[side]) | CPU,
                 stdout=subprocess.DEVNULL,
                 stderr=stack.enter_context((place / "errors").open("wb")),
             )
-            stack.callback(_end, started[side])
+            stack.callback(started[side].wait)
+            stack.callback(started[side].kill)
         for side, process in started.items():
             try:
                 status = process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 raise NoCallgrind("not counted in time; allowed: fewer cells (--case), or a larger --budget") from None
             if status:
-                raise NoCallgrind(f"{side}: {machine.ending(status)} ({_last_line(places[side] / 'errors')})")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-
-
-def _last_line(log: Path) -> str:
-    return (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["without a word"])[-1].strip()
+                raise NoCallgrind(f"{side}: {last_words(status, (places[side] / 'errors').read_bytes())}")
 
 
 def _read(place: Path) -> list[int | None]:

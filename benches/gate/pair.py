@@ -1,8 +1,8 @@
 """A process pair: one worker of base and one of head, both alive, timed in turns of milliseconds on the same core.
 
-What disturbs the machine for longer than a turn thus falls on both alike: on a shared machine the speed of a core
-changes by half within a hundredth of a second, and differs between cores. What differs between processes (where memory
-came to lie) differs anew in the next pair.
+What disturbs the machine for longer than a turn then affects both alike: on a shared machine the speed of a core
+changes by half within a hundredth of a second, and differs between cores. What differs between processes, such as where
+their memory lies, differs anew in the next pair.
 """
 
 from __future__ import annotations
@@ -69,18 +69,14 @@ def dose(cell: Cell, cost: float) -> Dose:
     return Dose(batch, max(FEWEST, min(SAMPLES, int(SHARE / (batch * cost)))))
 
 
-class Pair:
-    """Two workers, to be used with `with`; when one is lost, both are started anew for the next cell."""
+class Pair(contextlib.AbstractContextManager["Pair"]):
+    """Two workers, which load side by side; when one is lost, both are started anew for the next cell."""
 
     def __init__(self, folders: Mapping[str, Path], limit: float, number: int = 0) -> None:
         self.folders, self.limit, self.number = folders, limit, number
         self._stack = contextlib.ExitStack()
         self._workers: dict[str, Worker] = {}
-
-    def __enter__(self) -> Pair:
-        """Start both workers, which load side by side."""
         self._start()
-        return self
 
     def __exit__(self, *error: object) -> None:
         """End both."""
@@ -103,7 +99,7 @@ class Pair:
         Raises Failed for the side that is to blame; head, if both are.
         """
         for side in SIDES:
-            self._workers[side].send(**requests[side])
+            self._workers[side].send(requests[side])
         found: dict[str, dict[str, Any]] = {}
         failed: dict[str, Failed] = {}
         restart = False
@@ -129,9 +125,10 @@ class Pair:
         """The same request for both sides."""
         return self.ask(dict.fromkeys(SIDES, request))
 
-    def listing(self, profile: str) -> dict[str, list[dict[str, Any]]]:
+    def listing(self, profile: str) -> dict[str, list[Cell]]:
         """The cells of both tables."""
-        return {side: answer["cells"] for side, answer in self.both(do="listing", profile=profile).items()}
+        answers = self.both(do="listing", profile=profile)
+        return {side: [Cell(**row) for row in answer["cells"]] for side, answer in answers.items()}
 
     @contextlib.contextmanager
     def opened(self, cell: Cell) -> Iterator[float]:
@@ -139,10 +136,6 @@ class Pair:
         answers = self.both(do="open", case=cell.case, params=cell.params)
         yield max(answer["cost"] for answer in answers.values())
         self.both(do="close")
-
-    def counters(self) -> dict[str, dict[str, float]]:
-        """The deterministic figures of the open cell, by side."""
-        return {side: answer["counters"] for side, answer in self.both(do="count").items()}
 
     def sample(self, cell: Cell, how: Dose) -> Sampled:
         """Time the open cell, side by side in turns. Base begins in every other pair; the cores take turns, too."""
@@ -157,9 +150,5 @@ class Pair:
         }
         leader = SIDES[self.number % 2]
         answers = self.ask({side: {**request, "leads": side == leader} for side in SIDES})
-        return Sampled(
-            {
-                side: {clock: np.array(answer[clock]) / how.batch for clock in ("cpu", "wall")}
-                for side, answer in answers.items()
-            }
-        )
+        clocks = ("cpu", "wall")
+        return Sampled({side: {c: np.array(answers[side][c]) / how.batch for c in clocks} for side in SIDES})

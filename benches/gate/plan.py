@@ -1,14 +1,26 @@
-"""Which cells the gate measures: those that mean the same in both tables; the others are named and are no error."""
+"""What the gate compares: two trees, and the cells that mean the same in both tables; others are named, and no error.
+
+A tree is a commit, checked out beside the other one, or a folder as it is.
+"""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import io
 import json
+import subprocess
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from benches.case import Params, name_of
 
+TABLE = Path("benches", "cases.py")
+"""What makes a folder a checkout."""
+CODE = ("benches", "market")
+"""The packages whose Python files are what is measured."""
 WALL_SIZES = (10, 100)
 """Sizes of cases on the wall clock (trainings) that are measured; all sizes would take an hour."""
 LARGEST = 100_000
@@ -16,6 +28,64 @@ THREADS = "threads"
 """The axis that says how many threads a cell has; one without it has one."""
 MIN_ROUNDS = 3
 """A case that is made for fewer rounds (a whole training) is left to the benchmarks."""
+
+
+class NoTree(ValueError):
+    """Neither a commit nor a folder with a table of cases."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A checkout. name: as the user gave it. commit: its full hash; None for a folder taken as it is."""
+
+    name: str
+    folder: Path
+    commit: str | None
+
+    @property
+    def label(self) -> str:
+        """The name, and the short hash unless it is the name."""
+        short = (self.commit or "")[:9]
+        return f"{self.name} ({short})" if short and not self.name.startswith(short[:7]) else self.name
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of the names and texts of the Python files of CODE: equal for trees that are the same code."""
+        found = hashlib.sha256()
+        for file in sorted(file for package in CODE for file in (self.folder / package).rglob("*.py")):
+            for part in (str(file.relative_to(self.folder)).encode(errors="surrogateescape"), file.read_bytes()):
+                found.update(len(part).to_bytes(8, "big") + part)
+        return found.hexdigest()
+
+
+def check_out(name: str, place: Path, repository: Path) -> Tree:
+    """The tree called `name`: a folder with a table, or a revision of `repository`, unpacked into `place`.
+
+    `git archive` and not `git worktree`: a gate that is killed leaves nothing in the repository.
+    """
+    if name and (Path(name) / TABLE).is_file():
+        return Tree(name, Path(name).resolve(), None)
+    commit = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if commit is None:
+        raise NoTree(
+            f"got {name!r}; allowed: a commit of {repository} (in a shallow clone: git fetch --unshallow), "
+            f"or a folder with {TABLE}"
+        )
+    hash_ = commit.decode().strip()
+    packed = _git(repository, "archive", "--format=tar", hash_)
+    if packed is None:
+        raise NoTree(f"{name}: git archive {hash_[:9]} failed in {repository}")
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)  # new in Python 3.11.4
+        archive.extractall(place)
+    if not (place / TABLE).is_file():
+        raise NoTree(f"{name}: commit {hash_[:9]} has no {TABLE}; allowed: commits that have a table of cases")
+    return Tree(name, place, hash_)
+
+
+def _git(repository: Path, *arguments: str) -> bytes | None:
+    done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, timeout=120, check=False)
+    return done.stdout if done.returncode == 0 else None
 
 
 @dataclass(frozen=True)
@@ -62,11 +132,6 @@ class Plan:
     changed: list[str]
 
 
-def cells_of(listing: Sequence[dict[str, Any]]) -> list[Cell]:
-    """The cells that a worker listed."""
-    return [Cell(**row) for row in listing]
-
-
 def wanted(parts: Sequence[str] = ()) -> Callable[[Cell], bool]:
     """Which cells are measured: of cases whose name contains one of `parts`, or of all, and not too long."""
 
@@ -84,18 +149,12 @@ def match(base: Sequence[Cell], head: Sequence[Cell], want: Callable[[Cell], boo
     """Join two tables by case and parameters."""
     ours = {cell.key: cell for cell in base if want(cell)}
     theirs = {cell.key: cell for cell in head if want(cell)}
-    both = [cell for key, cell in theirs.items() if key in ours]
+    both = [(ours[key], cell) for key, cell in theirs.items() if key in ours]
     return Plan(
-        cells=[cell for cell in both if cell.version == ours[cell.key].version],
+        cells=[cell for old, cell in both if cell.version == old.version],
         new=_named([cell for key, cell in theirs.items() if key not in ours], base),
         removed=_named([cell for key, cell in ours.items() if key not in theirs], head),
-        changed=sorted(
-            {
-                f"{c.case} (version {ours[c.key].version} to {c.version})"
-                for c in both
-                if c.version != ours[c.key].version
-            }
-        ),
+        changed=sorted({f"{c.case} (version {o.version} to {c.version})" for o, c in both if c.version != o.version}),
     )
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,8 +38,8 @@ class Idle(Exception):
     """A worker whose turn never came: the other one of the pair is to blame."""
 
 
-class Worker:
-    """One process over one checkout, to be used with `with`. It has a group of its own, which ends with it.
+class Worker(contextlib.AbstractContextManager["Worker"]):
+    """One process over one checkout, in a process group of its own, which ends with the `with` block.
 
     turns: the file descriptors by which it waits for its turn and gives the turn to the other worker of the pair.
     """
@@ -59,21 +60,12 @@ class Worker:
         self._rest = b""
         self._ready = self._stopped = False
 
-    def __enter__(self) -> Worker:
-        """The worker; it may still be loading."""
-        return self
-
     def __exit__(self, *error: object) -> None:
         """End the process and everything it started."""
         self.stop()
 
-    def ask(self, limit: float, **request: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer."""
-        self.send(**request)
-        return self.receive(limit)
-
-    def send(self, **request: Any) -> None:
-        """Send a request."""
+    def send(self, request: Mapping[str, Any]) -> None:
+        """Send a request to the worker, which may still be loading."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # `receive` says why
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -111,18 +103,11 @@ class Worker:
                     raise Lost(f"no answer within {limit:.0f} s; killed")
                 chunk = os.read(self._process.stdout.fileno(), 1 << 16)
                 if not chunk:
-                    raise Lost(self._last_words())
+                    self._errors.seek(0)
+                    raise Lost(last_words(self._process.wait(), self._errors.read()))
                 self._rest += chunk
         line, self._rest = self._rest.split(b"\n", 1)
         return line
-
-    def _last_words(self) -> str:
-        """Why the process ended, from its status and the last line that it wrote."""
-        status = self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", errors="replace").strip().splitlines()
-        last = f": {lines[-1].strip()}" if lines else ""
-        return machine.ending(status) + last
 
     def stop(self) -> None:
         """End the process and its group, whatever state they are in."""
@@ -134,11 +119,17 @@ class Worker:
                 with contextlib.suppress(OSError):
                     stream.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(0 if self._process.poll() is not None else 1.0)
+            self._process.wait(1.0)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._errors.close()
+
+
+def last_words(status: int, errors: bytes) -> str:
+    """Why a process ended: its exit status and the last line that it wrote to standard error."""
+    lines = errors.decode("utf-8", errors="replace").strip().splitlines()
+    return machine.ending(status) + (f": {lines[-1].strip()}" if lines else "")
 
 
 def environment(checkout: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from benches.gate import OK, REGRESSION
 from benches.gate.run import MORE, Gate, Result
 from benches.gate.verdict import ERROR, ShapeVerdict
 from benches.measure import machine
+from benches.measure.records import plain
+from benches.report.text import fitting
 from benches.terminal import show
 from benches.terminal.text import markdown as escaped
 from benches.terminal.text import one_line
@@ -25,15 +27,14 @@ SCHEMA = 2
 HEADINGS = ("case", "base", "head", "head / base", "interval", "wall", "pairs", "verdict")
 DROPPED = ("interval", "wall", "pairs")
 """Columns that a narrow terminal does without, the first one first."""
+LAYOUTS = [tuple(name for name in HEADINGS if name not in DROPPED[:count]) for count in range(len(DROPPED) + 1)]
+EDGES = 4
+"""Characters of a line beside its columns and what stands between them."""
 READABLE = 32
-"""Characters that the labels of cells need, if they have so many: longer ones are wrapped between words."""
+"""Characters that the labels of cells get at least; longer ones are wrapped between words."""
 STYLES = {MORE: "red", "slower": "red", "failed": "red", "faster": "green", "unclear": "yellow"}
 """By finding; the first that a cell has."""
-SENTENCES = {
-    OK: "ok: nothing became slower",
-    REGRESSION: "REGRESSION",
-    2: "could not measure",
-}
+SENTENCES = {OK: "ok: nothing became slower", REGRESSION: "REGRESSION", 2: "could not measure"}
 
 
 def headline(gate: Gate) -> str:
@@ -63,29 +64,19 @@ def _row(result: Result) -> tuple[str, ...]:
 
 
 def table(gate: Gate, width: int) -> Table:
-    """Every cell, with its ratio on the clock that decides, and on the wall clock; in so many characters."""
-    rows = [tuple(one_line(cell) for cell in _row(result)) for result in gate.results]
-    kept = _columns(rows, width)
+    """Every cell, with its ratio on the clock that decides and on the wall clock, in lines of `width` characters."""
+    rows = [dict(zip(HEADINGS, map(one_line, _row(result)), strict=True)) for result in gate.results]
+    least = {name: max(map(len, [name, *(row[name] for row in rows)])) for name in HEADINGS}
+    words = (len(word) for row in rows for word in row["case"].split())
+    least["case"] = min(least["case"], max(READABLE, *words, 0))
+    layout, _ = fitting(LAYOUTS, lambda layout: {name: least[name] for name in layout}, width - EDGES)
     found = Table(title=Text(one_line(_trees(gate))))
-    for column in kept:
-        found.add_column(HEADINGS[column], overflow="fold")
+    for name in layout:
+        found.add_column(name, overflow="fold")
     for result, row in zip(gate.results, rows, strict=True):
         style = next((style for finding, style in STYLES.items() if finding in result.findings), None)
-        found.add_row(*(Text(row[column]) for column in kept), style=style)
+        found.add_row(*(Text(row[name]) for name in layout), style=style)
     return found
-
-
-def _columns(rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Which columns fit; where the last ones do not, either, their words are wrapped."""
-    needed = [max(len(row[column]) for row in (HEADINGS, *rows)) + 3 for column in range(len(HEADINGS))]
-    words = (len(word) for row in rows for word in row[0].split())
-    needed[0] = min(needed[0], max(READABLE, *words, 0) + 3)  # 3: a line and two blanks
-    kept = list(range(len(HEADINGS)))
-    for name in DROPPED:
-        if sum(needed[column] for column in kept) < width:
-            break
-        kept.remove(HEADINGS.index(name))
-    return kept
 
 
 def remarks(gate: Gate) -> Iterator[str]:
@@ -94,9 +85,8 @@ def remarks(gate: Gate) -> Iterator[str]:
         label, work = result.cell.label, result.work
         if result.problem:
             yield f"{result.outcome}: {label}: {result.problem}"
-        yield from (f"{MORE}: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.more)
-        yield from (f"less work: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.less)
-        yield from (f"another result: {label}: {n} {b:,.0f} -> {h:,.0f}" for n, b, h in work.changed)
+        for what, counters in ((MORE, work.more), ("less work", work.less), ("another result", work.changed)):
+            yield from (f"{what}: {label}: {name} {base:,.0f} -> {head:,.0f}" for name, base, head in counters)
         if work.unsteady:
             yield f"not equal in two processes, so not judged: {label}: {', '.join(work.unsteady)}"
     threaded = sum(result.cell.threaded for result in gate.results)
@@ -176,13 +166,7 @@ def as_json(gate: Gate) -> dict[str, Any]:
                 "work": dataclasses.asdict(result.work),
                 "counters": result.counters,
                 "instructions": result.instructions,
-                "seconds": [
-                    {
-                        side: {clock: values.tolist() for clock, values in clocks.items()}
-                        for side, clocks in taken.items()
-                    }
-                    for taken in (sampled.seconds for sampled in result.taken)
-                ],
+                "seconds": [sampled.seconds for sampled in result.taken],
             }
             for result in gate.results
         ],
@@ -194,15 +178,6 @@ def as_json(gate: Gate) -> dict[str, Any]:
 
 
 def write(gate: Gate, folder: Path) -> None:
-    """Write gate.json and gate.md; each replaces its forerunner in one step."""
-    for name, text in (("gate.json", json.dumps(_finite(as_json(gate)))), ("gate.md", markdown(gate))):
+    """Write gate.json and gate.md; each replaces the old file in one step."""
+    for name, text in (("gate.json", json.dumps(plain(as_json(gate)))), ("gate.md", markdown(gate))):
         write_whole(folder / name, text)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no nan and no infinity: null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from benches.gate import OK, REGRESSION, UNMEASURED
 from benches.gate import instructions as gate_instructions
-from benches.gate.checkouts import Tree
 from benches.gate.pair import SIDES, Dose, Failed, Floats, Pair, Sampled, dose
-from benches.gate.plan import Cell, Plan, cells_of, match
+from benches.gate.plan import Cell, Plan, Tree, match
 from benches.gate.verdict import (
     LOOKS,
     TOLERANCE,
@@ -31,6 +31,7 @@ Say = Callable[[str], None]
 COUNTS, MOST_COUNTS = 2, 3
 """How many processes of each side count, and how many where those do not agree."""
 MORE = "more work"
+NOTHING_YET = TimeVerdict("unclear", Interval(1.0, 0.0, math.inf), 0, final=False)
 
 
 @dataclass
@@ -45,9 +46,7 @@ class Result:
     problem: str = ""
     unsupported: bool = False
     dose: Dose | None = None
-    time: TimeVerdict = field(
-        default_factory=lambda: TimeVerdict("unclear", Interval(1.0, 0.0, math.inf), 0, final=False)
-    )
+    time: TimeVerdict = NOTHING_YET
     work: WorkVerdict = field(default_factory=WorkVerdict)
 
     @property
@@ -124,13 +123,13 @@ class Gate:
     load: list[list[float]] = field(default_factory=list)
 
     def run(self, want: Callable[[Cell], bool], say: Say, save: Callable[[], None]) -> None:
-        """Measure and judge. `save` is called after every pair, so that a killed gate has told what it knew."""
+        """Measure and judge. `save` is called after every pair, so that a killed gate leaves what it measured."""
         began = time.monotonic()
         self.load = [machine.load_average()]
         folders = {side: tree.folder for side, tree in self.trees.items()}
         say("loading and compiling both sides ...")
         with Pair(folders, self.limit) as pair:
-            tables = {side: cells_of(listed) for side, listed in pair.listing(self.profile).items()}
+            tables = pair.listing(self.profile)
             self.plan = match(tables["base"], tables["head"], want)
             self.results = [Result(cell) for cell in self.plan.cells]
             for result in list(self.results):  # one that fails on base alone is taken out
@@ -183,8 +182,8 @@ class Gate:
                 result.taken.append(pair.sample(result.cell, result.dose))
 
     def _count(self, pair: Pair, result: Result) -> None:
-        for side, counters in pair.counters().items():
-            result.counters[side].append(counters)
+        for side, answer in pair.both(do="count").items():
+            result.counters[side].append(answer["counters"])
 
     def _count_instructions(self, say: Say, seconds: float) -> None:
         """Of the cells that one thread computes; a training under callgrind would take hours.
@@ -208,8 +207,18 @@ class Gate:
         missing = sum(not all(result.instructions.values()) for result in found)
         say(f"instructions counted, but for {missing} cells" if missing else "instructions counted")
 
-    def _blaming(self, result: Result) -> _Blame:
-        return _Blame(self, result)
+    @contextlib.contextmanager
+    def _blaming(self, result: Result) -> Iterator[None]:
+        """Record a failure on the cell. One that fails on base alone has nothing to compare with: it is new."""
+        try:
+            yield
+        except Failed as error:
+            if error.side == "base" and not error.unsupported and not result.taken:
+                self.new.append(f"{result.cell.label} (fails on base: {error})")
+                self.results.remove(result)
+            else:
+                result.problem = f"{error.side}: {error}"
+                result.unsupported = error.unsupported
 
     def _shapes(self) -> dict[str, ShapeVerdict]:
         found: dict[str, list[Result]] = {}
@@ -238,24 +247,3 @@ class Gate:
         if "failed" in found or not found & {"same", "faster"}:
             return UNMEASURED
         return OK
-
-
-class _Blame:
-    """Turns what goes wrong with a cell into its verdict; one that fails on base alone has nothing to compare with."""
-
-    def __init__(self, gate: Gate, result: Result) -> None:
-        self.gate, self.result = gate, result
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if not isinstance(error, Failed):
-            return False
-        if error.side == "base" and not error.unsupported and not self.result.taken:
-            self.gate.new.append(f"{self.result.cell.label} (fails on base: {error})")
-            self.gate.results.remove(self.result)
-        else:
-            self.result.problem = f"{error.side}: {error}"
-            self.result.unsupported = error.unsupported
-        return True

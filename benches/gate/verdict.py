@@ -1,12 +1,9 @@
-"""What the gate concludes from what it measured: three kinds of verdict, each from numbers alone.
+"""What the gate concludes from what it measured: verdicts on time, work and shape, each from numbers alone.
 
-time: the median of the paired log ratios head / base, with an interval. Its standard error is bootstrapped over whole
-process pairs and the samples within them (Davison and Hinkley, "Bootstrap Methods and their Application", 1997,
-section 3.8), and multiplied by Student's t for the number of pairs, since a percentile interval of a handful of pairs
-is too narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). The evidence is looked at at LOOKS only, and each
-look has an equal share of the error rate (Bonferroni), so that looking again and again costs nothing. A slowdown must
-moreover exceed the tolerance, so false alarms are far rarer than the error rate. work: deterministic counters. shape:
-the exponent.
+The interval of the median log ratio head / base is a standard error, bootstrapped over process pairs and the samples
+within them (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8), times Student's t: a
+percentile interval of few pairs is too narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). Each of LOOKS has
+an equal share of the error rate (Bonferroni).
 """
 
 from __future__ import annotations
@@ -36,7 +33,7 @@ REPLICATES = 400
 STEADY = {"peak_bytes": 0.01, "instructions": 0.03}
 """Share by which counters may differ and still be called equal: where memory lies moves these. No other may differ."""
 EXACT = ("trades",)
-"""Counters of what was computed, not of what it cost: any difference is told, and none is a regression."""
+"""Counters of what was computed, not of what it cost: any difference is reported, and none is a regression."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class WorkVerdict:
     less: list[tuple[str, float, float]] = field(default_factory=list)
     changed: list[tuple[str, float, float]] = field(default_factory=list)
     unsteady: list[str] = field(default_factory=list)
-    """Counters that were not equal in two processes of each side, and thus decide nothing."""
+    """Counters that were not equal in two processes of each side, and so decide nothing."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """The far side of the gate: one process that runs the cases of one checkout, a line of JSON per request and answer.
 
-It is run as a file, `PYTHONPATH=CHECKOUT python -P benches/gate/worker.py IN OUT`, so that the gate's own code is the
-caller's while `benches.cases` and `market` are the checkout's. Of it, it needs no more than the table: `CASES`,
-by name, and of a case `points`, `setup`, `call`, `warmup`, `close`, `rounds`, `version`, `size`, `clock`, `budget` (and
-`figures`, where there are any). The table of each commit thus goes with the market of that commit; which cells mean the
-same in both is for the gate to decide, by name, version and parameters.
+It runs as a file, `PYTHONPATH=CHECKOUT python -P benches/gate/worker.py IN OUT`: the gate's own code is the caller's,
+while `benches.cases` and `market` are the checkout's, so that each commit's table goes with that commit's market. The
+worker needs no more than the table: `CASES` by name, and of a case `points`, `setup`, `call`, `warmup`, `close`,
+`rounds`, `version`, `size`, `clock`, `budget`, and `figures` where there are any. `worker.py CELLS PLACE` makes one
+call of each cell instead, for callgrind to count.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import gc
 import importlib.util
 import json
@@ -17,7 +19,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +28,8 @@ OWN = Path(__file__).parents[1]
 Answer = dict[str, Any]
 COUNTED = 2
 """The round that is counted; 0 warms up and 1 shows what a call costs."""
+SWITCH = "qsort_r"
+"""The C library's function, called by its `qsort`, from within which the call for callgrind is made."""
 
 
 def beside(place: str) -> ModuleType:
@@ -75,7 +79,7 @@ def pinned(core: int | None) -> Iterator[None]:
 class Cells:
     """The checkout's table and the one cell that is open."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns | None = None) -> None:
         from benches.cases import CASES
 
         self.turns = turns
@@ -127,27 +131,29 @@ class Cells:
         return {"counters": found}
 
     def time(self, first: int, batch: int, samples: int, leads: bool, core: int | None, limit: float) -> Answer:
-        """CPU and wall seconds of each of so many samples, `batch` calls each, from round `first` on.
+        """CPU and wall seconds of each of `samples`, of `batch` calls each, from round `first` on.
 
-        The two workers of a pair take turns, sample by sample; the one that `leads` begins. core: the one processor
-        core that both run on meanwhile, or None. Raises Idle when the other one takes longer than `limit` seconds.
+        The two workers of a pair take turns, sample by sample; the one that `leads` begins.
+        core: the processor core that both are pinned to, or None.
+        limit: seconds after which the other one's turn raises Idle.
         """
-        call, prepared = self.case.call, self.prepared
+        call, prepared, turns = self.case.call, self.prepared, self.turns
+        assert turns is not None
         cpu_seconds, wall_seconds = [], []
         with pinned(core):
             for start in range(first, first + batch * samples, batch):
                 if start > first or not leads:
-                    self.turns.wait(limit)
-                turns = range(start, start + batch)
+                    turns.wait(limit)
+                batched = range(start, start + batch)
                 wall = time.perf_counter()
                 cpu = time.process_time()
-                for turn in turns:
+                for turn in batched:
                     call(prepared, turn)
                 cpu_seconds.append(time.process_time() - cpu)
                 wall_seconds.append(time.perf_counter() - wall)
-                self.turns.done()
+                turns.done()
             if leads:
-                self.turns.wait(limit)  # the other's last sample: nothing else may run beside it
+                turns.wait(limit)  # the other's last sample: nothing else may run beside it
         return {"cpu": cpu_seconds, "wall": wall_seconds}
 
     def close(self) -> Answer:
@@ -193,5 +199,47 @@ def main(inward: int, outward: int) -> None:
     cells.close()
 
 
+def within_switch(action: Callable[[], object]) -> None:
+    """Call `action` once from within SWITCH: it is what compares the two items of an array to be sorted."""
+    outcome: list[Exception | None] = []
+
+    def compare(_first: object, _second: object) -> int:
+        if not outcome:
+            outcome.append(None)
+            try:
+                action()
+            except Exception as error:  # noqa: BLE001 - ctypes would swallow it
+                outcome[0] = error
+        return 0
+
+    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compare)
+    ctypes.CDLL(None).qsort((ctypes.c_int * 2)(), ctypes.c_size_t(2), ctypes.c_size_t(4), callback)
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+def under_callgrind(asked: str, place: Path) -> None:
+    """Open each cell, make the counted call, and write into `place` which files callgrind wrote at its end.
+
+    asked: JSON list of (case, parameters).
+    """
+    cells = Cells()
+    dumps: list[list[str]] = []
+    for case, params in json.loads(asked):
+        dumps.append([])
+        with contextlib.suppress(Exception):  # whatever a case raises: the gate's own rounds report it
+            cells.open(case, params)
+            before = set(place.glob("out.*"))
+            within_switch(functools.partial(cells.case.call, cells.prepared, COUNTED))
+            dumps[-1] = [file.name for file in set(place.glob("out.*")) - before]
+        with contextlib.suppress(Exception):
+            cells.close()
+    (place / "dumps.json").write_text(json.dumps(dumps), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    first, second = sys.argv[1:]
+    if first.startswith("["):
+        under_callgrind(first, Path(second))
+    else:
+        main(int(first), int(second))

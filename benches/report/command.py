@@ -48,7 +48,7 @@ def lines(runs: Sequence[Run], folder: Path | None, *, color: bool, budgets: Bud
 
 
 def _warnings(read: Sequence[tuple[list[Record], list[str]]]) -> Iterator[str]:
-    """What was wrong with the lines of the runs, as `Run.read` tells it."""
+    """What was wrong with the lines of the runs."""
     for _, problems in read:
         yield from (f"warning: {problem}" for problem in problems)
 
@@ -78,10 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="*", default=["results/latest"], help="run folders (default: results/latest)")
     parser.add_argument("--pool", action="store_true", help="take the runs as repetitions; so are three and more")
     parser.add_argument("--out", type=Path, help="where to write (default: the run; of a comparison B/against-A)")
-    parser.add_argument(
-        "--budget-seconds", type=positive, default=Budgets.seconds, help="time that a training may take"
-    )
-    parser.add_argument("--budget-gib", type=positive, default=Budgets.gib, help="memory that it may take")
+    parser.add_argument("--budget-seconds", type=positive, default=Budgets.seconds, help="time a training may take")
+    parser.add_argument("--budget-gib", type=positive, default=Budgets.gib, help="memory it may take")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error of the report is")
     chosen = parser.parse_args(arguments)
     forgive_stdout()

@@ -1,4 +1,4 @@
-"""What a report says, apart from how it is shown: sections of sentences, tables and figures; and their Markdown."""
+"""What a report says, apart from how it is shown: sections of sentences, tables and figures; and its Markdown."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from benches.terminal import text
 
 @dataclass(frozen=True)
 class Value:
-    """A cell of a table: its text, what it is sorted by, and whether it is to be read with care."""
+    """A cell as it is shown: its text, what it is sorted by, and whether it is marked as uncertain."""
 
     text: str
-    order: float | str = ""
+    order: float
     marked: bool = False
 
 
-Row = Sequence["Value | str"]
+Cell = Value | Interval | str | float | None
+"""A cell of a table: a text, or what `value` shows."""
+Row = Sequence[Cell]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Table:
     """A caption, column headings, and rows of as many cells. note: how to read it."""
 
     caption: str
-    columns: tuple[str, ...]
+    columns: Sequence[str]
     rows: Sequence[Row]
     note: str = ""
 
@@ -64,13 +66,16 @@ ROUNDING = 1e-13
 """What is smaller is what float64 leaves of a zero: a saving of 1e-16 $ is none."""
 
 
-def number(value: float | None, digits: int = 3, unit: str = "") -> Value:
-    """A number with so many significant digits, a count with all of them, a dash for none. Sorts by its value."""
-    if value is None or math.isnan(value):
+def value(cell: Value | Interval | float | None) -> Value:
+    """A cell as it is shown: numbers with three significant digits, intervals with their bounds."""
+    return cell if isinstance(cell, Value) else interval(cell) if isinstance(cell, Interval) else number(cell)
+
+
+def number(found: float | None, digits: int = 3) -> Value:
+    """A number with `digits` significant digits, a count with all of them, a dash for none. Sorts by its value."""
+    if found is None or math.isnan(found):
         return Value("-", -math.inf)
-    if isinstance(value, int):
-        return Value(f"{value:,}", value)
-    return Value(f"{_plain(value, digits)}{f' {unit}' if unit else ''}", value)
+    return Value(f"{found:,}" if isinstance(found, int) else _plain(found, digits), found)
 
 
 def interval(found: Interval, digits: int = 3, *, mark_wide: bool = False) -> Value:
@@ -108,16 +113,17 @@ def markdown(document: Document) -> Iterator[str]:
         for figure in section.figures:
             yield from ("", f"![{figure.caption}]({figure.name}.svg)")
         for table in section.tables:
-            yield from ("", f"**{table.caption}**", "")
+            yield from ("", f"**{text.markdown(table.caption)}**", "")
             yield f"| {' | '.join(map(text.markdown, table.columns))} |"
             yield f"|{'---|' * len(table.columns)}"
             for row in table.rows:
                 yield f"| {' | '.join(_cell(cell) for cell in row)} |"
             if table.note:
-                yield from ("", table.note)
+                yield from ("", text.markdown(table.note))
 
 
-def _cell(cell: Value | str) -> str:
+def _cell(cell: Cell) -> str:
     if isinstance(cell, str):
         return text.markdown(cell)
-    return f"{cell.text}{' (!)' if cell.marked else ''}"
+    shown = value(cell)
+    return f"{shown.text}{' (!)' if shown.marked else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +24,7 @@ WORDS = ("case", "exponent", "also")
 """Columns of words rather than numbers."""
 BORDER = 3
 """Columns of the terminal between two columns of the table."""
+Layout = tuple[str, ...]
 Cells = dict[str, list[Text]]
 """What stands in a row, by column: parts that are never broken."""
 
@@ -39,27 +40,42 @@ def exponent(curve: Series) -> list[Text]:
     return [Text(part, "red" if over else "") for part in parts]
 
 
-def table(curves: Sequence[Series]) -> Table:
-    """One row per cell, sizes ascending; those columns that matter most, as many as the terminal has room for."""
+def fitting(layouts: Sequence[Layout], least: Callable[[Layout], Mapping[str, int]], room: int) -> tuple[Layout, int]:
+    """The first layout that fits, else the last one, and how many characters it leaves, negative where it lacks some.
+
+    layouts: column names, the preferred layout first.
+    least: characters that each column of a layout needs.
+    room: characters of a line, without a table's outer edges.
+    """
     spare = -1
-    for layout in LAYOUTS:
-        groups = [_cells(curve, alone="exponent" in layout) for curve in curves]
-        rows = [cells for group in groups for cells in group]
-        least = {
-            column: max([len(column), *(part.cell_len for row in rows for part in row[column])]) for column in layout
-        }
-        spare = show.width() - sum(least.values()) - BORDER * (len(layout) - 1)
+    for layout in layouts:
+        spare = room - sum(least(layout).values()) - BORDER * (len(layout) - 1)
         if spare >= 0:
             break
+    return layout, spare
+
+
+def table(curves: Sequence[Series]) -> Table:
+    """One row per cell, sizes ascending, with as many columns as the terminal has room for."""
+
+    def groups(layout: Layout) -> list[list[Cells]]:
+        return [_cells(curve, alone="exponent" in layout) for curve in curves]
+
+    def least(layout: Layout) -> dict[str, int]:
+        rows = [cells for group in groups(layout) for cells in group]
+        return {name: max([len(name), *(part.cell_len for row in rows for part in row[name])]) for name in layout}
+
+    layout, spare = fitting(LAYOUTS, least, show.width())
     missing = [column for column in ("also", "min", "rate") if column not in layout]
     shown = Table(show_edge=False, pad_edge=False, header_style="bold", caption_justify="left")
     shown.caption = f"a wider terminal also shows: {', '.join(missing)}" if missing else None
-    least["also"] = least.get("also", 0) + max(0, spare)
     for column in layout:
         shown.add_column(column, justify="left" if column in WORDS else "right", no_wrap=column != "case")
-    for group in groups:
+    widths = least(layout)
+    widths["also"] = widths.get("also", 0) + max(0, spare)
+    for group in groups(layout):
         for row in group:
-            cells = (_joined(row[column], least[column]) for column in layout)
+            cells = (_joined(row[column], widths[column]) for column in layout)
             shown.add_row(*cells, end_section=row is group[-1])
     return shown
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from benches.measure.records import Record
 from benches.measure.runs import Run
 from benches.report.data import table
-from benches.report.document import Document, Row, Section, Table, markdown
+from benches.report.document import Document, Figure, Row, Section, Table, markdown
 from benches.report.sections import comparison
+from benches.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from benches.report.data.series import Series
@@ -34,13 +35,12 @@ def write(
         return
     _load_matplotlib()
     from benches.report.data.study import study_of
-    from benches.report.figures import scaling as figures_scaling
-    from benches.report.figures import study as figures_study
+    from benches.report.figures import drawings
     from benches.report.sections import findings as report_findings
     from benches.report.sections import kpis as report_kpis
     from benches.report.sections import limits, times
 
-    yield from figures_scaling.draw(curves, folder / SCALING_FIGURE)
+    yield from drawings.draw_scaling(curves, folder / SCALING_FIGURE)
     study = study_of(records, {curve.name: curve.law for curve in curves})
     kpis = report_kpis.kpis_of(records)
     sections, findings = [], []
@@ -48,13 +48,13 @@ def write(
         checks = limits.checks(study)
         findings = list(report_findings.findings(study, kpis, budgets, checks))
         sections += [times.section(study), limits.section(study, budgets, checks)]
-        yield from figures_study.draw_time(study, folder / "time")
+        yield from drawings.draw_time(study, folder / "time")
         if limits.phases_of(study):
-            yield from figures_study.draw_phases(study, folder / "phases")
+            yield from drawings.draw_phases(study, folder / "phases")
     if kpis.values:
         sections.append(report_kpis.section(kpis))
         if report_kpis.drawn(kpis):
-            yield from figures_study.draw_kpis(kpis, folder / "kpis")
+            yield from drawings.draw_kpis(kpis, folder / "kpis")
     sections.append(_cases(curves))
     sections.append(_records(runs, records))
     document = Document("Scalability of local energy markets", list(_facts(runs, records)), findings, sections)
@@ -119,22 +119,12 @@ def _facts(runs: Sequence[Run], records: Sequence[Sequence[Record]]) -> Iterator
 
 def _cases(curves: Sequence[Series]) -> Section:
     """The generic figure and fits of every case of the table."""
-    from benches.report.document import Figure, interval, number
-    from benches.stats.intervals import Interval
-
-    rows: list[Row] = [
-        [
-            curve.name,
-            curve.unit,
-            number(min(curve.records)),
-            number(max(curve.records)),
-            number(curve.median(max(curve.records))),
-            interval(Interval(curve.law.exponent, curve.law.low, curve.law.high)),
-            curve.law.verdict,
-            curve.law.reason,
-        ]
-        for curve in curves
-    ]
+    rows: list[Row] = []
+    for curve in curves:
+        law, most = curve.law, max(curve.records)
+        exponent = Interval(law.exponent, law.low, law.high)
+        sizes = min(curve.records), most, curve.median(most)
+        rows.append([curve.name, curve.unit, *sizes, exponent, law.verdict, law.reason])
     columns = ("series", "size", "smallest", "largest", "seconds at the largest", "exponent k", "verdict", "why not")
     figure = Figure(SCALING_FIGURE, "Every case by size, with the fitted law")
     return Section("All cases", [], [figure], [Table("Scaling of every case", columns, rows)])
@@ -146,6 +136,6 @@ def _records(runs: Sequence[Run], records: Sequence[Sequence[Record]]) -> Sectio
     counts = Counter(record.status for record in everything)
     problems = [problem for run in runs for problem in run.read()[1]]
     told = [f"{', '.join(f'{count} {status}' for status, count in counts.items())}.", *problems]
-    rows: list[Row] = [[r.status, r.where, r.error or ""] for r in everything if r.status != "ok"]
+    rows = [[r.status, r.where, r.error or ""] for r in everything if r.status != "ok"]
     tables = [Table("Cells without figures", ("status", "cell", "why"), rows)] if rows else []
     return Section("Records", told, [], tables)

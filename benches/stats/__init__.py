@@ -1,1 +1,1 @@
-"""What samples tell: scaling laws, intervals, forecasts, convergence."""
+"""Statistics of samples: scaling laws, intervals, forecasts, convergence."""

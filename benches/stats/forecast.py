@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
+from scipy.optimize import bisect, nnls
 
 from benches.stats.intervals import Interval
 from benches.stats.scaling import Scaling, around, standard_error
@@ -62,27 +62,19 @@ def _quadratic(sizes: NDArray[np.float64], peaks: NDArray[np.float64]) -> tuple[
 
 
 def affordable(law: Callable[[float], Interval], budget: float) -> Interval:
-    """The largest size that stays within the budget by the law; its bounds by the bounds of the law.
+    """The largest size that stays within the budget by the law; its bounds follow from those of the law.
 
     0 where one agent is too much, infinite beyond LARGEST, NaN where the law is.
     """
-    return Interval(
-        _largest(lambda size: law(size).mid, budget),
-        _largest(lambda size: law(size).high, budget),
-        _largest(lambda size: law(size).low, budget),
-    )
+    mid, high, low = (_largest(law, bound, budget) for bound in range(3))  # the law's lower bound affords the most
+    return Interval(mid, low, high)
 
 
-def _largest(rising: Callable[[float], float], budget: float) -> float:
-    """Where a rising function passes the budget, by halving in logarithms."""
-    if math.isnan(rising(1.0)):
+def _largest(law: Callable[[float], Interval], bound: int, budget: float) -> float:
+    """The size in [1, LARGEST] at which the law (bound 0), or its lower (1) or upper bound (2), passes the budget."""
+    least, most = law(1.0)[bound], law(LARGEST)[bound]
+    if math.isnan(least):
         return math.nan
-    if rising(1.0) > budget:
-        return 0.0
-    if rising(LARGEST) <= budget:
-        return math.inf
-    low, high = 0.0, math.log(LARGEST)
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(math.exp(middle)) <= budget else (low, middle)
-    return math.exp(low)
+    if least > budget or most <= budget:
+        return 0.0 if least > budget else math.inf
+    return math.exp(bisect(lambda size: law(math.exp(size))[bound] - budget, 0.0, math.log(LARGEST)))

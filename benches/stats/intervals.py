@@ -15,7 +15,7 @@ WIDE = 0.1
 
 
 class Interval(NamedTuple):
-    """A figure and its bounds; NaN bounds where one value tells nothing of its spread."""
+    """A figure and its bounds; NaN bounds where there is one value, whose spread is unknown."""
 
     mid: float
     low: float = math.nan

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import optimize
 
 from benches.stats import scaling
 
@@ -76,22 +77,46 @@ def test_an_exponent_that_the_data_cannot_carry_is_nan_with_the_reason(data, rea
     assert math.isnan(fit.time(10))
 
 
-def test_replicates_are_fitted_as_the_data_are():
-    rng = np.random.default_rng(3)
+def slow_fit(sizes, times):
+    """The law of least soft-L1 error in logs, by scipy from many starts."""
+    x, y = np.log(sizes), np.log(times)
+    bounds = ([y.min() - 12, y.min() - 30, 0], [y.min() + 1, y.max() + 1, 4])
+    starts = [
+        (y.min() + floor, min(y[-1] - k * x[-1], y.max()), k)
+        for floor in (-11.9, -4, -0.7, -0.05)
+        for k in (0.3, 0.6, 1, 1.5, 2, 3)
+    ]
+    found = [
+        optimize.least_squares(
+            lambda p: np.logaddexp(p[0], p[1] + p[2] * x) - y,
+            np.clip(start, *bounds),
+            bounds=bounds,
+            loss="soft_l1",
+            f_scale=scaling.NOISE,
+            xtol=1e-12,
+            ftol=1e-12,
+        )
+        for start in starts
+    ]
+    floor, factor, exponent = min(found, key=lambda result: result.cost).x
+    return scaling.Law(math.exp(floor), math.exp(factor), exponent)
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.03, 0.1])
+@pytest.mark.parametrize(("floor", "factor", "exponent"), [(0.1, 0.01, 1.1), (0, 0.01, 0.6), (5, 1e-3, 2), (1, 1, 0.4)])
+def test_the_solver_agrees_with_scipys(floor, factor, exponent, noise):
     sizes = np.array(SIZES, float)
-    rows = (0.1 + 0.01 * sizes**1.1) * np.exp(rng.normal(0, 0.05, (20, len(sizes))))
-    rows[0, 3] *= 3
-    best = scaling._fit_law(sizes, np.median(rows, 0), scaling._starts(sizes, rows[1]))
-    for row, fast in zip(rows, scaling._fit_many(sizes, rows, best.start), strict=True):
-        slow = scaling._fit_law(sizes, row, [best.start]).law
-        for size in SIZES:
-            assert fast.time(size) == pytest.approx(slow.time(size), rel=2e-3)
-    kept = 1 - np.eye(len(sizes))
-    each = np.broadcast_to(rows[1], kept.shape)
-    for out, fast in enumerate(scaling._fit_many(sizes, each, best.start, kept)):
-        slow = scaling._fit_law(np.delete(sizes, out), np.delete(rows[1], out), scaling._starts(sizes, rows[1])).law
-        for size in np.delete(sizes, out):
-            assert fast.time(size) == pytest.approx(slow.time(size), rel=2e-3)
+    times = (floor + factor * sizes**exponent) * np.exp(np.random.default_rng(3).normal(0, noise, len(sizes)))
+    starts, kept = scaling._starts(sizes, times), 1 - np.eye(len(sizes))
+    found, cost = scaling._solve(sizes, np.tile(times, (len(starts), 1)), starts)
+    best = found[np.argmin(cost)]
+    left_out, _ = scaling._solve(sizes, np.tile(times, (len(sizes), 1)), best, kept)
+    whole, part = (scaling._law(p, sizes) for p in (best, left_out[2]))
+    slow, slow_part = slow_fit(sizes, times), slow_fit(np.delete(sizes, 2), np.delete(times, 2))
+    assert whole.exponent == pytest.approx(slow.exponent, abs=1e-4)
+    for size in np.delete(sizes, 2):
+        assert whole.time(size) == pytest.approx(slow.time(size), rel=1e-4)
+        assert part.time(size) == pytest.approx(slow_part.time(size), rel=1e-3)
 
 
 def test_one_round_gives_an_interval_over_the_sizes_alone():
@@ -133,17 +158,20 @@ def test_the_verdict_comes_from_the_interval():
 
 @pytest.mark.parametrize("truth", [50, 100, 300])
 def test_the_knee_is_where_growth_passes_linear(truth):
-    sizes = np.array([1, 5, 10, 20, 50, 100, 200, 500, 1000.0])
-    noise = np.exp(np.random.default_rng(0).normal(0, 0.02, len(sizes)))
-    medians = (1 + 1e-3 * sizes + (sizes / truth) ** 2) * noise
-    assert scaling.knee(sizes, medians) == pytest.approx(truth, rel=0.1)
+    sizes = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
+    fit = scaling.fit([samples(lambda n: 1 + 1e-3 * n + (n / truth) ** 2, sizes)])
+    assert fit.knee == pytest.approx(truth, rel=0.1)
+    law = fit.law
+    assert law.time(fit.knee * 1.001) / law.time(fit.knee) == pytest.approx(1.001, abs=1e-5)
 
 
-@pytest.mark.parametrize(("floor", "factor", "power"), [(0.1, 1, 1), (0, 1, 1), (5, 1, 0.5), (7, 0, 1)])
-def test_there_is_no_knee_without_superlinear_growth(floor, factor, power):
-    sizes = np.array([1, 5, 10, 20, 50, 100.0])
-    noise = np.exp(np.random.default_rng(1).normal(0, 0.02, len(sizes)))
-    assert math.isnan(scaling.knee(sizes, (floor + factor * sizes**power) * noise))
+@pytest.mark.parametrize(
+    ("floor", "factor", "power"),
+    [(0.1, 1, 1), (0, 1, 1), (5, 1, 0.5), (7, 0, 1), (0, 1, 2), (100, 1e-3, 2), (0.1, 1, 1.05)],
+    ids=["floor-linear", "linear", "root", "flat", "from-the-start", "beyond-the-sizes", "hardly"],
+)
+def test_there_is_no_knee_unless_growth_becomes_superlinear_at_a_measured_size(floor, factor, power):
+    assert math.isnan(scaling.fit([samples(lambda n: floor + factor * n**power, noise=0.02)]).knee)
 
 
 def test_the_same_data_gives_the_same_interval():

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("market", "benches", "tests", "conftest.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("market", "benches", "tests", "pyproject.toml", "README.md", "LICENSE")
 IMPORT_ALL = """
 import importlib, json, os, pkgutil, signal, threading
 
@@ -54,12 +54,14 @@ def test_importing_a_module_of_benches_changes_nothing_and_prints_nothing() -> N
     assert run(sys.executable, "-W", "error", "-c", IMPORT_ALL, cwd=ROOT) == ""
 
 
-def test_benches_are_found_without_being_installed() -> None:
-    """The root's conftest names the plugin: `-p` would have it imported before `pythonpath` holds."""
+@pytest.mark.parametrize("start", ["tests/project", "benches/pytest_suite", "."])
+def test_benches_are_found_without_being_installed(start: str) -> None:
+    """A conftest names the plugin: `-p` would have it imported before `pythonpath` holds."""
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert "-p" not in options["addopts"]
-    assert "." in options["pythonpath"]
-    assert '"benches.suite.plugin"' in (ROOT / "conftest.py").read_text()
+    # -I: the current folder is not on the path, as for the command `pytest`
+    said = run(sys.executable, "-I", "-m", "pytest", "--help", start, cwd=ROOT)
+    assert "--populations" in said
 
 
 @pytest.mark.slow  # builds a wheel, and compiles the kernels in a new place
@@ -86,7 +88,6 @@ def test_the_wheel_holds_the_market_alone_and_it_clears(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(packages)  # a wheel of pure Python is installed by unpacking it
     borrowed = Path(pytest.__file__).parents[1]
-    (packages / "borrowed.pth").write_text(
-        f"{borrowed}\n"
-    )  # as a path only: its own .pth files, ours too, are not read
+    # As a path only: its own .pth files, ours too, are not read.
+    (packages / "borrowed.pth").write_text(f"{borrowed}\n")
     assert run(python, "-c", CLEAR, cwd=tmp_path, NUMBA_DISABLE_JIT="1").strip() == "[40.0]"

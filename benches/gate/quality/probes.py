@@ -1,6 +1,6 @@
-"""Workloads whose slowdown is known, for measuring the gate itself: head really does so many per cent more of the work.
+"""Workloads with a known slowdown, to measure the gate itself.
 
-A call of a probe does UNITS units of work on base, and UNITS + UNITS * extra / 100 on head.
+A call of a probe really does UNITS units of work on base, and UNITS + UNITS * extra / 100 on head.
 """
 
 from __future__ import annotations

@@ -64,10 +64,6 @@ class NothingCompared(RuntimeError):
     """A tool ended without a comparison."""
 
 
-def _environment(**changes: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(machine.ROOT), "OMP_NUM_THREADS": "1", **changes}
-
-
 def _rows(flagged: set[str]) -> list[Row]:
     return [{"name": name, "flagged": name in flagged} for name in probes(slow=False, equal=2)]
 
@@ -81,18 +77,10 @@ def pytest_benchmark(scratch: Path) -> list[Row]:
         ("base", ["--benchmark-save=base"]),
         ("head", ["--benchmark-compare=0001", "--benchmark-compare-fail=mean:10%"]),
     ):
-        done = subprocess.run(
-            [*command, *more],
-            cwd=scratch,
-            env=_environment(PROBE_SIDE=side),
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-    output = done.stdout + done.stderr
+        output = _run(scratch, *command, *more, allowed=(0, 1), PROBE_SIDE=side)
     flagged = set(re.findall(r"test_probe\[([^\]]+)\][^\n]* - Field 'mean' has failed", output))
-    compared = "Performance has regressed" in output if flagged else f"{len(_rows(set()))} passed" in output
-    if not compared or bool(flagged) != bool(done.returncode):
+    regressed, passed = "Performance has regressed" in output, f"{len(_rows(set()))} passed" in output
+    if regressed != bool(flagged) or not (regressed or passed):
         raise NothingCompared(output[-2000:])
     return _rows(flagged)
 
@@ -119,8 +107,10 @@ def asv_continuous(scratch: Path) -> list[Row]:
     return _rows(set(re.findall(r"^\| \+ .*time_probe\('([^']+)'\)", output, re.MULTILINE)))
 
 
-def _run(folder: Path, *command: str, allowed: tuple[int, ...] = (0,)) -> str:
-    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, encoding="utf-8", check=False)
+def _run(folder: Path, *command: str, allowed: tuple[int, ...] = (0,), **variables: str) -> str:
+    """What a command prints; `variables` are of its environment. Raises NothingCompared for another exit status."""
+    environment = {**os.environ, "PYTHONPATH": str(machine.ROOT), "OMP_NUM_THREADS": "1", **variables}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
     if done.returncode not in allowed:
         raise NothingCompared(
             f"{' '.join(command)}: status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,8 @@ from benches.stats.intervals import Interval, of_mean
 
 CASES = ("train/whole", "train/iteration")
 """What the study may be read from: the one with more populations, at a tie the first."""
+KEYS = {"mode", "algorithm", "agents"}
+"""Parameters that a training of the study has."""
 ORDER = ("ppo", "appo", "sac")
 """How algorithms are listed; others follow."""
 ENOUGH = 3
@@ -33,6 +35,10 @@ class Cell:
     algorithm: str
     agents: int
     records: dict[tuple[int, int], Record]
+
+    @property
+    def combination(self) -> Combination:
+        return self.mode, self.algorithm
 
     @cached_property
     def times(self) -> dict[tuple[int, int], float]:
@@ -116,7 +122,7 @@ class Study:
 
     def of(self, mode: str, algorithm: str) -> list[Cell]:
         """The cells of a combination by population."""
-        cells = [cell for cell in self.cells.values() if (cell.mode, cell.algorithm) == (mode, algorithm)]
+        cells = [cell for cell in self.cells.values() if cell.combination == (mode, algorithm)]
         return sorted(cells, key=lambda cell: cell.agents)
 
     @cached_property
@@ -141,21 +147,16 @@ def study_of(runs: Sequence[Sequence[Record]], curves: Mapping[str, scaling.Scal
     return max(found, key=lambda study: len(study.populations), default=None)
 
 
-def _trainings(case: str, runs: Sequence[Sequence[Record]]) -> Iterator[tuple[int, Record]]:
-    for number, records in enumerate(runs):
-        for record in records:
-            if record.case == case and record.status == "ok" and {"mode", "algorithm", "agents"} <= set(record.params):
-                yield number, record
-
-
 def _study(case: str, runs: Sequence[Sequence[Record]], curves: Mapping[str, scaling.Scaling]) -> Study | None:
-    iterations = Counter(int(record.params.get("iterations", 1)) for _, record in _trainings(case, runs))
-    if not iterations:
+    everything = ((number, record) for number, records in enumerate(runs) for record in records)
+    found = [(number, r) for number, r in everything if r.case == case and r.status == "ok" and set(r.params) >= KEYS]
+    if not found:
         return None
-    (usual, _), *_ = iterations.most_common(1)
+    iterations = [int(record.params.get("iterations", 1)) for _, record in found]
+    usual = statistics.mode(iterations)
     cells: dict[tuple[str, str, int], Cell] = {}
-    for number, record in _trainings(case, runs):
-        if int(record.params.get("iterations", 1)) != usual:
+    for (number, record), count in zip(found, iterations, strict=True):
+        if count != usual:
             continue  # another amount of work is another study
         mode, algorithm, agents = str(record.params["mode"]), str(record.params["algorithm"]), int(record.size)
         cell = cells.setdefault((mode, algorithm, agents), Cell(mode, algorithm, agents, {}))

@@ -1,18 +1,18 @@
-"""How all figures look, and how one drawing serves light and dark pages: ink, grid and paper are colours of their own,
-which `report_html` turns into the page's.
-"""
+"""How all figures look. Ink, grid and paper have their own colours, which the page replaces by light or dark ones."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from benches.terminal.text import one_line
@@ -64,20 +64,40 @@ def label(text: str) -> str:
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, drawn without a display."""
+    """An empty figure, sizes in inches, drawn without a display."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def finish(axes: Axes, *, both: bool = True) -> None:
+def panels(count: int, columns: int, width: float, height: float, below: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows of `columns`, with a strip `below` for a legend; sizes in inches."""
+    rows = math.ceil(count / columns)
+    figure = canvas(width * columns, height * rows + below)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, list(grid[:count])
+
+
+def finish(axes: Axes) -> None:
     """A quiet grid behind the data."""
-    axes.grid(visible=True, which="major", axis="both" if both else "y", color=GRID, linewidth=0.6)
+    axes.grid(visible=True, which="major", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def population_axis(axes: Axes, populations: Sequence[int]) -> None:
-    """Logarithmic, with a tick at each population."""
+def handles(colours: Mapping[str, str], markers: Mapping[str, str]) -> list[Line2D]:
+    """What a legend shows: names with their colours, then names with their markers."""
+    lines = [Line2D([], [], color=colour, linewidth=2.6, label=name.upper()) for name, colour in colours.items()]
+    shapes = [(name.upper(), marker) for name, marker in markers.items()]
+    return lines + [Line2D([], [], color=INK, marker=mark, linestyle="", label=name) for name, mark in shapes]
+
+
+def by_population(axes: Axes, populations: Sequence[int], title: str, figure: str) -> None:
+    """Finish a panel of a `figure` by population: title, names of the axes, grid, a tick at each population."""
+    axes.set_title(title)
+    axes.set_ylabel(figure)
+    finish(axes)
     axes.set_xscale("log")
     axes.set_xticks(list(populations), [f"{n:,}" for n in populations])
     axes.set_xlim(populations[0] * 0.8, populations[-1] * 1.25)

@@ -1,41 +1,36 @@
-"""A document as one self-contained page: drawings within, nothing to load, light or dark as the reader likes."""
+"""A document as one self-contained page: drawings inside, nothing to load, light or dark as the reader prefers."""
 
 from __future__ import annotations
 
 import html
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 
-from benches.report.document import Document, Section, Table, Value
-from benches.report.page.assets import CSS, SCRIPT
+from benches.report.document import Cell, Document, Section, Table, value
 
+HERE = Path(__file__).parent
 OPEN = 1
-"""So many tables of a section are open at first."""
+"""Number of tables of a section that are open at first."""
 
 
 def page(document: Document, folder: Path) -> str:
-    """The page; the SVG files of its figures are read from `folder`."""
-    return "\n".join(_page(document, folder)) + "\n"
-
-
-def _page(document: Document, folder: Path) -> Iterator[str]:
-    title = html.escape(document.title)
-    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield '<link rel="icon" href="data:,">'
-    yield f"<title>{title}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>"
+    """The page, from the template and its style and script beside this file. Its figures' SVG files are in `folder`."""
+    template, css, script = (
+        HERE.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+    )
     links = [f'<a href="#{_anchor(section.title)}">{html.escape(section.title)}</a>' for section in document.sections]
-    yield f"<nav>{''.join(links)}</nav>\n</header>\n<main>"
-    yield '<ul class="findings">'
-    yield from (f"<li>{html.escape(finding)}</li>" for finding in document.findings)
-    yield "</ul>\n<dl>"
-    yield from (f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in document.facts)
-    yield "</dl>"
-    for section in document.sections:
-        yield from _section(section, folder)
-    yield f"</main>\n<script>{SCRIPT}</script>\n</body>\n</html>"
+    facts = [f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in document.facts]
+    return Template(template).substitute(
+        title=html.escape(document.title),
+        css=css,
+        links="".join(links),
+        findings="\n".join(f"<li>{html.escape(finding)}</li>" for finding in document.findings),
+        facts="\n".join(facts),
+        sections="\n".join(line for section in document.sections for line in _section(section, folder)),
+        script=script,
+    )
 
 
 def _section(section: Section, folder: Path) -> Iterator[str]:
@@ -60,14 +55,13 @@ def _table(table: Table, *, opened: bool) -> Iterator[str]:
     yield "</details>"
 
 
-def _cell(cell: Value | str) -> str:
+def _cell(cell: Cell) -> str:
     if isinstance(cell, str):
         return f'<td class="text">{html.escape(cell)}</td>'
-    order = cell.order
-    if isinstance(order, float) and math.isinf(order):
-        order = "1e300" if order > 0 else "-1e300"
-    marked = ' class="marked"' if cell.marked else ""
-    return f'<td{marked} data-order="{html.escape(str(order), quote=True)}">{html.escape(cell.text)}</td>'
+    shown = value(cell)
+    order = min(max(shown.order, -1e300), 1e300)  # JavaScript reads no "inf"
+    marked = ' class="marked"' if shown.marked else ""
+    return f'<td{marked} data-order="{order}">{html.escape(shown.text)}</td>'
 
 
 def _inline(svg: str, label: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benches.measure.records import Record
-from benches.report.document import Row, Table, interval, number
+from benches.report.document import Row, Table
 from benches.stats.intervals import Interval
 
 REPLICATES = 1000
@@ -38,13 +38,7 @@ def compared(first: Sequence[Record], second: Sequence[Record]) -> list[tuple[Re
 def table(pairs: Sequence[tuple[Record, Record, Interval]]) -> Table:
     """One row per cell, the slowest change first."""
     rows: list[Row] = [
-        [
-            before.where,
-            number(float(np.median(before.decisive))),
-            number(float(np.median(after.decisive))),
-            interval(found),
-            _verdict(found),
-        ]
+        [before.where, *(float(np.median(run.decisive)) for run in (before, after)), found, _verdict(found)]
         for before, after, found in sorted(pairs, key=lambda each: -each[2].mid)
     ]
     columns = ("cell", "first run (s)", "second run (s)", "second / first", "verdict")

@@ -11,13 +11,13 @@ from benches.report.document import interval, number
 from benches.report.sections import limits, times
 from benches.report.sections.kpis import EFFICIENCY, OPTIMUM, Kpis, title
 from benches.report.sections.limits import Budgets, Check
-from benches.report.sections.times import Axis, name_of
+from benches.report.sections.times import AXES, Axis, name_of
 
 
 def findings(study: Study, kpis: Kpis, budgets: Budgets, checks: Sequence[Check]) -> Iterator[str]:
     """What the study found, most general first."""
     yield from _growth(study)
-    for axis in ("mode", "algorithm"):
+    for axis in AXES:
         yield from _fastest(study, axis)
     yield from _bottlenecks(study)
     yield from _limits(study, budgets, checks)
@@ -117,15 +117,15 @@ def _market(kpis: Kpis) -> Iterator[str]:
         moved.setdefault(kpi, Counter())["rises" if trend.slope > 0 else "falls"] += 1
     for kpi, ways in moved.items():
         told = " and ".join(f"{way} with the population for {count}" for way, count in ways.most_common())
-        yield f"{title(kpi)} {told} of {len(kpis.learners)} trainings (significant trends)."
-    if kpis.learners and kpis.trends and not trends:
+        yield f"{title(kpi)} {told} of {len(kpis.learned)} trainings (significant trends)."
+    if kpis.learned and kpis.trends and not trends:
         yield "No KPI has a significant trend over the population."
-    if not kpis.learners or EFFICIENCY not in kpis.values:
+    if not kpis.learned or EFFICIENCY not in kpis.values:
         return
-    largest = max(n for player in kpis.learners for n in kpis.values[EFFICIENCY].get(player, {0: {}}))
-    found = {player: kpis.at(EFFICIENCY, player, largest) for player in (*kpis.learners, *kpis.references)}
+    largest = max(n for player in kpis.learned for n in kpis.values[EFFICIENCY].get(player, {0: {}}))
+    found = {player: kpis.at(EFFICIENCY, player, largest) for player in (*kpis.learned, *kpis.references)}
     found = {player: each for player, each in found.items() if not math.isnan(each.mid)}
-    learned = [player for player in kpis.learners if player in found]
+    learned = [player for player in kpis.learned if player in found]
     if learned:
         best = max(learned, key=lambda player: found[player].mid)
         rest = [player for player in kpis.references if player in found and player != OPTIMUM]

@@ -12,7 +12,7 @@ import numpy as np
 
 from benches.measure.records import Record
 from benches.report.data.study import ENOUGH, ORDER
-from benches.report.document import Figure, Row, Section, Table, Value, interval, number
+from benches.report.document import Figure, Row, Section, Table, Value
 from benches.stats.convergence import Convergence, convergence
 from benches.stats.intervals import Interval, of_mean
 
@@ -47,6 +47,10 @@ class Trend(NamedTuple):
     def significant(self) -> bool:
         return self.p < SIGNIFICANT
 
+    @property
+    def shown(self) -> Value:
+        return Value(f"{self.slope:+.3g}{' *' if self.significant else ''} (p {self.p:.2g})", self.slope)
+
 
 @dataclass
 class Kpis:
@@ -58,8 +62,7 @@ class Kpis:
 
     def add(self, kpi: str, player: str, agents: int, seed: int, episodes: Sequence[float]) -> None:
         """Keep the values of one evaluation."""
-        places = self.values.setdefault(kpi, {}).setdefault(player, {}).setdefault(agents, {})
-        places[seed] = list(episodes)
+        self.values.setdefault(kpi, {}).setdefault(player, {}).setdefault(agents, {})[seed] = list(episodes)
 
     def at(self, kpi: str, player: str, agents: int) -> Interval:
         """Mean over seeds with an interval; over the episodes where there are fewer than three seeds."""
@@ -70,11 +73,6 @@ class Kpis:
             return over
         within = of_mean([value for each in episodes.values() for value in each])
         return within if not math.isnan(within.mid) else over
-
-    @property
-    def learners(self) -> list[str]:
-        """The trained players."""
-        return list(self.learned)
 
     @property
     def references(self) -> list[str]:
@@ -96,7 +94,7 @@ class Kpis:
 
         found: dict[tuple[str, str], tuple[float, float]] = {}
         for kpi in self.values:
-            for player in self.learners:
+            for player in self.learned:
                 points = [(math.log2(n), self.at(kpi, player, n).mid) for n in self.populations]
                 points = [point for point in points if not math.isnan(point[1])]
                 x, y = (np.array(each) for each in zip(*points, strict=True)) if points else (np.empty(0),) * 2
@@ -110,27 +108,15 @@ class Kpis:
 
 
 def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
-    """Everything that evaluation episodes tell. $ are per agent, so that populations compare."""
-    from market.evaluation.kpis import KPIS
+    """The KPIs of all evaluation episodes. $ are per agent, so that populations compare.
 
-    meanings = {
-        EFFICIENCY: Meaning(
-            "1", "saving / (DSO-only cost - cost of the cooperative optimum)", "market.evaluation.optimum"
-        ),
-        **{
-            name: Meaning("$ per agent" if row.unit == "$" else row.unit, row.formula, row.reference)
-            for name, row in KPIS.items()
-        },
-        CONVERGENCE: Meaning(
-            "iterations", "first with 95 % of the improvement of the return", "benches.stats.convergence"
-        ),
-    }
-    found = Kpis(meanings)
+    A KPI that a later record gives in another unit than the first one is a KPI of its own: `cost_saving in ct`.
+    """
+    efficiency = "saving / (DSO-only cost - cost of the cooperative optimum)"
+    found = Kpis({EFFICIENCY: Meaning("1", efficiency, "market.evaluation.optimum")})
     gaps: dict[tuple[int, int], list[float]] = {}
-    ordered = sorted(runs_of(runs), key=lambda each: each[1].case != "reference/optimum")
-    for _, record in ordered:
-        agents, seed = int(record.size), record.seed
-        player = _player(record)
+    for record in sorted(_evaluated(runs), key=lambda each: each.case != "reference/optimum"):
+        agents, seed, player = int(record.size), record.seed, _player(record)
         facts = {name: _numbers(values) for name, values in record.facts["evaluation_kpis"].items()}
         if "alone_cost" in record.facts:
             ends = zip(record.facts["alone_cost"], record.facts["optimal_cost"], strict=True)
@@ -139,32 +125,44 @@ def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
         if gap is not None:
             shares = [save / each if each > 1e-9 else math.nan for save, each in zip(saved, gap, strict=False)]
             found.add(EFFICIENCY, player, agents, seed, shares)
+        meanings = _meanings_of(record)
         for name, values in facts.items():
-            if name in KPIS:
-                share = agents if KPIS[name].unit == "$" else 1
-                found.add(name, player, agents, seed, [value / share for value in values])
+            if name not in meanings:
+                continue
+            unit, *rest = meanings[name]
+            meaning, share = (Meaning("$ per agent", *rest), agents) if unit == "$" else (Meaning(unit, *rest), 1)
+            same = found.meanings.setdefault(name, meaning).unit == meaning.unit
+            place = name if same else f"{name} in {unit}"
+            found.meanings.setdefault(place, meaning)
+            found.add(place, player, agents, seed, [value / share for value in values])
         if record.case == "train/whole":
             ended = convergence(*(record.facts.get(name, []) for name in ("iteration_returns", "iteration_seconds")))
             found.learned.setdefault(player, {}).setdefault(agents, []).append(ended)
             if not math.isnan(ended.iteration):
                 found.add(CONVERGENCE, player, agents, seed, [ended.iteration])
+    reached = "first with 95 % of the improvement of the return"
+    found.meanings[CONVERGENCE] = Meaning("iterations", reached, "benches.stats.convergence")
     return found
 
 
-def runs_of(runs: Sequence[Sequence[Record]]) -> list[tuple[int, Record]]:
+def _meanings_of(record: Record) -> dict[str, Meaning]:
+    """What KPIs mean: as the record says, else as the code says now."""
+    from market.evaluation.kpis import KPIS
+
+    now = {name: Meaning(row.unit, row.formula, row.reference) for name, row in KPIS.items()}
+    return now | {name: Meaning(*(*texts, "")[:3]) for name, texts in (record.kpi_meanings or {}).items()}
+
+
+def _evaluated(runs: Sequence[Sequence[Record]]) -> list[Record]:
     """The records that hold KPIs of evaluation episodes, trainings in the order of the study."""
-    held = [
-        (number_, record)
-        for number_, records in enumerate(runs)
-        for record in records
-        if record.status == "ok" and record.case in CASES and "evaluation_kpis" in record.facts
-    ]
-    return sorted(held, key=lambda each: _place(each[1]))
 
+    def place(record: Record) -> tuple[str, int, float]:
+        algorithm = str(record.params.get("algorithm", ""))
+        return str(record.params.get("mode", "")), ORDER.index(algorithm) if algorithm in ORDER else 9, record.size
 
-def _place(record: Record) -> tuple[str, int, float]:
-    algorithm = str(record.params.get("algorithm", ""))
-    return str(record.params.get("mode", "")), ORDER.index(algorithm) if algorithm in ORDER else 9, record.size
+    everything = (record for records in runs for record in records)
+    held = [r for r in everything if r.status == "ok" and r.case in CASES and "evaluation_kpis" in r.facts]
+    return sorted(held, key=place)
 
 
 def _player(record: Record) -> str:
@@ -195,7 +193,7 @@ def section(kpis: Kpis) -> Section:
 
 
 def shown(kpis: Kpis, populations: int = 1) -> list[str]:
-    """The KPIs that somebody has at so many populations."""
+    """The KPIs that some player has at this many populations or more."""
     return [name for name in kpis.meanings if len(_defined(kpis, name)) >= populations]
 
 
@@ -216,50 +214,44 @@ def _defined(kpis: Kpis, name: str) -> set[int]:
 
 def _table(kpis: Kpis, name: str) -> Table:
     meaning = kpis.meanings[name]
-    rows: list[Row] = [
+    players = {player: player.upper() for player in kpis.learned} | {player: player for player in kpis.references}
+    return Table(
+        f"{title(name)} ({meaning.unit})",
+        ("player", *(f"N = {n}" for n in kpis.populations)),
         [
-            player.upper() if player in kpis.learned else player,
-            *(interval(kpis.at(name, player, n)) for n in kpis.populations),
-        ]
-        for player in (*kpis.learners, *kpis.references)
-        if player in kpis.values[name]
-    ]
-    caption = f"{title(name)} ({meaning.unit})"
-    return Table(caption, ("player", *(f"N = {n}" for n in kpis.populations)), rows, meaning.formula)
+            [shown, *(kpis.at(name, player, n) for n in kpis.populations)]
+            for player, shown in players.items()
+            if player in kpis.values[name]
+        ],
+        meaning.formula,
+    )
 
 
 def _trends(kpis: Kpis, names: Sequence[str]) -> Table:
-    rows: list[Row] = []
+    rows = []
     for name in names:
-        trends = [kpis.trends.get((name, player)) for player in kpis.learners]
+        trends = [kpis.trends.get((name, player)) for player in kpis.learned]
         if any(trends):
-            cells = [Value("-", -math.inf) if t is None else _trend(t) for t in trends]
-            rows.append([name.replace("_", " "), kpis.meanings[name].unit, *cells])
-    columns = ("KPI", "unit", *(player.upper() for player in kpis.learners))
+            rows.append([name.replace("_", " "), kpis.meanings[name].unit, *(t and t.shown for t in trends)])
+    columns = ("KPI", "unit", *(player.upper() for player in kpis.learned))
     return Table("Change per doubling of the population (* significant)", columns, rows)
 
 
-def _trend(trend: Trend) -> Value:
-    return Value(f"{trend.slope:+.3g}{' *' if trend.significant else ''} (p {trend.p:.2g})", trend.slope)
-
-
 def _learned(kpis: Kpis) -> Table:
-    rows: list[Row] = []
-    for player, ends in kpis.learned.items():
-        for agents, each in sorted(ends.items()):
-            states = ", ".join(sorted({end.state for end in each}))
-            rows.append(
-                [
-                    player.upper(),
-                    number(agents),
-                    states,
-                    interval(of_mean([end.iteration for end in each])),
-                    interval(of_mean([end.seconds for end in each])),
-                ]
-            )
+    rows: list[Row] = [
+        [
+            player.upper(),
+            agents,
+            ", ".join(sorted({end.state for end in each})),
+            of_mean([end.iteration for end in each]),
+            of_mean([end.seconds for end in each]),
+        ]
+        for player, ends in kpis.learned.items()
+        for agents, each in sorted(ends.items())
+    ]
     return Table("Convergence", ("training", "agents", "end", "iterations", "seconds"), rows)
 
 
 def _meanings(kpis: Kpis, names: Sequence[str]) -> Table:
-    rows: list[Row] = [[name.replace("_", " "), *kpis.meanings[name]] for name in names]
+    rows = [[name.replace("_", " "), *kpis.meanings[name]] for name in names]
     return Table("What the KPIs mean", ("KPI", "unit", "formula", "source"), rows)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benches.report.data.study import Cell, Combination, Study
-from benches.report.document import Figure, Row, Section, Table, Value, interval, number
+from benches.report.document import Figure, Row, Section, Table, Value, interval
 from benches.report.sections.times import name_of
 from benches.stats import forecast
 from benches.stats.forecast import GIB
@@ -96,85 +96,56 @@ def section(study: Study, budgets: Budgets, found: Sequence[Check]) -> Section:
     sentences = ["Shares of the training's own phases, as its records name them."]
     if not all(cell.isolated for cell in study.cells.values()):
         sentences.append(
-            "Cells that shared a process kept some of each other's memory, so their peaks tell no law of memory: "
+            "Cells that shared a process kept some of each other's memory, so their peaks give no law of memory: "
             "--isolate gives each a process of its own."
         )
-    figures = [Figure("phases", "Share of each phase in the training time, by population")] if phases_of(study) else []
-    return Section(
-        "Bottlenecks and limits", sentences, figures, [*_phases(study), _limits(study, budgets), *_checks(found)]
-    )
-
-
-def _phases(study: Study) -> Iterator[Table]:
     phases = phases_of(study)
-    if not phases:
-        return
-    rows: list[Row] = [
-        [name_of(combination), *(_population(first_dominated(study, combination).get(phase)) for phase in phases)]
-        for combination in study.combinations
+    figures = [Figure("phases", "Share of each phase in the training time, by population")] if phases else []
+    tables = [
+        *(_phases(study, phases) if phases else ()),
+        _limits(study, budgets),
+        *([_checks(found)] if found else ()),
     ]
+    return Section("Bottlenecks and limits", sentences, figures, tables)
+
+
+def _phases(study: Study, phases: Sequence[str]) -> Iterator[Table]:
+    never = Value("never", math.inf)
+    first = {each: first_dominated(study, each) for each in study.combinations}
+    rows = [[name_of(each), *(first[each].get(phase, never) for phase in phases)] for each in study.combinations]
     yield Table("First population at which each phase takes the largest share", ("combination", *phases), rows)
-    shares: list[Row] = [
-        [
-            name_of((cell.mode, cell.algorithm)),
-            number(cell.agents),
-            *(Value(f"{cell.phases.get(phase, 0.0):.0%}", cell.phases.get(phase, 0.0)) for phase in phases),
-        ]
-        for _, cell in sorted(study.cells.items())
-    ]
-    yield Table("Share of each phase", ("combination", "agents", *phases), shares)
-
-
-def _population(agents: int | None) -> Value:
-    return Value("never", math.inf) if agents is None else number(agents)
+    cells = [cell for _, cell in sorted(study.cells.items())]
+    shares = [(cell, [cell.phases.get(phase, 0.0) for phase in phases]) for cell in cells]
+    yield Table(
+        "Share of each phase",
+        ("combination", "agents", *phases),
+        [[name_of(cell.combination), cell.agents, *(Value(f"{s:.0%}", s) for s in each)] for cell, each in shares],
+    )
 
 
 def _limits(study: Study, budgets: Budgets) -> Table:
     rows: list[Row] = []
     for combination in study.combinations:
         by_time, by_memory = affordable(study, combination, budgets)
-        both = [each.mid for each in (by_time, by_memory) if not math.isnan(each.mid)]
-        largest = study.of(*combination)[-1]
-        limit = min(both, default=math.nan)
-        which = "-" if not both or math.isinf(limit) else "time" if limit == by_time.mid else "memory"
-        rows.append(
-            [
-                name_of(combination),
-                interval(by_time, 2),
-                interval(by_memory, 2),
-                which,
-                number(largest.agents),
-                number(largest.memory / GIB),
-            ]
-        )
-    columns = (
-        "combination",
-        f"agents within {budgets.seconds:g} s",
-        f"agents within {budgets.gib:g} GiB",
-        "what limits",
-        "largest measured",
-        "its peak (GiB)",
-    )
+        limit = min((each.mid for each in (by_time, by_memory) if not math.isnan(each.mid)), default=math.nan)
+        which = "-" if not math.isfinite(limit) else "time" if limit == by_time.mid else "memory"
+        most = study.of(*combination)[-1]
+        afforded = interval(by_time, 2), interval(by_memory, 2)
+        rows.append([name_of(combination), *afforded, which, most.agents, most.memory / GIB])
+    within = f"agents within {budgets.seconds:g} s", f"agents within {budgets.gib:g} GiB"
     note = (
         f"Predicted for one {study.unit}: time by the fitted t(N), memory by a + b N + d N^2, with 95 % intervals. Far "
         "beyond the largest population that was measured this is an extrapolation; a dash where no law could be fitted."
     )
+    columns = ("combination", *within, "what limits", "largest measured", "its peak (GiB)")
     return Table("The population that a budget affords", columns, rows, note)
 
 
-def _checks(found: Sequence[Check]) -> Iterator[Table]:
-    if not found:
-        return
-    rows: list[Row] = [
-        [
-            name_of(each.combination),
-            number(each.agents),
-            interval(each.predicted),
-            number(each.measured),
-            Value(f"{each.error:+.0%}", each.error),
-            "yes" if each.predicted.holds(each.measured) else "no",
-        ]
-        for each in found
-    ]
+def _checks(found: Sequence[Check]) -> Table:
+    rows: list[Row] = []
+    for each in found:
+        error = Value(f"{each.error:+.0%}", each.error)
+        within = "yes" if each.predicted.holds(each.measured) else "no"
+        rows.append([name_of(each.combination), each.agents, each.predicted, each.measured, error, within])
     columns = ("combination", "agents", "predicted (s)", "measured (s)", "error", "within the interval")
-    yield Table(f"Predictions from at most {SMALL} agents beside what was measured", columns, rows)
+    return Table(f"Predictions from at most {SMALL} agents beside what was measured", columns, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ from benches.report.document import Figure, Row, Section, Table, Value, interval
 from benches.stats.intervals import LEVEL, Interval, of_mean, of_ratio
 
 Axis = Literal["mode", "algorithm"]
+AXES: tuple[Axis, Axis] = ("mode", "algorithm")
 LISTED = 5
 """How many of the fastest and the slowest cells are listed."""
 MIN_BLOCKS = 3
@@ -44,7 +45,7 @@ class Comparison:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval tells which is faster."""
+        """Whether the interval shows which is faster."""
         return self.ratio.known and not self.ratio.holds(1.0)
 
 
@@ -115,10 +116,10 @@ def _scaling(study: Study) -> Table:
                 name_of(combination),
                 Value(f"{first.agents} to {last.agents}", last.agents),
                 Value(f"{number(first.time.mid).text} to {number(last.time.mid).text}", last.time.mid),
-                number(scaling_factor(cells)),
-                interval(Interval(law.exponent, law.low, law.high)),
-                number(law.floor),
-                number(law.knee),
+                scaling_factor(cells),
+                Interval(law.exponent, law.low, law.high),
+                law.floor,
+                law.knee,
                 law.verdict,
                 law.reason,
             ]
@@ -129,28 +130,22 @@ def _scaling(study: Study) -> Table:
         "Scaling factor: (last time / first time) / (last population / first population), 1 is linear. Exponent k of "
         f"t(N) = floor + c N^k, {'; '.join(INTERVALS[basis] for basis in used) or 'undetermined'}. The verdict is "
         "sub- or super-linear only where the whole interval lies below or above 1. Knee: the population from which "
-        "doubling it more than doubles the time; a dash where that happens at none that was measured."
+        "doubling it more than doubles the time; a dash where k may be 1, or that happens at none that was measured."
     )
     return Table("How time scales", (*columns, "why undetermined"), rows, note)
 
 
 def _comparisons(study: Study) -> Iterator[Table]:
-    axes: tuple[Axis, Axis] = ("mode", "algorithm")
-    for axis in axes:
+    for axis in AXES:
         comparisons = compare(study, axis)
         if not comparisons:
             continue
+        rows: list[Row] = []
+        for each in comparisons:
+            decided = ("faster" if each.ratio.mid < 1 else "slower") if each.decided else "no"
+            blocks = [each.blocks.get(agents) for agents in study.populations]
+            rows.append([each.first.upper(), each.second.upper(), each.ratio, decided, *blocks])
         columns = (axis, "against", "time ratio, all populations", "decided", *(f"N = {n}" for n in study.populations))
-        rows: list[Row] = [
-            [
-                each.first.upper(),
-                each.second.upper(),
-                interval(each.ratio),
-                ("faster" if each.ratio.mid < 1 else "slower") if each.decided else "no",
-                *(number(each.blocks.get(agents)) for agents in study.populations),
-            ]
-            for each in comparisons
-        ]
         note = (
             "Geometric mean ratios over pairs of cells that differ in nothing else. The interval is over populations, "
             f"at a level that holds for all {len(comparisons)} comparisons together."
@@ -160,37 +155,27 @@ def _comparisons(study: Study) -> Iterator[Table]:
 
 def _extremes(study: Study) -> Iterator[Table]:
     cells = sorted(study.cells.values(), key=lambda cell: cell.time.mid)
-    listed = min(LISTED, len(cells))
-    for caption, chosen in (("Fastest cells", cells[:listed]), ("Slowest cells", cells[::-1][:listed])):
+    for caption, chosen in (("Fastest cells", cells), ("Slowest cells", cells[::-1])):
         rows: list[Row] = [
-            [
-                name_of((c.mode, c.algorithm)),
-                number(c.agents),
-                interval(c.time, mark_wide=True),
-                number(c.time.mid / c.agents),
-            ]
-            for c in chosen
+            [name_of(cell.combination), cell.agents, interval(cell.time, mark_wide=True), cell.time.mid / cell.agents]
+            for cell in chosen[:LISTED]
         ]
         yield Table(caption, ("combination", "agents", "seconds", "seconds per agent"), rows)
 
 
 def _cells(study: Study) -> Table:
-    rows: list[Row] = [
-        [
-            cell.mode.upper(),
-            cell.algorithm.upper(),
-            number(cell.agents),
-            interval(cell.time, mark_wide=True),
-            number(cell.time.mid / cell.agents),
-            number(cell.mean("env_steps")),
-            number(cell.mean("agent_steps")),
-            number(cell.mean("gradient_steps"), 4),
-            number(cell.memory / 2**20),
-            number(cell.load),
-            number(len(cell.records)),
-        ]
-        for _, cell in sorted(study.cells.items())
-    ]
-    columns = ("mode", "algorithm", "agents", "seconds", "seconds per agent", "env-steps/s", "agent-steps/s")
-    rest = ("gradient steps", "peak memory (MiB)", "load average", "repetitions")
-    return Table("Every cell", (*columns, *rest), rows)
+    columns: dict[str, Callable[[Cell], Value | str | float]] = {
+        "mode": lambda cell: cell.mode.upper(),
+        "algorithm": lambda cell: cell.algorithm.upper(),
+        "agents": lambda cell: cell.agents,
+        "seconds": lambda cell: interval(cell.time, mark_wide=True),
+        "seconds per agent": lambda cell: cell.time.mid / cell.agents,
+        "env-steps/s": lambda cell: cell.mean("env_steps"),
+        "agent-steps/s": lambda cell: cell.mean("agent_steps"),
+        "gradient steps": lambda cell: number(cell.mean("gradient_steps"), 4),
+        "peak memory (MiB)": lambda cell: cell.memory / 2**20,
+        "load average": lambda cell: cell.load,
+        "repetitions": lambda cell: len(cell.records),
+    }
+    rows = [[of(cell) for of in columns.values()] for _, cell in sorted(study.cells.items())]
+    return Table("Every cell", tuple(columns), rows)

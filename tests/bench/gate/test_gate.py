@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from benches.gate import entry as gate
+from benches.gate import __main__ as gate
 from benches.gate import pair as gate_pair
 from benches.gate import report as gate_report
 from benches.gate import run as gate_run
-from benches.gate.checkouts import NoTree, check_out
+from benches.gate.plan import NoTree, check_out
 from benches.measure import machine
 from gate_support import EQUAL, make_checkout
 

@@ -13,9 +13,8 @@ from rich.console import Console
 
 from benches import cases
 from benches.gate import report as gate_report
-from benches.gate.checkouts import Tree
 from benches.gate.pair import SIDES, Sampled
-from benches.gate.plan import Cell
+from benches.gate.plan import Cell, Tree
 from benches.gate.run import Gate, Result
 from benches.gate.verdict import Interval, TimeVerdict, WorkVerdict
 

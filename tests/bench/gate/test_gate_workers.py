@@ -21,6 +21,11 @@ def checkout(tmp_path):
 # --- one worker
 
 
+def ask(worker, limit, **request):
+    worker.send(request)
+    return worker.receive(limit)
+
+
 @pytest.fixture
 def worker(checkout):
     cases = """
@@ -49,31 +54,31 @@ def worker(checkout):
 )
 def test_a_case_that_fails_is_told_and_the_worker_goes_on(worker, case, message):
     with pytest.raises(Refused, match=message) as refused:
-        worker.ask(20, do="open", case=f"toy/{case}", params={"n": 1})
+        ask(worker, 20, do="open", case=f"toy/{case}", params={"n": 1})
     assert refused.value.unsupported == (case == "unbuilt")
-    assert worker.ask(20, do="open", case="toy/spin", params={"n": 1})["cost"] > 0
+    assert ask(worker, 20, do="open", case="toy/spin", params={"n": 1})["cost"] > 0
 
 
 def test_a_worker_that_is_killed_says_so(worker):
     with pytest.raises(Lost, match="killed by SIGKILL, which usually means out of memory"):
-        worker.ask(20, do="open", case="toy/killed", params={"n": 1})
+        ask(worker, 20, do="open", case="toy/killed", params={"n": 1})
 
 
 def test_a_worker_that_hangs_is_killed_and_leaves_no_process(worker):
-    worker.ask(20, do="listing", profile="quick")
+    ask(worker, 20, do="listing", profile="quick")
     with pytest.raises(Lost, match="no answer within 1 s; killed"):
-        worker.ask(1, do="open", case="toy/hangs", params={"n": 1})
+        ask(worker, 1, do="open", case="toy/hangs", params={"n": 1})
     assert worker._process.returncode is not None
 
 
 def test_what_a_case_prints_does_not_disturb(worker):
-    assert worker.ask(20, do="open", case="toy/loud", params={"n": 1})["cost"] >= 0
+    assert ask(worker, 20, do="open", case="toy/loud", params={"n": 1})["cost"] >= 0
 
 
 def test_a_table_that_does_not_load_is_told(checkout):
     turns = os.pipe()
     with Worker(checkout("tree", "1 / 0"), turns) as worker, pytest.raises(Refused, match="cases cannot be imported"):
-        worker.ask(20, do="listing", profile="quick")
+        ask(worker, 20, do="listing", profile="quick")
     for end in turns:
         os.close(end)
 
@@ -86,8 +91,7 @@ def test_sides_take_turns_and_both_see_the_same_rounds(checkout, tmp_path):
     cases = f"toy('toy/log', lambda p, r: open({str(log)!r}, 'a').write(f'{{os.getcwd()[-1]}}{{r}} '))"
     folders = {"base": checkout("a", cases), "head": checkout("b", cases)}
     with Pair(folders, 20) as pair:
-        (listed, _) = pair.listing("quick").values()
-        cell = gate_pair.Cell(**listed[0])
+        cell = pair.listing("quick")["base"][0]
         with pair.opened(cell):
             log.write_text("")
             sampled = pair.sample(cell, gate_pair.Dose(batch=2, samples=3))
@@ -101,7 +105,7 @@ def test_the_side_that_hangs_in_the_middle_is_blamed_and_the_pair_goes_on(checko
     hang = "toy('toy/hang', lambda p, r: time.sleep(60 if r > 11 else 0)), spinning(1000)"
     fine = "toy('toy/hang', lambda p, r: None), spinning(1000)"
     with Pair({"base": checkout("a", fine), "head": checkout("b", hang)}, 2) as pair:
-        cells = [gate_pair.Cell(**row) for row in pair.listing("quick")["base"]]
+        cells = pair.listing("quick")["base"]
         with pytest.raises(Failed, match="no answer within 2 s; killed") as failed, pair.opened(cells[0]):
             pair.sample(cells[0], gate_pair.Dose(batch=1, samples=5))
         assert failed.value.side == "head"

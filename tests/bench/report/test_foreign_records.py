@@ -47,7 +47,7 @@ VALUES = (
 )
 """As JSON spells them."""
 GOOD = {
-    "training": training("ctde", "ppo", 10),
+    "training": training("ctde", "ppo", 10, kpi_meanings={"cost_saving": ["ct", "saved", "toy"]}),
     "optimum": reference("optimum", 10),
     "reference": reference("truthful", 10),
     "other": record("toy/add", {"name": "x", "agents": 5}, references={"sort": [1.0, 2.0]}, rates={"orders": 1.0}),
@@ -91,8 +91,8 @@ def blank(*given):
 def quick_report(monkeypatch):
     """Few replicates and blank figures."""
     monkeypatch.setitem(scaling.fit.__kwdefaults__, "replicates", 10)
-    for module, name in (("scaling", "draw"), ("study", "draw_time"), ("study", "draw_phases"), ("study", "draw_kpis")):
-        monkeypatch.setattr(f"benches.report.figures.{module}.{name}", blank)
+    for name in ("scaling", "time", "phases", "kpis"):
+        monkeypatch.setattr(f"benches.report.figures.drawings.draw_{name}", blank)
 
 
 def counts(run, line):

@@ -11,7 +11,7 @@ import pytest
 from benches.measure.records import FIFTHS
 from benches.report.data.series import series_of
 from benches.report.data.study import study_of
-from benches.report.document import Table, interval, markdown, number
+from benches.report.document import Table, Value, interval, markdown, number
 from benches.report.sections import kpis as report_kpis
 from benches.report.sections import limits as report_limits
 from benches.report.sections import times
@@ -53,7 +53,7 @@ def test_cells_have_intervals_over_repetitions_and_noisy_ones_are_marked():
     assert not any(cell.time.wide for cell in quiet.cells.values())
     assert any(cell.time.wide for cell in noisy.cells.values())
     table = times.section(noisy).tables[-1]
-    assert any(cell.marked for row in table.rows for cell in row if not isinstance(cell, str))
+    assert any(cell.marked for row in table.rows for cell in row if isinstance(cell, Value))
     several = study_from(study((1, 5, 10), seeds=(42, 43, 44), algorithms=["ppo"]))
     cell = several.cells["dtde", "ppo", 10]
     assert len(cell.times) == 3
@@ -149,7 +149,7 @@ def test_convergence(curve, state, iteration):
 
 def test_kpis_by_population_with_references_and_trends():
     kpis = report_kpis.kpis_of([study(algorithms=["ppo"])])
-    assert kpis.learners == ["ctce ppo", "ctde ppo", "dtde ppo"]
+    assert list(kpis.learned) == ["ctce ppo", "ctde ppo", "dtde ppo"]
     assert set(kpis.references) == {"random", "zero_intelligence", "truthful", "optimum"}
     assert kpis.at("efficiency", "dtde ppo", 50).mid == pytest.approx(0.5, abs=0.01)
     assert kpis.at("efficiency", "optimum", 50).mid == 1
@@ -172,6 +172,25 @@ def test_efficiency_needs_the_optimum_of_its_own_seed():
     kpis = report_kpis.kpis_of([without])
     assert set(kpis.values["efficiency"]["ctce ppo"][5]) == {42}
     assert set(kpis.values["cost_saving"]["ctce ppo"][5]) == {42, 43}
+
+
+def test_a_kpi_has_the_unit_and_the_formula_of_its_record():
+    old = study((5, 10), algorithms=["ppo"])
+    own = {"cost_saving": ["ct", "what | was saved", "the toy"], "p2p_share": ["$x$", "<b>", ""], "new": ["kWh", "new"]}
+    new = [dataclasses.replace(each, kpi_meanings=own) for each in study((5, 10), seeds=(43,), algorithms=["ppo"])]
+    for each in new:
+        each.facts["evaluation_kpis"]["new"] = [7.0]
+    kpis = report_kpis.kpis_of([new])
+    assert kpis.meanings["cost_saving"] == ("ct", "what | was saved", "the toy")
+    assert kpis.meanings["new"] == ("kWh", "new", "")
+    assert kpis.at("new", "ctce ppo", 10).mid == 7.0
+    assert kpis.at("cost_saving", "ctce ppo", 10).mid == pytest.approx(5, abs=0.01), "$ alone are per agent"
+    captions = [table.caption for table in report_kpis.section(kpis).tables]
+    assert {"Cost saving (ct)", "P2P share ($x$)", "Gini savings (1)"} <= set(captions), "others as the code has them"
+    both = report_kpis.kpis_of([old, new])
+    assert both.meanings["cost_saving"].unit == "$ per agent"
+    assert both.meanings["cost_saving in ct"].unit == "ct"
+    assert set(both.values["cost_saving"]["ctce ppo"][5]) == {42}, "units are not mixed"
 
 
 def test_runs_of_one_seed_are_no_repetitions():

@@ -1,9 +1,12 @@
-"""The study's figures: time in four panels, the shares of the phases, the KPIs."""
+"""The figures of a report: every case by size, and of the study the time, the shares of the phases, and the KPIs.
+
+Each is drawn into a PNG and an SVG file, whose paths the functions return.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +19,18 @@ from benches.report.figures.style import (
     ALGORITHM_MARKERS,
     ALGORITHMS,
     INK,
+    MARKERS,
     MODE_MARKERS,
     MODES,
     PAPER,
     PHASES,
     SERIES,
+    by_population,
     canvas,
     finish,
-    population_axis,
+    handles,
+    label,
+    panels,
     save,
     seconds_axis,
     styled,
@@ -31,26 +38,65 @@ from benches.report.figures.style import (
 from benches.report.sections.kpis import drawn, title
 from benches.report.sections.limits import phases_of
 from benches.report.sections.times import name_of
+from benches.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from benches.report.data.study import Cell, Study
+    from benches.report.data.series import Series
+    from benches.report.data.study import Study
     from benches.report.sections.kpis import Kpis
 
 REFERENCES: dict[str, Any] = {"random": ":", "zero_intelligence": "-.", "truthful": "--", "optimum": (0, (6, 1.5))}
-COLUMNS = 4
+CASE_COLUMNS, KPI_COLUMNS = 3, 4
+
+
+@styled()
+def draw_scaling(curves: Sequence[Series], path: Path) -> list[Path]:
+    """Time by size on logarithmic axes, a panel for each case, the fitted law beside the data."""
+    cases: dict[str, list[Series]] = {}
+    for curve in curves:
+        cases.setdefault(f"{curve.case} by {curve.unit}", []).append(curve)
+    figure, grid = panels(len(cases), min(CASE_COLUMNS, len(cases)), 4.6, 3.7)
+    for axes, (case, members) in zip(grid, cases.items(), strict=True):
+        _case(axes, case, members)
+    return save(figure, path)
+
+
+def _case(axes: Axes, case: str, members: Sequence[Series]) -> None:
+    for number, curve in enumerate(members):
+        color, law = SERIES[number % len(SERIES)], curve.law
+        told = label(curve.name.removeprefix(curve.case))
+        if not math.isnan(law.exponent):
+            told += f"  k = {law.exponent:.2f}"
+            if not math.isnan(law.low):
+                told += f" [{law.low:.2f}, {law.high:.2f}]"
+            sizes = np.geomspace(law.sizes[0], law.sizes[-1], 100)
+            axes.plot(sizes, [law.time(size) for size in sizes], color=color, linewidth=1)
+        else:
+            told += "  k undetermined"
+        marker = MARKERS[number % len(MARKERS)]
+        axes.plot(law.sizes, law.medians, marker, color=color, markersize=5, alpha=0.8, label=told.strip())
+        if not math.isnan(law.knee):
+            axes.axvline(law.knee, color=color, linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_title(case, fontsize=10)
+    axes.set_xlabel(members[0].unit)
+    axes.set_ylabel("CPU seconds" if members[0].clock == "cpu" else "seconds")
+    finish(axes)
+    axes.legend(fontsize=7, frameon=False)
 
 
 @styled()
 def draw_time(study: Study, path: Path) -> list[Path]:
     """Time by mode, by algorithm and per agent, and as a heat map."""
     figure = canvas(12.5, 9.5)
-    panels = figure.subplots(2, 2)
-    _times(panels[0, 0], study, "mode")
-    _times(panels[0, 1], study, "algorithm")
-    _per_agent(panels[1, 0], study)
-    _heat(panels[1, 1], study)
+    (by_mode, by_algorithm), (per_agent, heat) = figure.subplots(2, 2)
+    _times(by_mode, study, "mode")
+    _times(by_algorithm, study, "algorithm")
+    _per_agent(per_agent, study)
+    _heat(heat, study)
     return save(figure, path)
 
 
@@ -58,19 +104,20 @@ def _colour(names: dict[str, str], name: str) -> str:
     return names.get(name, SERIES[sum(name.encode()) % len(SERIES)])
 
 
-def _points(axes: Axes, cells: Sequence[Cell], per: Callable[[Cell], float], **look: Any) -> None:
-    """Points with their intervals; hollow where the interval is too wide."""
-    x = [cell.agents for cell in cells]
-    y = [cell.time.mid * per(cell) for cell in cells]
-    error = [
-        [max(0.0, cell.time.mid - cell.time.low) * per(cell) if cell.time.known else 0.0 for cell in cells],
-        [max(0.0, cell.time.high - cell.time.mid) * per(cell) if cell.time.known else 0.0 for cell in cells],
-    ]
-    marker = look.pop("marker")
-    axes.errorbar(x, y, error, fmt="none", elinewidth=1, capsize=2, **look)
-    for cell, left, up in zip(cells, x, y, strict=True):
-        face = PAPER if cell.time.wide else look["color"]
-        axes.plot(left, up, marker, markersize=4.5, markeredgecolor=look["color"], markerfacecolor=face, alpha=0.9)
+def _points(axes: Axes, found: Mapping[int, Interval], colour: str, marker: str) -> None:
+    """Intervals by population, with points that are hollow where the interval is too wide."""
+    times = list(found.values())
+    look: dict[str, Any] = {"fmt": "none", "elinewidth": 1, "capsize": 2, "color": colour}
+    axes.errorbar(list(found), [time.mid for time in times], _reach(times), **look)
+    for agents, time in found.items():
+        face = PAPER if time.wide else colour
+        axes.plot(agents, time.mid, marker, markersize=4.5, markeredgecolor=colour, markerfacecolor=face, alpha=0.9)
+
+
+def _reach(found: Sequence[Interval]) -> list[list[float]]:
+    """How far intervals reach below and above their middles; 0 without bounds."""
+    bounds = [each if each.known else Interval(each.mid, each.mid, each.mid) for each in found]
+    return [[max(0.0, b.mid - b.low) for b in bounds], [max(0.0, b.high - b.mid) for b in bounds]]
 
 
 def _times(axes: Axes, study: Study, axis: str) -> None:
@@ -80,9 +127,8 @@ def _times(axes: Axes, study: Study, axis: str) -> None:
         colour = _colour(colours, group)
         members = [c for c in study.combinations if (c[0] if axis == "mode" else c[1]) == group]
         for member in members:
-            cells, law = study.of(*member), study.laws[member]
-            marker = markers.get(member[1] if axis == "mode" else member[0], "o")
-            _points(axes, cells, lambda _: 1.0, color=colour, marker=marker)
+            law, marker = study.laws[member], markers.get(member[1] if axis == "mode" else member[0], "o")
+            _points(axes, {cell.agents: cell.time for cell in study.of(*member)}, colour, marker)
             if not math.isnan(law.exponent):
                 sizes = np.geomspace(law.sizes[0], law.sizes[-1], 80)
                 axes.plot(sizes, [law.time(size) for size in sizes], color=colour, linewidth=0.9, alpha=0.6)
@@ -90,12 +136,10 @@ def _times(axes: Axes, study: Study, axis: str) -> None:
         if len(members) > 1:
             axes.plot(list(mean), list(mean.values()), color=colour, linewidth=2.6, alpha=0.9)
     seconds_axis(axes)
-    axes.set_title(f"Training time by {axis}")
-    axes.set_ylabel(f"seconds of one {study.unit}")
-    population_axis(axes, study.populations)
-    finish(axes)
+    by_population(axes, study.populations, f"Training time by {axis}", f"seconds of one {study.unit}")
     other = study.algorithms if axis == "mode" else study.modes
-    _legend(axes, [(g, _colour(colours, g)) for g in groups], [(o, markers.get(o, "o")) for o in other])
+    shown = handles({g: _colour(colours, g) for g in groups}, {o: markers.get(o, "o") for o in other})
+    axes.legend(handles=shown, fontsize=8, frameon=False, ncols=2, loc="upper left")
 
 
 def _geometric(study: Study, members: Sequence[tuple[str, str]]) -> dict[int, float]:
@@ -109,29 +153,14 @@ def _geometric(study: Study, members: Sequence[tuple[str, str]]) -> dict[int, fl
     return found
 
 
-def _legend(axes: Axes, colours: Iterable[tuple[str, str]], markers: Iterable[tuple[str, str]]) -> None:
-    handles = [Line2D([], [], color=colour, linewidth=2.6, label=name.upper()) for name, colour in colours]
-    handles += [Line2D([], [], color=INK, marker=mark, linestyle="", label=name.upper()) for name, mark in markers]
-    axes.legend(handles=handles, fontsize=8, frameon=False, ncols=2, loc="upper left")
-
-
 def _per_agent(axes: Axes, study: Study) -> None:
     for mode, algorithm in study.combinations:
         cells, colour = study.of(mode, algorithm), _colour(MODES, mode)
-        axes.plot(
-            [cell.agents for cell in cells],
-            [cell.time.mid / cell.agents for cell in cells],
-            color=colour,
-            linewidth=0.9,
-            alpha=0.6,
-        )
-        marker = ALGORITHM_MARKERS.get(algorithm, "o")
-        _points(axes, cells, lambda cell: 1 / cell.agents, color=colour, marker=marker)
+        times = {cell.agents: Interval(*(seconds / cell.agents for seconds in cell.time)) for cell in cells}
+        axes.plot(list(times), [time.mid for time in times.values()], color=colour, linewidth=0.9, alpha=0.6)
+        _points(axes, times, colour, ALGORITHM_MARKERS.get(algorithm, "o"))
     seconds_axis(axes)
-    axes.set_title("Time per agent")
-    axes.set_ylabel("seconds per agent")
-    population_axis(axes, study.populations)
-    finish(axes)
+    by_population(axes, study.populations, "Time per agent", "seconds per agent")
 
 
 def _heat(axes: Axes, study: Study) -> None:
@@ -159,8 +188,8 @@ def draw_phases(study: Study, path: Path) -> list[Path]:
     """Shares of the phases by population, a panel for each combination."""
     phases, rows, columns = phases_of(study), study.modes, study.algorithms
     figure = canvas(max(6.5, 4.1 * len(columns)), 2.7 * len(rows) + 0.8)
-    panels = figure.subplots(len(rows), len(columns), squeeze=False, sharey=True)
-    for (row, column), axes in np.ndenumerate(panels):
+    grid = figure.subplots(len(rows), len(columns), squeeze=False, sharey=True)
+    for (row, column), axes in np.ndenumerate(grid):
         cells = study.of(rows[row], columns[column])
         axes.set_title(name_of((rows[row], columns[column])))
         if not cells:
@@ -176,8 +205,8 @@ def draw_phases(study: Study, path: Path) -> list[Path]:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel("agents")
         axes.tick_params(length=0)
-    handles = [Patch(color=PHASES[number % len(PHASES)], label=phase) for number, phase in enumerate(phases)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(7, len(phases)), frameon=False)
+    shown = [Patch(color=PHASES[number % len(PHASES)], label=phase) for number, phase in enumerate(phases)]
+    figure.legend(handles=shown, loc="outside lower center", ncols=min(7, len(phases)), frameon=False)
     return save(figure, path)
 
 
@@ -185,31 +214,25 @@ def draw_phases(study: Study, path: Path) -> list[Path]:
 def draw_kpis(kpis: Kpis, path: Path) -> list[Path]:
     """A panel for each KPI of `drawn`: trained agents with intervals, references as lines."""
     names = drawn(kpis)
-    rows = math.ceil(len(names) / COLUMNS)
-    figure = canvas(4.0 * COLUMNS, 2.9 * rows + 0.8)
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axes, name in zip(panels, names, strict=False):
+    figure, grid = panels(len(names), KPI_COLUMNS, 4.0, 2.9, below=0.8)
+    for axes, name in zip(grid, names, strict=True):
         _kpi(axes, kpis, name)
-    for axes in panels[len(names) :]:
-        axes.set_axis_off()
-    modes = dict.fromkeys(player.split()[0] for player in kpis.learners)
-    algorithms = dict.fromkeys(player.split()[-1] for player in kpis.learners)
-    handles = [Line2D([], [], color=_colour(MODES, mode), linewidth=2.6, label=mode.upper()) for mode in modes]
-    handles += [
-        Line2D([], [], color=INK, marker=ALGORITHM_MARKERS.get(name, "o"), linestyle="", label=name.upper())
-        for name in algorithms
-    ]
-    handles += [
+    players = [player.split() for player in kpis.learned]
+    shown = handles(
+        {mode: _colour(MODES, mode) for mode, *_ in players},
+        {algorithm: ALGORITHM_MARKERS.get(algorithm, "o") for *_, algorithm in players},
+    )
+    shown += [
         Line2D([], [], color=INK, linewidth=1.1, linestyle=REFERENCES.get(name, "-"), label=name.replace("_", " "))
         for name in kpis.references
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)), frameon=False)
+    figure.legend(handles=shown, loc="outside lower center", ncols=max(1, len(shown)), frameon=False)
     return save(figure, path)
 
 
 def _kpi(axes: Axes, kpis: Kpis, name: str) -> None:
     everything: list[float] = []
-    players = [player for player in (*kpis.references, *kpis.learners) if player in kpis.values[name]]
+    players = [player for player in (*kpis.references, *kpis.learned) if player in kpis.values[name]]
     for number, player in enumerate(players):
         populations = sorted(kpis.values[name][player])
         found = [kpis.at(name, player, agents) for agents in populations]
@@ -218,17 +241,13 @@ def _kpi(axes: Axes, kpis: Kpis, name: str) -> None:
             axes.plot(populations, y, color=INK, linewidth=1.1, alpha=0.75, linestyle=REFERENCES.get(player, "-"))
         else:
             mode, algorithm = player.split()
-            low = [each.mid - each.low if each.known else 0.0 for each in found]
-            high = [each.high - each.mid if each.known else 0.0 for each in found]
             shifted = np.array(populations) * (1 + 0.03 * (number - len(players) / 2))
             look: dict[str, Any] = {"markersize": 3.5, "linewidth": 1, "elinewidth": 0.8, "alpha": 0.85}
             marker = ALGORITHM_MARKERS.get(algorithm, "o")
-            axes.errorbar(shifted, y, [low, high], color=_colour(MODES, mode), marker=marker, **look)
+            axes.errorbar(shifted, y, _reach(found), color=_colour(MODES, mode), marker=marker, **look)
         everything += y[~np.isnan(y)].tolist()
     low_edge, high_edge = np.quantile(everything, (0.04, 0.98)).tolist()
     margin = 0.12 * (high_edge - low_edge) or 0.05 * max(abs(high_edge), 0.1)
     axes.set_ylim(low_edge - margin, high_edge + margin)
-    axes.set_title(title(name))
-    axes.set_ylabel(kpis.meanings[name].unit if kpis.meanings[name].unit != "1" else "")
-    population_axis(axes, kpis.populations)
-    finish(axes)
+    unit = kpis.meanings[name].unit
+    by_population(axes, kpis.populations, label(title(name)), "" if unit == "1" else label(unit))
