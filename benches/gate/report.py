@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from benches.gate import OK, REGRESSION
+from benches.gate import OK, REGRESSION, UNMEASURED
 from benches.gate.run import MORE, Gate, Result
 from benches.gate.verdict import ERROR, ShapeVerdict
 from benches.measure import machine
@@ -34,7 +34,7 @@ READABLE = 32
 """Characters that the labels of cells get at least; longer ones are wrapped between words."""
 STYLES = {MORE: "red", "slower": "red", "failed": "red", "faster": "green", "unclear": "yellow"}
 """By finding; the first that a cell has."""
-SENTENCES = {OK: "ok: nothing became slower", REGRESSION: "REGRESSION", 2: "could not measure"}
+SENTENCES = {OK: "ok: nothing became slower", REGRESSION: "REGRESSION", UNMEASURED: "could not measure"}
 
 
 def headline(gate: Gate) -> str:

@@ -17,6 +17,9 @@ from market.support.rng import ERROR_STREAM, uniform
 
 MARKET_SIGNALS, OWN_SIGNALS, COMMUNITY_KPIS = 16, 16, 10
 """How many numbers `market_signals`, `own_signals` and `community_kpis` give."""
+KPIS_AT = MARKET_SIGNALS + OWN_SIGNALS
+ANCHORS_AT = KPIS_AT + COMMUNITY_KPIS
+"""Where the community KPIs and the anchors' reputations begin in an observation."""
 LIMIT = 10.0
 """Observations are clipped to +-LIMIT."""
 
@@ -31,23 +34,22 @@ class _Nothing:
 def observation_size(params: Params) -> int:
     """Numbers that each agent sees; the same for any number of agents."""
     anchors = params.anchors.shape[1] if params.config.enable_partner_preference else 0
-    return MARKET_SIGNALS + OWN_SIGNALS + COMMUNITY_KPIS + anchors
+    return ANCHORS_AT + anchors
 
 
 def observation(params: Params, state: State) -> Floats:
     """[E, N, observation_size] within +-LIMIT; own signals carry a relative error of at most `max_error`."""
     episodes, agents = state.energy.shape
     out = np.empty((episodes, agents, observation_size(params)))
-    first, second, third = np.cumsum((MARKET_SIGNALS, OWN_SIGNALS, COMMUNITY_KPIS)).tolist()
-    out[..., :first] = _columns(market_signals(params, state), (episodes, 1))
+    out[..., :MARKET_SIGNALS] = _columns(market_signals(params, state), (episodes, 1))
     own = _columns(own_signals(params, state), (episodes, agents))
     error = uniform(params.seed, state.episode, state.step, ERROR_STREAM, agents * OWN_SIGNALS)
     error = params.max_error * (2 * error - 1)
-    np.multiply(own, 1 + error.reshape(own.shape), out=out[..., first:second])
-    out[..., second:third] = _columns(community_kpis(params, state), (episodes,))[:, None]
+    np.multiply(own, 1 + error.reshape(own.shape), out=out[..., MARKET_SIGNALS:KPIS_AT])
+    out[..., KPIS_AT:ANCHORS_AT] = _columns(community_kpis(params, state), (episodes,))[:, None]
     if params.config.enable_partner_preference:
         known = state.reputation[:, np.maximum(params.anchors, 0)]
-        out[..., third:] = np.where(params.anchors < 0, 0.0, known)
+        out[..., ANCHORS_AT:] = np.where(params.anchors < 0, 0.0, known)
     return np.clip(out, -LIMIT, LIMIT, out=out)
 
 
