@@ -67,7 +67,7 @@ class BarePPO(Bare):
         import torch
 
         super().__init__(prepared)
-        self.adam = torch.optim.Adam(self.module.parameters(), lr=self.settings.lr, fused=True)
+        self.adam = torch.optim.Adam(self.module.parameters(), lr=self.settings.lr, eps=1e-5, fused=True)
 
     def plan(self) -> dict[str, Any]:
         settings = self.settings
@@ -117,7 +117,7 @@ class BareAPPO(Bare):
 
         super().__init__(prepared)
         learned = [*self.module.actor.parameters(), *self.module.critic.parameters()]
-        self.adam = torch.optim.Adam(learned, lr=self.settings.lr, fused=True)
+        self.adam = torch.optim.Adam(learned, lr=self.settings.lr, eps=1e-5, fused=True)
 
     def plan(self) -> dict[str, Any]:
         config = self.trainer._algorithm.config

@@ -65,14 +65,14 @@ def lower_bound(differences: Any) -> float:
 def score(params: Any, policy: Policy, first: int) -> Score:
     """EPISODES whole episodes, numbered from `first`, under a policy."""
     from market.evaluation.optimum import position
-    from market.simulation.dynamics import initial, step
+    from market.simulation.dynamics import initial, step, team_reward
     from market.simulation.history import History
 
     start = state = initial(params, first + np.arange(EPISODES))
     returned, records = np.zeros(EPISODES), []
     for _ in range(params.max_steps):
-        state, reward, record = step(params, state, policy(params, state))
-        returned += reward.mean(1)
+        state, _, record = step(params, state, policy(params, state))
+        returned += team_reward(params, record)
         records.append(record)
     history = History.of(records)
     where = position(params, start, history)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STEPS = 24
 """Steps of an episode."""
-EPISODES = 10
+EPISODES = 20
 """Episodes of a training iteration, and of the evaluation after a whole training."""
 
 PROFILES_AXIS = "profiles"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from market.clearing.orders import Floats
 from market.envs.vector import AGENT_REWARDS, EPISODES_OF_A_SEED, MarketVectorEnv
 from market.records.audit import violations
-from market.simulation.dynamics import ACTION_SIZE, initial, observe, step
+from market.simulation.dynamics import ACTION_SIZE, initial, observe, step, team_reward
 
 
 def check_market_env(env: Any, seed: int = 7) -> None:
@@ -51,9 +51,11 @@ def _play(view: View, seed: int, actions: NDArray[np.float32]) -> NDArray[np.flo
     seen = [view.observations(kept[0])]
     for number, action in enumerate(actions):
         _same(seen[-1], observe(params, state).astype(np.float32), f"observations of step {number}")
-        raw, reward, over = view.step(action)
-        state, expected, _ = step(params, state, action.astype(np.float64))
-        _same(reward, expected, f"rewards of step {number}")
+        raw, own, team, over = view.step(action)
+        state, expected, record = step(params, state, action.astype(np.float64))
+        _same(own, expected, f"rewards of step {number}")
+        if team is not None:
+            _same(team, team_reward(params, record), f"team rewards of step {number}")
         assert over == (number + 1 == params.max_steps), (
             f"length: the episode was {'' if over else 'not '}over after step {number}; it ends, terminated and for "
             f"all at once, after max_steps = {params.max_steps}"
@@ -110,8 +112,8 @@ class View:
         assert size == 2, f"reset: got {type(answer).__name__}; it returns (observations, infos)"
         return self._valid(answer[0], "reset")
 
-    def step(self, action: NDArray[np.float32]) -> tuple[Any, Floats, bool]:
-        """Observations as the environment gives them, own rewards [E, N], whether all episodes are over."""
+    def step(self, action: NDArray[np.float32]) -> tuple[Any, Floats, Floats | None, bool]:
+        """Observations as the environment gives them, rewards [E, N], those of a team [E] or None, whether all is over."""
         by_name = self.by_agent and dict(zip(self.agents, action[0], strict=True))
         answer = self.env.step(by_name or action.reshape(self.env.action_space.shape))
         size = isinstance(answer, tuple) and len(answer)
@@ -121,15 +123,14 @@ class View:
             assert list(reward) == self.agents, (
                 "rewards: not one for each agent, in the agents' order; give each its own"
             )
-            own = np.array([list(reward.values())])
+            own, team = np.array([list(reward.values())]), None
             terminated, truncated = list(terminated.values()), list(truncated.values())
         else:
             assert AGENT_REWARDS in info, f"infos: no {AGENT_REWARDS!r}; put the reward of each agent there"
-            own = np.reshape(info[AGENT_REWARDS], (self.episodes, -1))
-            _same(np.reshape(reward, -1), own.mean(1), "team rewards, the mean over the agents,")
+            own, team = np.reshape(info[AGENT_REWARDS], (self.episodes, -1)), np.reshape(reward, -1)
         assert len(np.unique(terminated)) == 1, "terminated: some are over and others not; all end at once"
         assert not np.any(truncated), "truncated: got True; the horizon is fixed and observed, so episodes terminate"
-        return self._valid(raw, "step"), own, bool(np.all(terminated))
+        return self._valid(raw, "step"), own, team, bool(np.all(terminated))
 
     def _valid(self, raw: Any, call: str) -> Any:
         """`raw` when it fits the observation space."""

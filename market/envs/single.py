@@ -23,7 +23,7 @@ class MarketEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     scenario, study: as `Scenario.of` takes them.
 
-    The reward is the mean over the agents; `info["agent_rewards"]` holds each agent's [N]. Episodes last max_steps and
+    The reward is the team's; `info["agent_rewards"]` holds each agent's own [N]. Episodes last max_steps and
     end `terminated`. reset(seed=s) starts episode 0 of the seed; reset() the next one. `market` is the vector
     environment of this one community, with its KPIs and ledger.
     """

@@ -19,7 +19,7 @@ from market.evaluation.kpis import evaluate
 from market.evaluation.policies import check_actions
 from market.records.export import export
 from market.records.ledger import Ledger, ledger_of
-from market.simulation.dynamics import ACTION_SIZE, initial, observe, step
+from market.simulation.dynamics import ACTION_SIZE, initial, observe, step, team_reward
 from market.simulation.history import History, State, StepRecord
 from market.simulation.observation import LIMIT, observation_size
 from market.support.allocator import keep_freed_memory
@@ -37,7 +37,8 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
     scenario, study: as `Scenario.of` takes them.
     num_envs: E.
 
-    The reward of a community is the mean over its agents [E]; `info["agent_rewards"]` holds each agent's [E, N].
+    The reward of a community is its saving [E], see `market.simulation.dynamics.team_reward`; `info["agent_rewards"]`
+    holds each agent's own [E, N].
     All episodes last max_steps and end together, `terminated`: the time of day is observed, so the task has a finite
     horizon and nothing to bootstrap. The call after that starts the next episodes and ignores its action (NEXT_STEP).
     reset(seed=s) starts at the episode s x 2^20, for any E; reset() goes on with the next numbers, and the first one
@@ -88,13 +89,14 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
             raise ValueError("step: got a call before reset; allowed: after reset()")
         if self._state.step == self.params.max_steps:
             observation, _ = self.reset()
-            reward = np.zeros((self.num_envs, self.params.num_agents))
+            team, own = np.zeros(self.num_envs), np.zeros((self.num_envs, self.params.num_agents))
         else:
-            self._state, reward, record = step(self.params, self._state, check_actions(self._state, actions))
+            self._state, own, record = step(self.params, self._state, check_actions(self._state, actions))
+            team = team_reward(self.params, record)
             self._records.append(record)
             observation = self._observe()
         over = np.full(self.num_envs, self._state.step == self.params.max_steps)
-        return observation, reward.mean(1), over, np.zeros_like(over), {AGENT_REWARDS: reward}
+        return observation, team, over, np.zeros_like(over), {AGENT_REWARDS: own}
 
     def _observe(self) -> NDArray[np.float32]:
         assert self._state is not None

@@ -35,8 +35,8 @@ class Hyperparameters:
         before tanh.
     """
 
-    lr: float = 1e-3
-    gamma: float = 0.9
+    lr: float = 3e-3
+    gamma: float = 1.0
     grad_clip: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
@@ -113,8 +113,8 @@ class PPOHyperparameters(ClippedSurrogate):
         per episode, for bootstrapping).
     """
 
-    lambda_: float = 0.9
-    minibatch: int = 120
+    lambda_: float = 0.95
+    minibatch: int = 240
 
 
 @dataclass(frozen=True)
@@ -126,5 +126,5 @@ class APPOHyperparameters(ClippedSurrogate):
     target_update: the target policy becomes a copy of the policy after each so many iterations.
     """
 
-    minibatch: int = 5
+    minibatch: int = 10
     target_update: int = 1

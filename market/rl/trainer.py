@@ -53,7 +53,7 @@ class RLTrainer:
         algorithm: RLAlgorithm | str,
         training: TrainingMode | str,
         iters: int,
-        episodes_per_iteration: int = 10,
+        episodes_per_iteration: int = 20,
         cpus: int = 1,
         gpus: int = 0,
         seed: int = 42,

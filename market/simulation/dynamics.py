@@ -28,7 +28,7 @@ REPUTATION_RATE = 0.1
 """Weight of the newest score in the exponential average of reputation."""
 INITIAL_REPUTATION = 0.5
 REWARD_LIMIT = 10.0
-"""The own part of a reward stays within +-REWARD_LIMIT."""
+"""The saving in a reward stays within +-REWARD_LIMIT."""
 
 
 def initial(params: Params, episode: Ints) -> State:
@@ -118,12 +118,25 @@ def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, S
         generation, demand = params.generation[:, t], params.demand[:, t]
         settled = settle(cleared, book.is_buy, generation, demand, state.energy, params.fleet, feed_in, utility)
     record = _record(params, state, book, cleared, settled)
-    own = np.clip(record.saving / params.reward_scale, -REWARD_LIMIT, REWARD_LIMIT)
-    reward = own + params.cooperation_weight * record.cooperation[:, None]
+    reward = _reward(params, record.saving / params.reward_scale, record.cooperation[:, None])
     price = np.where(np.isnan(record.clearing_price), state.last_price, record.clearing_price)
     reputation = _reputation(params, state, price_of(book.price), price, record)
     following = replace(state, step=t + 1, energy=record.energy, reputation=reputation, last_price=price, last=record)
     return following, reward, record
+
+
+def team_reward(params: Params, record: StepRecord) -> Floats:
+    """The reward of a community [E]: its saving in one unit for all, and the cooperation score.
+
+    The mean of the agents' own rewards would not do: their units differ, so money that moves from an agent with a large
+    unit to one with a small unit would count as a gain.
+    """
+    return _reward(params, record.saving.sum(1) / params.reward_scale.sum(), record.cooperation)
+
+
+def _reward(params: Params, saving: Floats, cooperation: Floats) -> Floats:
+    """Saving in units of reward_scale, within +-REWARD_LIMIT, and the cooperation score by its weight."""
+    return np.clip(saving, -REWARD_LIMIT, REWARD_LIMIT) + params.cooperation_weight * cooperation
 
 
 def storage_value(params: Params, state: State) -> Floats:

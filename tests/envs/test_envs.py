@@ -8,7 +8,7 @@ import pytest
 from market import MarketConfig, Scenario
 from market.envs import MarketVectorEnv
 from market.envs.vector import AGENT_REWARDS, EPISODES_OF_A_SEED
-from market.simulation.dynamics import initial, observe, step
+from market.simulation.dynamics import initial, observe, step, team_reward
 
 
 def make(num_agents=4, num_envs=3, **overrides):
@@ -28,7 +28,7 @@ def test_observations_and_actions_fit_their_spaces():
         assert env.observation_space.contains(observation)
         observation, reward, _, _, info = env.step(actions(env, number))
         assert reward.shape == (3,)
-        np.testing.assert_allclose(reward, info[AGENT_REWARDS].mean(1))
+        assert info[AGENT_REWARDS].shape == (3, 4)
 
 
 @pytest.mark.parametrize("preference", [False, True])
@@ -61,10 +61,11 @@ def test_it_is_the_simulation():
     state = initial(params, 2 * EPISODES_OF_A_SEED + np.arange(3))
     np.testing.assert_array_equal(observation, observe(params, state).astype(np.float32))
     action = actions(env, 1)
-    observation, reward, *_ = env.step(action)
-    state, expected, _ = step(params, state, action.astype(float))
+    observation, reward, *_, info = env.step(action)
+    state, expected, record = step(params, state, action.astype(float))
     np.testing.assert_array_equal(observation, observe(params, state).astype(np.float32))
-    np.testing.assert_array_equal(reward, expected.mean(1))
+    np.testing.assert_array_equal(info[AGENT_REWARDS], expected)
+    np.testing.assert_array_equal(reward, team_reward(params, record))
 
 
 def test_same_seed_same_episodes_other_seed_others():

@@ -13,17 +13,20 @@ import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.appo import APPOConfig
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.connectors.learner.general_advantage_estimation import GeneralAdvantageEstimation
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner import Learner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
+from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED_LIFETIME
 from torch import nn
 
 from market.config import RLAlgorithm
 from market.rl import APPOHyperparameters, PPOHyperparameters
 from market.rl.hyperparameters import ClippedSurrogate
+from market.rl.learning.learners import PopulationLearner
 from market.rl.networks.stacked import StackedLinear
 from market.rl.rllib import quiet_rllib, without_object_store
 from market.rl.sampling.policy import AGENT_REWARDS
@@ -40,6 +43,19 @@ COMMON: dict[str, Any] = {
     "epochs": 10,
     "hidden": (32, 16),
 }
+
+
+class PlayedAdvantages(GeneralAdvantageEstimation):
+    """RLlib's advantages, standardised once more over the steps that were played; the rows it appended have none."""
+
+    def __call__(self, *, batch: dict[str, Any], **kwargs: Any) -> Any:
+        super().__call__(batch=batch, **kwargs)
+        for columns in batch.values():
+            advantages, played = columns[Postprocessing.ADVANTAGES], columns[Columns.LOSS_MASK]
+            counted = advantages[played]
+            standard = (advantages - counted.mean()) / counted.std(correction=0)
+            columns[Postprocessing.ADVANTAGES] = torch.where(played, standard, 0.0)
+        return batch
 
 
 @dataclass(frozen=True)
@@ -72,13 +88,20 @@ class Stock:
                 "head_fcnet_hiddens": [],
                 "fcnet_activation": "tanh",
                 "vf_share_layers": False,
+                "free_log_std": True,
             }
         )
         ours = trainer._algorithm.config
         common = "lr gamma clip_param grad_clip use_kl_loss kl_coeff kl_target entropy_coeff vf_loss_coeff num_epochs"
         copied = {name: getattr(ours, name) for name in f"{common} {self.copied}".split()}
         config.training(**copied, **self.others)
-        return config.build_learner(spaces={DEFAULT_MODULE_ID: (config.observation_space, config.action_space)})
+        learner = config.build_learner(spaces={DEFAULT_MODULE_ID: (config.observation_space, config.action_space)})
+        for part in learner._learner_connector.connectors:
+            if isinstance(part, GeneralAdvantageEstimation):
+                part.__class__ = PlayedAdvantages
+        for _, adam in learner.get_optimizers_for_module(DEFAULT_MODULE_ID):
+            adam.param_groups[0]["eps"] = PopulationLearner.adam_epsilon
+        return learner
 
     def update(self, learner: Any, episodes: list[SingleAgentEpisode], updates: int, trainer: TargetTrainer) -> None:
         """What RLlib's algorithm has its learner do with a batch. updates: how many there were, this one included."""
@@ -125,8 +148,16 @@ def paired_layers(stock: Any, ours: Any) -> Iterator[tuple[nn.Linear, Any]]:
         networks.append((ours.target_actor, (stock._old_encoder.actor_encoder, stock._old_pi)))
     for network, parts in networks:
         theirs = [layer for part in parts for layer in part.modules() if isinstance(layer, nn.Linear)]
-        mine = [layer for layer in network.layers if isinstance(layer, StackedLinear | nn.Linear)]
+        layers = getattr(network, "network", network).layers
+        mine = [layer for layer in layers if isinstance(layer, StackedLinear | nn.Linear)]
         yield from zip(theirs, mine, strict=True)
+
+
+def paired_spreads(stock: Any, ours: Any) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:
+    """Logarithms of standard deviations: theirs [A] and ours [N, A]."""
+    yield stock.pi.log_std, ours.actor.spread.log_std
+    if hasattr(ours, "target_actor"):
+        yield stock._old_pi.log_std, ours.target_actor.spread.log_std
 
 
 def of_agent(layer: Any, agent: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -184,6 +215,9 @@ def test_stacked_update_equals_stock_learners(algorithm: RLAlgorithm, mode: str,
                 weight, bias = of_agent(mine, agent)
                 theirs.weight.data.copy_(weight)
                 theirs.bias.data.copy_(bias)
+            for theirs, mine in paired_spreads(singles[agent].module[DEFAULT_MODULE_ID], ours):
+                theirs.data.copy_(mine.data[agent])
+        first_spread = ours.actor.spread.log_std.detach().clone()
         coefficients = []
         for version in range(3):  # iterations enough for KL coefficients, target networks and Adam's moments to matter
             episodes = trainer._algorithm.env_runner.sample()
@@ -210,6 +244,10 @@ def test_stacked_update_equals_stock_learners(algorithm: RLAlgorithm, mode: str,
     assert len({tuple(c) for c in coefficients}) > 1, "the KL coefficients never moved: the test shows too little"
     moved = [float((of_agent(mine, 0)[0] - b).abs().max()) for (_, mine), b in zip(pairs[0], before, strict=True)]
     assert min(moved) > 1e-3
+    assert float((ours.actor.spread.log_std.detach() - first_spread).abs().max()) > 1e-3
+    for agent, single in enumerate(singles):
+        for theirs, mine in paired_spreads(single.module[DEFAULT_MODULE_ID], ours):
+            torch.testing.assert_close(theirs, mine[agent], atol=1e-5, rtol=0)
     difference = max(
         float((a - b).abs().max())
         for agent in range(agents)

@@ -18,7 +18,7 @@ from market.rl.learning.gradients import GradientClipper
 from market.rl.modes import MODES
 from market.rl.networks.distributions import AgentGaussian, JointGaussian
 from market.rl.networks.modules import PopulationModule
-from market.rl.networks.stacked import CentralMLP, StackedLinear, StackedMLP
+from market.rl.networks.stacked import CentralMLP, StackedLinear, StackedMLP, orthogonal_
 from market.rl.rllib import quiet_rllib
 from market.rl.sampling.policy import agent_policy, population_policy
 from market.rl.scopes import Stream, derive, seeded, torch_threads
@@ -91,6 +91,7 @@ def test_extreme_logits_give_finite_densities() -> None:
 
 @pytest.mark.parametrize("terminated", [True, False])
 def test_advantages_are_rllibs_for_every_agent(terminated: bool) -> None:
+    """Before they are standardised: RLlib does that over its appended rows, too, which moves the mean away from 0."""
     episodes, steps, gamma, lambda_ = 3, 5, 0.9, 0.7
     random = np.random.default_rng(0)
     values = random.normal(size=(episodes, steps + 1, AGENTS)).astype(np.float32)
@@ -108,10 +109,16 @@ def test_advantages_are_rllibs_for_every_agent(terminated: bool) -> None:
             gamma=gamma,
             lambda_=lambda_,
         )
-        np.testing.assert_allclose(targets[..., agent].ravel(), theirs, rtol=1e-5, atol=1e-5)
-        advantages = theirs - values[..., agent].ravel()
-        standard = (advantages - advantages.mean()) / advantages.std()
-        np.testing.assert_allclose(ours[..., agent].ravel(), standard, rtol=1e-5, atol=1e-5)
+        theirs = theirs.reshape(episodes, -1)
+        np.testing.assert_allclose(targets[:, :-1, agent], theirs[:, :-1], rtol=1e-5, atol=1e-5)
+        advantages = theirs - values[..., agent]
+        played = advantages[:, :-1]
+        standard = (played - played.mean()) / played.std()
+        np.testing.assert_allclose(ours[:, :-1, agent], standard, rtol=1e-4, atol=1e-5)
+        assert not ours[:, -1, agent].any()
+        assert abs(played.mean() - advantages.mean()) > 1e-4, (
+            "the appended rows move nothing here"
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -160,7 +167,7 @@ def test_gradients_are_clipped_per_agent_and_centrally() -> None:
     for p in module.parameters():
         p.grad = torch.randn(p.shape, generator=random)
     for p in module.actor.parameters():
-        p.grad.mul_(size.view(-1, 1, 1))  # type: ignore[union-attr]
+        p.grad.mul_(size.view(-1, *[1] * (p.dim() - 1)))  # type: ignore[union-attr]
     before = [p.grad.clone() for p in module.actor.parameters()]  # type: ignore[union-attr]
     assert clipper.clip() == 0
     after = [p.grad for p in module.actor.parameters()]
@@ -260,3 +267,24 @@ def test_random_states_and_threads_are_given_back() -> None:
     assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
     assert torch.get_num_threads() == threads
     assert derive(5, Stream.LEARN, 1) != derive(5, Stream.SAMPLE, 1) != derive(6, Stream.SAMPLE, 1)
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 4), (3, 4, 9), (6, 6)])
+def test_initial_weights_are_orthogonal_for_each_owner(shape: tuple[int, ...]) -> None:
+    layer = StackedLinear(shape[0], *shape[1:]) if len(shape) == 3 else nn.Linear(*shape)
+    orthogonal_(nn.Sequential(layer), last_gain=0.5)
+    weight = layer.weight.detach().reshape(-1, *shape[-2:])
+    tall = weight if shape[-2] >= shape[-1] else weight.transpose(1, 2)
+    identity = torch.eye(tall.shape[-1]).expand(len(tall), -1, -1)
+    torch.testing.assert_close(tall.transpose(1, 2) @ tall, 0.25 * identity, atol=1e-6, rtol=0)
+    assert not layer.bias.detach().any()
+    assert len(weight) == 1 or not torch.equal(weight[0], weight[1])
+
+
+@EVERY_MODE
+def test_standard_deviations_are_those_asked_for_and_depend_on_no_observation(mode: TrainingMode) -> None:
+    module = make_module(mode)
+    logits = module.forward_train({Columns.OBS: observations()})[Columns.ACTION_DIST_INPUTS]
+    mean, log_std = logits.detach().chunk(2, -1)
+    assert not log_std.any()  # log 1.0
+    assert 0 < float(mean.abs().max()) < 0.1, "exploration starts around the middle of every action"

@@ -55,7 +55,7 @@ GRADIENT_STEPS = {
     RLAlgorithm.APPO: 4,  # 2 epochs over 4 episodes, 2 at a time
     RLAlgorithm.SAC: 3,
 }
-SURROGATE_LOSSES = {"policy_loss", "vf_loss", "entropy", "mean_kl_loss"}
+SURROGATE_LOSSES = {"policy_loss", "vf_loss", "entropy", "std", "mean_kl_loss"}
 LOSSES = {
     RLAlgorithm.PPO: SURROGATE_LOSSES,
     RLAlgorithm.APPO: SURROGATE_LOSSES,

@@ -36,7 +36,7 @@ from rl_support import TASK, TargetTrainer, make_trainer
         ({"num_learners": 1.5}, "num_learners: got 1.5"),
         (
             {"hyperparameters": PPOHyperparameters()},
-            "minibatch: got 120; allowed: 1 to 16, the env-steps that a learner",
+            "minibatch: got 240; allowed: 1 to 16, the env-steps that a learner",
         ),
         (
             {"algorithm": RLAlgorithm.SAC, "hyperparameters": SACHyperparameters(capacity=15)},
@@ -44,7 +44,7 @@ from rl_support import TASK, TargetTrainer, make_trainer
         ),
         (
             {"algorithm": RLAlgorithm.APPO, "hyperparameters": APPOHyperparameters()},
-            "minibatch: got 5; allowed: 1 to 4, the episodes that a learner",
+            "minibatch: got 10; allowed: 1 to 4, the episodes that a learner",
         ),
         (
             {"algorithm": RLAlgorithm.APPO, "num_env_runners": 1, "num_learners": 2},

@@ -17,8 +17,9 @@ def estimate_advantages(
 ) -> tuple[Tensor, Tensor]:
     """Standardised advantages and value targets [E, T + 1, V] (generalised advantage estimation, arXiv:1506.02438).
 
-    As in RLlib, a row is appended to each episode; its advantage reaches into the next episode of the batch, and counts
-    in the mean and deviation by which each column of V is standardised. A stacked update so equals N stock ones.
+    Each column of V is standardised over the steps that were played, so that an average action has the advantage 0.
+    RLlib appends a row to each episode, lets its advantage reach into the next episode of the batch, and counts it in
+    mean and deviation; here it has the advantage 0 and decides nothing.
 
     values: [E, T + 1, V].
     rewards: [E, T, V].
@@ -33,12 +34,12 @@ def estimate_advantages(
     for t in range(steps - 1, -1, -1):
         running = residuals[:, t] + gamma * lambda_ * running
         advantages[:, t] = running
-    ahead = gamma * (values[:, 0] + lambda_ * advantages[:, 0]).roll(-1, dims=0)
-    ahead[-1] = 0.0
-    advantages[:, -1] = ahead - values[:, -1]
+    advantages[:, -1] = 0.0
     targets = advantages + values
-    deviation = advantages.std((0, 1), correction=0).clamp(min=SMALLEST_DEVIATION)
-    return (advantages - advantages.mean((0, 1))) / deviation, targets
+    played = advantages[:, :-1]
+    deviation = played.std((0, 1), correction=0).clamp(min=SMALLEST_DEVIATION)
+    played.sub_(played.mean((0, 1))).div_(deviation)
+    return advantages, targets
 
 
 def vtrace(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from market.rl.learning.batches import minibatch_rows, take
 from market.rl.learning.gradients import GradientClipper
+from market.rl.networks.distributions import LOG_STD_RANGE
 from market.rl.networks.modules import PopulationActor, PopulationModule
 from market.rl.results import MARKET
 from market.rl.rllib import RLlibLearner
@@ -31,6 +32,9 @@ from market.support.phases import phase
 
 REPORT = (DEFAULT_MODULE_ID, MARKET)
 """Where a learner reports an update."""
+
+STD = "std"
+"""Loss that holds the standard deviation of the actions, on their scale from -1 to 1, mean over agents and numbers."""
 
 MAX_LOG_RATIO = 20.0
 """Log probability ratios are cut at this size, so that the ratio of a joint action of many agents cannot overflow."""
@@ -45,7 +49,7 @@ class PopulationLearner(RLlibLearner):
     replaces.
     """
 
-    adam_epsilon = 1e-8
+    adam_epsilon = 1e-5  # of PPO by custom: Huang et al. 2022, The 37 implementation details of PPO
     losses: dict[str, Tensor]
 
     @property
@@ -185,6 +189,7 @@ class SurrogateLearner(PopulationLearner):
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Report, then adapt each KL coefficient by RLlib's rule (a KL that is not a number changes nothing)."""
+        self.losses[STD] = self.population.actor.spread.log_std.clamp(*LOG_STD_RANGE).exp()
         super().after_gradient_based_update(timesteps=timesteps)
         if self.config.use_kl_loss:
             kl, target = self.losses[LEARNER_RESULTS_KL_KEY].detach(), self.config.kl_target

@@ -14,11 +14,19 @@ import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from market.rl.modes import MODES, Mode
 from market.rl.networks.distributions import AgentGaussian, JointGaussian, JointSquashedGaussian, SquashedGaussian
-from market.rl.networks.stacked import Actor, CentralMLP, StackedLinear, StackedMLP, Temperature, TwinCritic
+from market.rl.networks.stacked import (
+    Actor,
+    CentralMLP,
+    GaussianActor,
+    StackedMLP,
+    Temperature,
+    TwinCritic,
+    orthogonal_,
+)
 from market.support.phases import phase
 
 LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, LOGP_NEXT = "logp", "q_played", "q_resampled", "q_target", "logp_next"
@@ -29,10 +37,12 @@ class PopulationActor(TorchRLModule, InferenceOnlyAPI):
     """Actor of N agents with observations [N, obs] and actions [N, act]; modules add what their algorithm trains.
 
     model_config: {"mode": a TrainingMode, "hidden": layer widths, "activation": name, "initial_std": of actions}.
+    Initialisation and standard deviations are those that Andrychowicz et al. 2021, arXiv:2006.05990, recommend.
     distributions: of the agents' actions, and of a joint action.
     """
 
     mode: Mode
+    observed_std = False  # standard deviations depend on the observation
     distributions: tuple[type[AgentGaussian], type[AgentGaussian]] = (AgentGaussian, JointGaussian)
 
     def setup(self) -> None:
@@ -41,10 +51,14 @@ class PopulationActor(TorchRLModule, InferenceOnlyAPI):
         agents = self.observation_space.shape[0]
         act = self.action_space.shape[-1]
 
-        self.actor = self._network(self.mode.joint_actor, out=2 * act, heads=agents)
-        head = self.actor.layers[-1]
-        assert isinstance(head, StackedLinear | nn.Linear)
-        head.bias.data.view(-1, 2 * act)[:, act:] += math.log(settings["initial_std"])
+        log_std = torch.full((agents, act), math.log(settings["initial_std"]))
+        network = self._network(self.mode.joint_actor, out=(1 + self.observed_std) * act, heads=agents)
+        if self.observed_std:
+            network.layers[-1].bias.data.view(agents, -1)[:, act:] += log_std  # type: ignore[operator]
+            self.actor: Any = network
+        else:
+            orthogonal_(network.layers, last_gain=0.01)
+            self.actor = GaussianActor(network, log_std)
         self.action_dist_cls = self.distributions[self.mode.joint_ratio]
 
     @property
@@ -76,6 +90,7 @@ class PopulationModule(PopulationActor):
         super().setup()
         if not self.inference_only:
             self.critic = self._network(self.mode.central_critic, out=1, heads=1)
+            orthogonal_(self.critic.layers, last_gain=1.0)
 
     def values(self, observations: Tensor) -> Tensor:
         """[B, N, obs] -> values [B, V]: one of the community (central critic), or one per agent."""
@@ -111,6 +126,7 @@ class PopulationSACModule(PopulationActor):
     reward is a mean over agents while the entropies of their actions add up, so its temperature starts N times smaller.
     """
 
+    observed_std = True
     distributions = (SquashedGaussian, JointSquashedGaussian)
 
     def setup(self) -> None:

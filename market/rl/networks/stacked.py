@@ -145,6 +145,53 @@ class CentralMLP(nn.Module):
         return self.layers(x.flatten(1)).unflatten(1, (self.heads, -1))
 
 
+@torch.no_grad()
+def orthogonal_(layers: nn.Sequential, last_gain: float) -> None:
+    """Orthogonal weights and zero biases, in place; gain sqrt 2, and `last_gain` in the last layer.
+
+    Each owner has matrices of its own. Saxe et al. 2014, arXiv:1312.6120; gains of Andrychowicz et al. 2021,
+    arXiv:2006.05990.
+    """
+    linear = [layer for layer in layers if isinstance(layer, StackedLinear | nn.Linear)]
+    for layer in linear:
+        weight = layer.weight
+        drawn = torch.randn(*weight.shape[:-2], max(weight.shape[-2:]), min(weight.shape[-2:]), device=weight.device)
+        q, r = torch.linalg.qr(drawn)
+        q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)  # uniform over all orthogonal matrices
+        gain = last_gain if layer is linear[-1] else math.sqrt(2.0)
+        weight.copy_(gain * (q if q.shape == weight.shape else q.transpose(-2, -1)))
+        layer.bias.zero_()
+
+
+class LogStd(Stacked):
+    """Logarithms of the standard deviations of N separate actors, [N, A], which no observation moves."""
+
+    def __init__(self, log_std: Tensor) -> None:
+        super().__init__(len(log_std))
+        self.log_std = nn.Parameter(log_std)
+
+
+class GaussianActor(nn.Module):
+    """Means from a network, and standard deviations that do not depend on what is observed.
+
+    [B, N, in] -> means, then log standard deviations [B, N, 2 A]. log_std: at the start, [N, A].
+    """
+
+    def __init__(self, network: nn.Module, log_std: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        separate = isinstance(network, StackedMLP)
+        self.spread: Any = LogStd(log_std) if separate else nn.ParameterDict({"log_std": log_std})
+
+    def agent(self, agent: int) -> GaussianActor:
+        """A copy of one of separate actors: [B, in] -> [B, 2 A]."""
+        return GaussianActor(self.network.agent(agent), self.spread.log_std[agent].detach().clone())  # type: ignore[operator]
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean: Tensor = self.network(x)
+        return torch.cat((mean, self.spread.log_std.expand_as(mean)), -1)
+
+
 class SplitLinear(Stacked):
     """Twin `nn.Linear` layers on an observation and an action side by side, with the weights of the two kept apart.
 

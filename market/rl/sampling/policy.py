@@ -38,11 +38,13 @@ def agent_policy(actor: Actor, agent: int) -> Policy:
 
     The function holds copies of this agent's weights and nothing of the others.
     """
-    if not isinstance(actor.network, StackedMLP):
+    means: Any = getattr(actor.network, "network", actor.network)
+    if not isinstance(means, StackedMLP):
         raise ValueError(f"agent_policy: got agent {agent} of a joint actor; allowed: modes with an actor per agent")
-    if not 0 <= agent < actor.network.num_agents:
-        raise ValueError(f"agent: got {agent!r}; allowed: 0 to {actor.network.num_agents - 1}")
-    return population_policy(Actor(actor.network.agent(agent), actor.distribution))
+    if not 0 <= agent < means.num_agents:
+        raise ValueError(f"agent: got {agent!r}; allowed: 0 to {means.num_agents - 1}")
+    own: Any = actor.network
+    return population_policy(Actor(own.agent(agent), actor.distribution))
 
 
 @dataclass(frozen=True)
