@@ -113,7 +113,7 @@ class View:
         return self._valid(answer[0], "reset")
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, Floats, Floats | None, bool]:
-        """Observations as the environment gives them, rewards [E, N], those of a team [E] or None, whether all is over."""
+        """Observations as the environment gives them, own rewards [E, N], team rewards [E] or None, the end."""
         by_name = self.by_agent and dict(zip(self.agents, action[0], strict=True))
         answer = self.env.step(by_name or action.reshape(self.env.action_space.shape))
         size = isinstance(answer, tuple) and len(answer)
