@@ -22,14 +22,16 @@ class GridNetwork:
 
     topology: shape, a GridTopology or its name.
     num_nodes: nodes of a generated shape; IEEE13 and IEEE34 always have 13 and 34, which agents share.
-    capacity: of the whole grid, kW.
+    capacity: limit of the P2P trade of all agents together, kW.
     seed: of node positions and line lengths.
+    ampacity: largest continuous current of every line, A; None takes that of the grid's line type.
     """
 
     topology: GridTopology
     num_nodes: int
     capacity: float
     seed: int = 42
+    ampacity: float | None = None
     agent_node: dict[Hashable, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Node of each assigned agent, by agent id."""
 
@@ -39,6 +41,8 @@ class GridNetwork:
         if topology in FEEDERS:
             num_nodes = len(FEEDERS[topology].names)
         capacity, seed = check_range("capacity", self.capacity, unit="kW"), check_positive_int("seed", self.seed, low=0)
+        if self.ampacity is not None:
+            vars(self).update(ampacity=check_range("ampacity", self.ampacity, 1e-6, 1e9, "A"))
         vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=seed)
 
     def assign_agents_to_graph(self, agents: Iterable[Any]) -> dict[Hashable, int]:
@@ -66,9 +70,7 @@ class GridNetwork:
         layout = TOPOLOGIES[self.topology](self.num_nodes, self.seed)
         distance, predecessor, line_of = shortest_paths(layout)
         length = layout.length * layout.km_per_unit
-        share = 1 / length[length > 0]
-        rating = np.full(len(length), np.inf)
-        rating[length > 0] = self.capacity * share / share.sum()
+        ampacity = layout.line_type.ampacity if self.ampacity is None else self.ampacity
         return Grid(
             capacity=self.capacity,
             distance=distance,
@@ -76,7 +78,7 @@ class GridNetwork:
             line_from=layout.line_from,
             line_to=layout.line_to,
             line_length=length,
-            line_capacity=rating,
+            line_capacity=np.where(length > 0, np.sqrt(3) * layout.voltage * ampacity, np.inf),
             line_resistance=length * layout.line_type.resistance,
             line_reactance=length * layout.line_type.reactance,
             line_voltage=layout.voltage,
@@ -108,13 +110,13 @@ class GridNetwork:
 class Grid:
     """A grid of n nodes and L lines, all arrays read-only."""
 
-    capacity: float  # of the whole grid, kW
+    capacity: float  # limit of the P2P trade of all agents together, kW
     distance: Floats  # along the shortest path [n, n], km
     predecessor: Int32s  # the node before b on the path from a to b [a, b]; -1 where a is b
     line_from: Int32s  # end nodes [L]; flow from line_from to line_to counts as positive
     line_to: Int32s
     line_length: Floats  # [L] km
-    line_capacity: Floats  # [L] kW: capacity shared out by inverse length; lines of length 0 are unlimited (inf)
+    line_capacity: Floats  # [L] kW, sqrt(3) x line_voltage x ampacity; lines of length 0 are unlimited (inf)
     line_resistance: Floats  # [L] ohm
     line_reactance: Floats  # [L] ohm
     line_voltage: Floats  # nominal, between lines [L], kV

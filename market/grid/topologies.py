@@ -38,19 +38,24 @@ class LineType(NamedTuple):
     resistance: float  # ohm/km
     reactance: float  # ohm/km
     voltage: float  # between lines, kV
+    ampacity: float  # largest continuous current of a conductor, A
 
 
-MEDIUM_VOLTAGE = LineType(0.161, 0.117, 20.0)
+MEDIUM_VOLTAGE = LineType(0.161, 0.117, 20.0, 362.0)
 """Aluminium cable of 185 mm2 at 12/20 kV, NA2XS2Y 1x185 RM/25 of pandapower's library: 5 MW need medium voltage."""
-TRUNK_13 = LineType(0.1156, 0.3708, 4.16)
-"""Configuration 601 of the IEEE 13 node feeder: mean self less mean mutual impedance of the published matrix."""
-TRUNK_34 = LineType(0.6960, 0.5178, 24.9)
-"""Configuration 300 of the IEEE 34 node feeder, in the same way."""
+TRUNK_13 = LineType(0.1156, 0.3708, 4.16, 730.0)
+"""Configuration 601 of the IEEE 13 node feeder: mean self less mean mutual impedance of the published matrix.
+
+Ampacities of the feeders' conductors, here 556,500 26/7 ACSR, are those of Kersting, "Distribution System Modeling and
+Analysis", appendix A.
+"""
+TRUNK_34 = LineType(0.6960, 0.5178, 24.9, 230.0)
+"""Configuration 300 of the IEEE 34 node feeder, 1/0 ACSR, in the same way."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """A grid of n nodes and L lines without ratings. No line twice, no loop from a node to itself."""
+    """A grid of n nodes and L lines. No line twice, no loop from a node to itself."""
 
     names: tuple[str, ...]  # of the nodes, n
     line_from: Int32s  # end nodes [L]

@@ -156,7 +156,7 @@ def test_feeder_zones():
     assert np.bincount(grid.zone).tolist() == [7, 12, 13, 2]
 
 
-# Distances and ratings
+# Distances
 
 
 @every_topology
@@ -176,16 +176,6 @@ def test_distances_and_paths_are_the_shortest(topology):
             assert walked == pytest.approx(lengths[a][b], rel=1e-12, abs=1e-12)
     assert (grid.distance == grid.distance.T).all()
     assert grid.diameter == grid.distance.max()
-
-
-@every_topology
-def test_lines_share_out_the_capacity_by_inverse_length(topology):
-    grid = NETWORKS[topology].to_grid()
-    real = grid.line_length > 0
-    assert grid.line_capacity[real].sum() == pytest.approx(CAPACITY, rel=1e-12)
-    weight = grid.line_capacity[real] * grid.line_length[real]
-    assert weight == pytest.approx(weight[0], rel=1e-12)
-    assert np.isinf(grid.line_capacity[~real]).all()
 
 
 @every_topology
@@ -209,6 +199,7 @@ def test_line_of_finds_each_line_both_ways(topology):
         (("mesh", 3, -1.0), "capacity: got -1.0; allowed"),
         (("mesh", 3, float("nan")), "capacity: got nan; allowed"),
         (("mesh", 3, 1.0, -1), "seed: got -1; allowed"),
+        (("mesh", 3, 1.0, 42, 0.0), "ampacity: got 0.0; allowed: 1e-06 to 1000000000 A"),
     ],
 )
 def test_network_refuses_bad_input_in_one_line(arguments, message):

@@ -90,7 +90,7 @@ def test_of_equally_long_ways_one_is_taken(monkeypatch, n):
             flow = line_flows(grid, [a], [b], [3.0]).tolist()
             assert flow in [[3.0 * ((i, j) in way) - 3.0 * ((j, i) in way) for i, j in lines] for way in ways]
             routing = route(grid, *columns([(a, b, 3.0)]), np.array([0, 1]))
-            hops, load = len(ways[0]), 3.0 * n / CAPACITY
+            hops, load = len(ways[0]), 3.0 / 12_540.048
             assert routing.mean[0] == pytest.approx(hops * load / n)
             assert routing.max[0] == routing.utilisation[0] == pytest.approx(load if hops else 0.0)
 
@@ -114,7 +114,7 @@ def test_many_small_trades_congest_as_their_sums_do(topology, data):
 
 def test_flows_are_not_clipped_at_the_rating():
     grid = NETWORKS[GridTopology.LINE].to_grid()
-    huge = 10 * CAPACITY
+    huge = 10 * grid.line_capacity.max()
     assert (line_flows(grid, [8], [0], [huge]) == -huge).all()
     routing = route(grid, *columns([(8, 0, huge)]), np.array([0, 1]), 0.5)
     assert routing.max[0] == routing.utilisation[0] == pytest.approx((huge / (0.5 * grid.line_capacity)).max())
@@ -129,8 +129,8 @@ def test_one_node_has_no_lines_and_no_congestion():
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")  # numpy's, when the JIT is off
-def test_a_grid_without_capacity_is_full_at_once():
-    grid = GridNetwork("line", 3, 0).to_grid()
+def test_a_line_without_capacity_is_full_at_once():
+    grid = replace(GridNetwork("line", 3, CAPACITY).to_grid(), line_capacity=np.zeros(2))
     routing = route(grid, *columns([(0, 1, 1.0)]), np.array([0, 1]))
     assert routing.utilisation[0] == np.inf
 

@@ -1,4 +1,4 @@
-"""LinDistFlow against the Newton-Raphson power flow of power-grid-model on both feeders: how far off, and how it grows.
+"""LinDistFlow and ratings against the Newton-Raphson power flow of power-grid-model on both feeders.
 
 The published loads are 3466 kW (IEEE 13) and 1769 kW (IEEE 34); here they are spread over the nodes at random.
 """
@@ -42,8 +42,8 @@ def rated_voltage(grid) -> np.ndarray:
     return kv
 
 
-def newton_voltages(grid, injection: np.ndarray, power_factor: float = 1.0) -> np.ndarray:
-    """Voltages [n], p.u., for what the nodes feed in less what they take [n], kW."""
+def newton(grid, injection: np.ndarray, power_factor: float = 1.0, ampacity: float = 1.0) -> dict:
+    """Tables of what follows from what the nodes feed in less what they take [n], kW; ampacity: of the lines, A."""
     n, kv = grid.num_nodes, rated_voltage(grid)
     steps = kv[grid.line_from] != kv[grid.line_to]
     ids = n + np.arange(len(steps))
@@ -56,7 +56,7 @@ def newton_voltages(grid, injection: np.ndarray, power_factor: float = 1.0) -> n
     ideal = {"sn": 1e9, "uk": 1e-4, "pk": 0, "i0": 0, "p0": 0, "winding_from": 1, "winding_to": 1, "clock": 0}
     taps = {"tap_side": 0, "tap_pos": 0, "tap_min": 0, "tap_max": 0, "tap_size": 0}
     rated = {"u1": 1000 * kv[grid.line_from[steps]], "u2": 1000 * kv[grid.line_to[steps]]}
-    ohm = {"r1": grid.line_resistance[real], "x1": grid.line_reactance[real], "c1": 0, "tan1": 0}
+    ohm = {"r1": grid.line_resistance[real], "x1": grid.line_reactance[real], "c1": 0, "tan1": 0, "i_n": ampacity}
     reactive = np.sqrt(1 - power_factor**2) / power_factor
     model = pgm.PowerGridModel(
         {
@@ -78,8 +78,7 @@ def newton_voltages(grid, injection: np.ndarray, power_factor: float = 1.0) -> n
         },
         system_frequency=60.0,
     )
-    result = model.calculate_power_flow(calculation_method=pgm.CalculationMethod.newton_raphson)
-    return result[pgm.ComponentType.node]["u_pu"]
+    return model.calculate_power_flow(calculation_method=pgm.CalculationMethod.newton_raphson)
 
 
 def loads(topology: str, nodes: int, share: float, generators: float = 0.0) -> np.ndarray:
@@ -93,7 +92,7 @@ def errors(topology: str, share: float, power_factor: float = 1.0, generators: f
     """LinDistFlow's voltages less Newton-Raphson's, [SPREADS, nodes], p.u."""
     grid = GridNetwork(topology, 1, 5000.0).to_grid()
     injection = loads(topology, grid.num_nodes, share, generators)
-    exact = np.stack([newton_voltages(grid, row, power_factor) for row in injection])
+    exact = np.stack([newton(grid, row, power_factor)[pgm.ComponentType.node]["u_pu"] for row in injection])
     feeder = Feeder.of(grid, power_factor)
     assert feeder is not None
     return power_flow(feeder, injection).voltage - exact
@@ -122,3 +121,18 @@ def test_the_error_grows_with_the_square_of_the_load(topology):
 def test_without_losses_voltages_come_out_too_high_never_too_low(topology, generators):
     """Gan, Li, Topcu and Low (2015), doi:10.1109/TAC.2014.2332712, lemma on the linear approximation."""
     assert errors(topology, 0.5, generators=generators).min() > -EXACT
+
+
+@every_feeder
+@pytest.mark.parametrize("share", [0.01, 1.0])
+def test_flow_by_rating_is_the_loading_of_the_conductor(topology, share):
+    """At full load currents are a little larger, for losses and low voltages; no conductor has too much to carry."""
+    grid = GridNetwork(topology, 1, 5000.0).to_grid()
+    real, injection = grid.line_length > 0, loads(topology, grid.num_nodes, share)
+    ampacity = {"ieee13": 730.0, "ieee34": 230.0}[topology]
+    exact = [newton(grid, row, ampacity=ampacity)[pgm.ComponentType.line]["loading"] for row in injection]
+    feeder = Feeder.of(grid)
+    assert feeder is not None
+    ours = np.abs(power_flow(feeder, injection).flow) / grid.line_capacity
+    assert ours[:, real].max() < 1
+    np.testing.assert_allclose(ours[:, real], exact, rtol=share / 4)

@@ -13,10 +13,15 @@ from market.grid.network import GridNetwork
 from market.grid.topologies import FEEDERS, TOPOLOGIES
 
 CAPACITY = 100.0
-NETWORKS = {topology: GridNetwork(topology, 9, CAPACITY) for topology in TOPOLOGIES}
+AMPACITY = 1.0
+"""Of the lines, so that a few trades overload them: 35 kW at 20 kV."""
+NETWORKS = {topology: GridNetwork(topology, 9, CAPACITY, ampacity=AMPACITY) for topology in TOPOLOGIES}
 SIZES = {9: 42, 1: 0, 2: 1, 3: 2, 4: 3, 20: 4}
 """Nodes -> seed of the networks that trades are sent over."""
-MANY = {topology: [GridNetwork(topology, n, CAPACITY, seed) for n, seed in SIZES.items()] for topology in TOPOLOGIES}
+MANY = {
+    topology: [GridNetwork(topology, n, CAPACITY, seed, AMPACITY) for n, seed in SIZES.items()]
+    for topology in TOPOLOGIES
+}
 GENERATED = [topology for topology in TOPOLOGIES if topology not in FEEDERS]
 every_topology = pytest.mark.parametrize("topology", TOPOLOGIES)
 

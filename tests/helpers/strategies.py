@@ -113,8 +113,8 @@ def configs(draw, rules=tuple(RULES), **fixed):
 
 @cache
 def grid_of(topology: GridTopology, num_nodes: int, capacity: float):
-    """A built grid; cached, since building is not what these tests are about."""
-    return GridNetwork(topology, num_nodes, capacity, seed=42).to_grid()
+    """A built grid, its lines rated 0.07 to 0.43 x capacity; cached, since these tests are not about building."""
+    return GridNetwork(topology, num_nodes, capacity, seed=42, ampacity=capacity / 100).to_grid()
 
 
 @st.composite
