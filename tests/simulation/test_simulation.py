@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import oracle
 from market import MarketConfig, Scenario
-from market.community.agents import Params
 from market.simulation.dynamics import REWARD_LIMIT, initial, observe, orders, step
 from market.simulation.history import Flows, State
 from strategies import RULES, actions, play, scenarios
@@ -25,8 +24,9 @@ SUPPLY = ("generation", "bought_p2p", "bought_dso", "imported", "discharged")
 USE = ("demand", "sold_p2p", "sold_dso", "exported", "charged")
 
 
-def twin_of(params: Params, state: State, action: np.ndarray, e: int):
+def twin_of(scenario: Scenario, state: State, action: np.ndarray, e: int):
     """Episode e of one step by the oracle: (cleared, accounts, the DSO's money)."""
+    params = scenario.params
     book = orders(params, state, action)
     columns = {
         "price": book.price[e] / 100,
@@ -41,7 +41,11 @@ def twin_of(params: Params, state: State, action: np.ndarray, e: int):
     dso = {"feed_in_tariff": state.feed_in_tariff[e, t], "utility_price": state.utility_price[e, t]}
     more = {"last_price": state.last_price[e], "grid": params.grid, "step_hours": params.step_hours}
     cleared = oracle.clear_book(columns, params.config, **dso, **more)
-    batteries = np.stack((state.energy[e], f.low, f.high, f.charge_efficiency, f.discharge_efficiency)).T
+    known = [agent.battery and agent.battery.power for agent in scenario.agents]
+    power = [np.inf if kw is None else kw for kw in known]
+    hours = np.full(params.num_agents, scenario.step_hours)
+    limits = (f.low, f.high, f.charge_efficiency, f.discharge_efficiency, power, hours)
+    batteries = np.stack((state.energy[e], *limits)).T
     return cleared, *oracle.settle(cleared.trades, params.generation[:, t], params.demand[:, t], batteries, **dso)
 
 
@@ -49,11 +53,11 @@ def twin_of(params: Params, state: State, action: np.ndarray, e: int):
 @given(st.data(), SEEDS)
 @pytest.mark.parametrize("rule", RULES)
 def test_every_step_is_that_of_the_twin(rule, data, seed):
-    params = data.draw(scenarios(rules=(rule,), sizes=(9, 6, 2))).params
-    action = actions(params, 2, seed)
-    for state, _, _, record in play(params, [0, 7], action):
+    scenario = data.draw(scenarios(rules=(rule,), sizes=(9, 6, 2)))
+    action = actions(scenario.params, 2, seed)
+    for state, _, _, record in play(scenario.params, [0, 7], action):
         for e in range(2):
-            cleared, accounts, dso = twin_of(params, state, action[state.step], e)
+            cleared, accounts, dso = twin_of(scenario, state, action[state.step], e)
             assert np.rint(record.bought_p2p[e].sum() * 1000) == cleared.p2p_volume
             names = ("charged", "discharged", "imported", "exported", "energy", "cost")
             columns = {name: getattr(record, name) for name in names}
@@ -81,6 +85,10 @@ def test_energy_and_money_are_conserved_in_every_step(scenario, seed):
         np.testing.assert_allclose(change, stored, rtol=1e-9, atol=1e-9)
         assert (following.energy >= fleet.low).all()
         assert (following.energy <= fleet.high).all()
+        power = [np.inf if a.battery is None or a.battery.power is None else a.battery.power for a in scenario.agents]
+        moved = np.maximum(record.charged, record.discharged)
+        assert (moved <= np.array(power) * scenario.step_hours).all()
+        assert not (record.charged * record.discharged).any()
 
 
 def equal(one, two, pick=slice(None)) -> None:
@@ -262,7 +270,7 @@ def test_an_episode_has_all_its_steps_and_no_more():
 
 def python_calls(agents: int, episodes: int, config: MarketConfig, topology: str) -> int:
     """Python functions entered by one step and the observation after it, once everything is warm."""
-    params = Scenario.study(agents, max_steps=4, market_config=config, topology=topology).params
+    params = Scenario.study(agents, max_steps=4, market_config=config, topology=topology, c_rate=None).params
     action = actions(params, episodes, 0)
     state = initial(params, np.arange(episodes))
     for t in range(2):
