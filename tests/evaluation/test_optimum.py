@@ -13,7 +13,7 @@ from market import Battery, DERAgent, DSOProfileHandler, GridNetwork, GridTopolo
 from market.evaluation import policies
 from market.evaluation.optimum import alone_cost, cooperative_optimum, position
 from market.simulation.dynamics import initial
-from strategies import actions, scenarios
+from strategies import actions, powers, scenarios
 
 SHORT = settings(max_examples=max(1, settings.default.max_examples // 2))
 
@@ -117,13 +117,12 @@ def test_power_limits_the_optimal_battery_at_its_terminals():
 @given(scenarios(sizes=(6, 2, 1)), st.integers(0, 2**32), st.sampled_from(["random", "zero_intelligence", "truthful"]))
 def test_the_optimum_keeps_every_battery_within_its_power_and_no_play_beats_it(scenario, seed, name):
     params, acts = scenario.params, np.clip(actions(scenario.params, 1, seed), -1, 1)
-    power = [np.inf if a.battery is None or a.battery.power is None else a.battery.power for a in scenario.agents]
     start = initial(params, np.arange(1))
     best = cooperative_optimum(params, start)
-    limit = np.array(power)[:, None] * scenario.step_hours
+    limit = powers(scenario)[:, None] * scenario.step_hours
     assert (np.maximum(best.charged, best.discharged) <= limit + 1e-7).all()
     assert (np.minimum(best.charged, best.discharged) <= 1e-7).all(), "a battery that does both wastes energy"
-    endless = replace(params, fleet=replace(params.fleet, step_limit=np.full(len(power), np.inf)))
+    endless = replace(params, fleet=replace(params.fleet, step_limit=np.full(scenario.num_agents, np.inf)))
     assert cooperative_optimum(endless, start).cost <= best.cost + 1e-7
     for policy in (policies.POLICIES[name], lambda _params, state: acts[state.step]):
         _, history = policies.play(params, np.arange(1), policy)

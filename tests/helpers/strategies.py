@@ -183,6 +183,12 @@ def scenarios(draw, sizes=(9, 6, 2, 1), rules=tuple(RULES), **fixed):
     return Scenario(**(fields | fixed))
 
 
+def powers(scenario: Scenario) -> np.ndarray:
+    """The limit of each agent's battery, [N] kW; inf for none."""
+    known = [agent.battery and agent.battery.power for agent in scenario.agents]
+    return np.array([np.inf if power is None else power for power in known])
+
+
 def actions(params: Params, episodes: int, seed: int) -> np.ndarray:
     """Random actions [T, E, N, 4], some beyond [-1, 1]; most bids are high and most asks low, so that trade happens.
 

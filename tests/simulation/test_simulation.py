@@ -16,7 +16,7 @@ import oracle
 from market import MarketConfig, Scenario
 from market.simulation.dynamics import REWARD_LIMIT, initial, observe, orders, step
 from market.simulation.history import Flows, State
-from strategies import RULES, actions, play, scenarios
+from strategies import RULES, actions, play, powers, scenarios
 
 SHORT = settings(max_examples=max(1, settings.default.max_examples // 2))
 SEEDS = st.integers(0, 2**32)
@@ -41,11 +41,8 @@ def twin_of(scenario: Scenario, state: State, action: np.ndarray, e: int):
     dso = {"feed_in_tariff": state.feed_in_tariff[e, t], "utility_price": state.utility_price[e, t]}
     more = {"last_price": state.last_price[e], "grid": params.grid, "step_hours": params.step_hours}
     cleared = oracle.clear_book(columns, params.config, **dso, **more)
-    known = [agent.battery and agent.battery.power for agent in scenario.agents]
-    power = [np.inf if kw is None else kw for kw in known]
-    hours = np.full(params.num_agents, scenario.step_hours)
-    limits = (f.low, f.high, f.charge_efficiency, f.discharge_efficiency, power, hours)
-    batteries = np.stack((state.energy[e], *limits)).T
+    limits = (f.low, f.high, f.charge_efficiency, f.discharge_efficiency, powers(scenario))
+    batteries = [(*row, scenario.step_hours) for row in np.stack((state.energy[e], *limits)).T]
     return cleared, *oracle.settle(cleared.trades, params.generation[:, t], params.demand[:, t], batteries, **dso)
 
 
@@ -85,9 +82,8 @@ def test_energy_and_money_are_conserved_in_every_step(scenario, seed):
         np.testing.assert_allclose(change, stored, rtol=1e-9, atol=1e-9)
         assert (following.energy >= fleet.low).all()
         assert (following.energy <= fleet.high).all()
-        power = [np.inf if a.battery is None or a.battery.power is None else a.battery.power for a in scenario.agents]
         moved = np.maximum(record.charged, record.discharged)
-        assert (moved <= np.array(power) * scenario.step_hours).all()
+        assert (moved <= powers(scenario) * scenario.step_hours).all()
         assert not (record.charged * record.discharged).any()
 
 
