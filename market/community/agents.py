@@ -26,6 +26,7 @@ class Battery:
     min_soc, max_soc, initial_soc: state of charge, fractions of the capacity; the initial one lies between the others.
     charge_efficiency: kWh stored per kWh drawn, in (0, 1].
     discharge_efficiency: kWh delivered per kWh released, in (0, 1].
+    power: most that it draws, and most that it delivers, at its terminals, kW; None for no limit.
     """
 
     nominal_capacity: float
@@ -34,6 +35,7 @@ class Battery:
     charge_efficiency: float = 0.95
     discharge_efficiency: float = 0.95
     initial_soc: float = 0.5
+    power: float | None = None
 
     def __post_init__(self) -> None:
         check_range("nominal_capacity", self.nominal_capacity, 0.0, 1e9, "kWh")
@@ -44,6 +46,8 @@ class Battery:
         if self.min_soc > self.max_soc:
             raise ValueError(f"min_soc: got {self.min_soc!r}; allowed: at most max_soc = {self.max_soc!r}")
         check_range("initial_soc", self.initial_soc, self.min_soc, self.max_soc)
+        if self.power is not None:
+            check_range("power", self.power, 0.0, 1e9, "kW, or None for no limit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,22 +101,24 @@ class Fleet:
     initial: Floats  # stored at the start, kWh
     charge_efficiency: Floats  # kWh stored per kWh drawn
     discharge_efficiency: Floats  # kWh delivered per kWh released
+    step_limit: Floats  # most drawn, and most delivered, in a step, kWh; inf for no limit
 
     @classmethod
-    def of(cls, batteries: Sequence[Battery | None]) -> Fleet:
-        """The batteries as arrays; None counts as a battery of capacity 0."""
+    def of(cls, batteries: Sequence[Battery | None], step_hours: float) -> Fleet:
+        """The batteries as arrays for steps of `step_hours` h; None counts as a battery of capacity 0."""
         none = Battery(0.0)
         rows = np.array([[*vars(battery or none).values()] for battery in batteries], np.float64)
-        size, low, high, charge, discharge, start = rows.T
-        return cls(size * low, size * high, size * start, charge, discharge)
+        size, low, high, charge, discharge, start, power = rows.T
+        limit = np.where(np.isnan(power), np.inf, power * step_hours)
+        return cls(size * low, size * high, size * start, charge, discharge, limit)
 
     def acceptable(self, energy: Floats) -> Floats:
-        """kWh that the batteries can draw, [..., N], when they hold `energy` kWh."""
-        return np.maximum(self.high - energy, 0.0) / self.charge_efficiency
+        """kWh that the batteries can draw in a step, [..., N], when they hold `energy` kWh."""
+        return np.minimum(np.maximum(self.high - energy, 0.0) / self.charge_efficiency, self.step_limit)
 
     def deliverable(self, energy: Floats) -> Floats:
-        """kWh that the batteries can deliver, [..., N], when they hold `energy` kWh."""
-        return np.maximum(energy - self.low, 0.0) * self.discharge_efficiency
+        """kWh that the batteries can deliver in a step, [..., N], when they hold `energy` kWh."""
+        return np.minimum(np.maximum(energy - self.low, 0.0) * self.discharge_efficiency, self.step_limit)
 
 
 @dataclass(frozen=True, eq=False)

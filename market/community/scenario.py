@@ -138,6 +138,7 @@ class Scenario:
         kinds: Sequence[str] = ("prosumer",),
         generation: Source | None = None,
         demand: Source | None = None,
+        c_rate: float | None = 0.5,
         **overrides: Any,
     ) -> Scenario:
         """The study's population: capacity U(50, 150) kW, battery U(0.5, 1) x capacity kWh, one node per agent.
@@ -148,6 +149,7 @@ class Scenario:
         kinds: of the agents in turn, names of `market.community.agents.KINDS`; ("prosumer", "consumer", "storage")
             makes thirds.
         generation, demand: your own kWh per step instead, as in `market.community.series.as_profile`.
+        c_rate: power of a battery over its capacity, 1/h; None for no limit.
         overrides: fields of the scenario, such as max_steps or market_config.
         """
         for name in overrides:
@@ -166,11 +168,15 @@ class Scenario:
             used = as_profile(demand, steps, num_agents, "demand")
         if isinstance(kinds, str) or not isinstance(kinds, Sequence) or not kinds:
             raise ValueError(f"kinds: got {kinds!r}; allowed: a list of {', '.join(KINDS)}")
+        if c_rate is not None:
+            check_range("c_rate", c_rate, 0.0, 1e3, "1/h, or None for no limit")
         turns = [find(KINDS, kind, "kinds") for kind in kinds]
         agents = []
         for i in range(num_agents):
             has = turns[i % len(turns)]
-            battery = Battery(float(storage[i])) if "battery" in has else None
+            size = float(storage[i])
+            power = None if c_rate is None else c_rate * size
+            battery = Battery(size, power=power) if "battery" in has else None
             own = made[i] * ("generation" in has), used[i] * ("demand" in has)
             agents.append(DERAgent(f"agent_{i:04d}", float(capacity[i]), battery, *own))
         network = GridNetwork(topology, num_agents, STUDY_CAPACITY, seed)  # type: ignore[arg-type]
@@ -191,7 +197,7 @@ class Scenario:
         return Params(
             config=config,
             grid=None if self.grid_network is None else self.grid_network.to_grid(),
-            fleet=Fleet.of([agent.battery for agent in self.agents]),
+            fleet=Fleet.of([agent.battery for agent in self.agents], self.step_hours),
             tariffs=self.dso_profile_handler or DSOProfileHandler(config.min_price, config.max_price),
             node=self._nodes(),
             capacity=np.array([agent.capacity for agent in self.agents]),

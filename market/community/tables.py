@@ -1,7 +1,8 @@
 """A community as a folder of tables, CSV or Parquet: agents, their profiles, and the DSO's prices.
 
 agents: a row per agent with id, capacity (kW) and, as far as known, node and the fields of a battery (nominal_capacity
-in kWh, min_soc, max_soc, initial_soc, charge_efficiency, discharge_efficiency); no nominal_capacity is no battery.
+in kWh, min_soc, max_soc, initial_soc, charge_efficiency, discharge_efficiency, power in kW); no nominal_capacity is no
+battery, no power no limit of it.
 generation, demand: a column per agent id and a row per step, kWh; an agent without a column has none.
 tariffs: feed_in_tariff and utility_price, $/MWh, a row per step; without the table they are drawn.
 steps: the length of a step, hours; without the table it is 1 h.

@@ -1,7 +1,7 @@
 """Key performance indicators of whole episodes: each with its formula, unit, cost and reference. Add one: one row.
 
 A KPI reads a `History` of T steps of E episodes with N agents and gives [E] numbers, nan where it is not defined,
-in the unit of its row in `KPIS`: $, $/MWh, hours, or 1 for a share or another ratio.
+in the unit of its row in `KPIS`: $ of the community, $ per agent, $/MWh, hours, or 1 for a share or another ratio.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from market.simulation.history import History, ratio
 
 AGENT_STEPS = (0, 2)
 """Axes of steps and agents in [T, E, N]."""
+NEGLIGIBLE = 1e-6
+"""$: a saving or loss up to this counts as none."""
 
 
 class KPI(NamedTuple):
@@ -28,8 +30,8 @@ class KPI(NamedTuple):
 
     @property
     def formula(self) -> str:
-        """The definition, from the function's docstring."""
-        return (self.of.__doc__ or "").strip()
+        """The definition, from the function's docstring, on one line."""
+        return " ".join((self.of.__doc__ or "").split())
 
 
 def social_welfare(history: History) -> Floats:
@@ -108,13 +110,40 @@ def peak_to_average(history: History) -> Floats:
     return np.divide(load.max(0), mean, out=np.full(len(mean), np.nan), where=mean > 0)
 
 
+def share_worse_off(history: History) -> Floats:
+    """Share of agents who pay more than without a market: saving below -1e-6 $."""
+    return (_savings(history) < 0).mean(-1)
+
+
+def worst_saving(history: History) -> Floats:
+    """Saving of the agent who saves least or loses most; negative when that agent loses."""
+    return history.saving.sum(0).min(-1)
+
+
+def jain_savings(history: History) -> Floats:
+    """max(sum of savings, 0)^2 / (agents x sum of savings^2): 1 when all save the same, 1/agents when one saves all.
+
+    Each loss lowers it; 0 when losses outweigh gains. 1 when nobody gains or loses.
+    """
+    saved = _savings(history)
+    return ratio(np.maximum(saved.sum(-1), 0.0) ** 2, saved.shape[-1] * (saved**2).sum(-1), 1.0)
+
+
 def gini_savings(history: History) -> Floats:
-    """Gini coefficient of the agents' savings, negative ones counted as none; 0 when all are equal or below 1e-6 $."""
+    """Mean |difference| of two agents' savings / its largest value for these sums of gains and of losses.
+
+    0 when all save or lose the same; 1 when one agent has all the gains and one other all the losses.
+    """
+    saved = np.sort(_savings(history), axis=-1)
+    agents = saved.shape[-1]
+    apart = (saved * (2 * np.arange(1, agents + 1) - agents - 1)).sum(-1)  # of all pairs
+    return ratio(apart, (agents - 1) * np.abs(saved).sum(-1), 0.0)
+
+
+def _savings(history: History) -> Floats:
+    """What each agent saved, [E, N] $; negligible amounts are 0."""
     saved = history.saving.sum(0)
-    saved = np.sort(np.where(saved > 1e-6, saved, 0.0), axis=-1)  # [E, N]
-    agents, total = saved.shape[-1], saved.sum(-1)
-    weighted = (saved * (2 * np.arange(1, agents + 1) - agents - 1)).sum(-1)
-    return np.divide(weighted, agents * total, out=np.zeros(len(total)), where=total > 0)
+    return np.where(np.abs(saved) <= NEGLIGIBLE, 0.0, saved)
 
 
 def coordination_effectiveness(history: History) -> Floats:
@@ -124,6 +153,8 @@ def coordination_effectiveness(history: History) -> Floats:
     return ratio(history.bought_p2p.sum(AGENT_STEPS), matchable, np.nan)
 
 
+JAIN = "Jain, Chiu, Hawe (1984), arXiv:cs/9809099; losses as said"
+RAFFINETTI = "Raffinetti, Siletti, Vernizzi (2015), doi:10.1007/s10260-014-0293-4"
 LUTHANDER = "Luthander et al. (2015), doi:10.1016/j.apenergy.2014.12.028"
 
 KPIS: dict[str, KPI] = {
@@ -141,7 +172,10 @@ KPIS: dict[str, KPI] = {
     "voltage_deviation": KPI("p.u.", "O(T E)", "market.grid.power_flow, doi:10.1109/61.25627", voltage_deviation),
     "loss_share": KPI("1", "O(T E N)", "market.clearing.batch", loss_share),
     "peak_to_average": KPI("1", "O(T E N)", "inverse of the load factor", peak_to_average),
-    "gini_savings": KPI("1", "O(E N log N)", "Gini (1912)", gini_savings),
+    "share_worse_off": KPI("1", "O(T E N)", "individual rationality", share_worse_off),
+    "worst_saving": KPI("$ per agent", "O(T E N)", "Rawls (1971), the maximin criterion", worst_saving),
+    "jain_savings": KPI("1", "O(T E N)", JAIN, jain_savings),
+    "gini_savings": KPI("1", "O(T E N + E N log N)", RAFFINETTI, gini_savings),
     "coordination_effectiveness": KPI("1", "O(T E N)", "what could be matched locally", coordination_effectiveness),
 }
 

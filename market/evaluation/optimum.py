@@ -94,6 +94,7 @@ def _solve(params: Params, state: State, market: int, capacity: float) -> Optimu
         objective = [np.zeros(2 * cells), -worth.ravel(), np.tile(prices, agents).ravel(), np.zeros(2 * cells + steps)]
     cost = np.concatenate(objective)
     bounds = np.stack((np.zeros(len(cost)), np.full(len(cost), np.inf)), 1)
+    bounds[: 2 * cells, 1] = np.tile(np.repeat(fleet.step_limit, steps), 2)
     bounds[2 * cells : 3 * cells] = np.repeat(np.stack((fleet.low, fleet.high), 1), steps, axis=0)
     if not pooled:
         bounds[-steps:, 1] = capacity

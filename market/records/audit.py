@@ -33,6 +33,8 @@ def violations(history: Flows, fleet: Fleet) -> Iterator[str]:
     h = history
     before = np.concatenate((np.broadcast_to(fleet.initial, (1, *h.energy.shape[1:])), h.energy[:-1]))
     stored = before + h.charged * fleet.charge_efficiency - h.discharged / fleet.discharge_efficiency
+    moved, both = np.maximum(h.charged, h.discharged), np.minimum(h.charged, h.discharged)
+    allowed = np.minimum(moved, fleet.step_limit)
     taken, given = (sum(getattr(h, name) for name in names) for names in (SUPPLY, USE))
     utility, feed_in = h.utility_price[..., None] / 1000, h.feed_in_tariff[..., None] / 1000
     earned = (h.from_dso * utility - h.to_dso * feed_in + h.fee).sum(-1) + h.budget_surplus
@@ -40,6 +42,8 @@ def violations(history: Flows, fleet: Fleet) -> Iterator[str]:
     yield from _unequal("balance: generation + bought + imported + discharged", "kWh", taken, given)
     yield from _unequal("battery: before + efficiency x charged - discharged / efficiency", "kWh", stored, h.energy)
     yield from _unequal("battery: stored within its limits", "kWh", h.energy, np.clip(h.energy, fleet.low, fleet.high))
+    yield from _unequal("battery: charged or discharged within its power", "kWh", moved, allowed)
+    yield from _unequal("battery: discharged while charged", "kWh", both, np.zeros_like(both), tolerance=0.0)
     yield from _unequal("trade: bought from peers", "Wh", bought, sold, tolerance=0.0)
     yield from _unequal("money: paid by the agents", "$", h.cost.sum(-1), h.dso_income)
     yield from _unequal("money: the DSO's trades, fees and surplus", "$", earned, h.dso_income)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from market import (
     clear,
 )
 from market.config import RLAlgorithm, TrainingMode, choose
+from market.evaluation.policies import play, random
 
 FLAT = np.ones(24)
 
@@ -76,6 +78,43 @@ def test_defaults_are_the_studys():
     assert 50 <= params.capacity.min() < 60 < 140 < params.capacity.max() <= 150
     assert ((battery >= 0.5 * params.capacity) & (battery <= params.capacity)).all()
     np.testing.assert_allclose(params.fleet.low, 0.1 * battery)
+    np.testing.assert_allclose(params.fleet.step_limit, 0.5 * battery)
+
+
+RATES = [(2, 1.0, 2.0), (0.5, 0.25, 0.125), (0, 1.0, 0.0), (None, 1.0, np.inf)]
+
+
+@pytest.mark.parametrize(("c_rate", "hours", "expected"), RATES)
+def test_the_c_rate_sets_the_power_of_the_studys_batteries(c_rate, hours, expected):
+    scenario = Scenario.study(2, c_rate=c_rate, step_hours=hours)
+    sizes = np.array([a.battery.nominal_capacity for a in scenario.agents])
+    assert (scenario.agents[0].battery.power is None) == (c_rate is None)
+    np.testing.assert_allclose(scenario.params.fleet.step_limit, expected * sizes)
+
+
+def test_the_notebooks_batteries_have_no_limit_and_its_energies_stay_what_they_were():
+    """Figures of before there were limits; of energies and the DSO-only bill, which no rule of fees changes."""
+    hours = np.arange(24)
+    agents = [
+        agent(
+            id=f"agent_{i:04d}",
+            battery=Battery(40.0 + 20 * i, min_soc=0.1, max_soc=0.9, charge_efficiency=0.95, discharge_efficiency=0.95),
+            generation_profile=(20.0 + 5 * i) * np.maximum(np.sin(np.pi * (hours - 6) / 12), 0.0),
+            demand_profile=10.0 + 4 * np.cos(np.pi * (hours - 19 + i) / 12),
+        )
+        for i in range(5)
+    ]
+    params = Scenario.from_dict(env_config(agents=agents)).params
+    assert np.isinf(params.fleet.step_limit).all()
+    _, history = play(params, np.arange(3), random)
+    found = [getattr(history, name).sum() for name in ("charged", "discharged", "from_dso", "to_dso", "alone_cost")]
+    np.testing.assert_allclose(
+        found, [3002.9043049014, 2820.0700132650, 2910.0721895056, 2545.3272485955, 48.6071237418], rtol=1e-9
+    )
+    endless = replace(params, fleet=replace(params.fleet, step_limit=np.full(5, 1e9)))
+    _, same = play(endless, np.arange(3), random)
+    for name in ("energy", "cost", "saving"):
+        np.testing.assert_array_equal(getattr(history, name), getattr(same, name))
 
 
 def test_agent_i_is_the_same_in_every_population():
@@ -127,6 +166,8 @@ BAD = {
     "soc above one": (lambda: Battery(10, max_soc=1.1), "max_soc", "1.1", "0 to 1"),
     "soc outside": (lambda: Battery(10, initial_soc=0.95), "initial_soc", "0.95", "0.1 to 0.9"),
     "efficiency": (lambda: Battery(10, charge_efficiency=0.0), "charge_efficiency", "0.0", "to 1"),
+    "power": (lambda: Battery(10, power=-2.0), "power", "-2.0", "0 to 1000000000 kW, or None"),
+    "c rate": (lambda: Scenario.study(2, c_rate=-0.5), "c_rate", "-0.5", "1/h, or None"),
     "battery negative": (lambda: Battery(-1.0), "nominal_capacity", "-1.0", "0 to"),
     "agent capacity": (lambda: agent(capacity=0.0), "capacity", "0.0", "kW"),
     "profiles differ": (lambda: agent(demand_profile=np.ones(23)), "demand_profile", "23 steps", "24"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,6 +129,17 @@ def test_an_unknown_format(tmp_path):
 def test_every_field_of_a_battery_is_kept(tmp_path):
     save_community(Scenario.study(2), tmp_path)
     assert set(BATTERY) <= set(pd.read_csv(tmp_path / "agents.csv").columns)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("powers", [(None, 7.5), (None, None), (0.0, 1 / 3)])
+def test_the_power_of_a_battery_is_kept_and_none_stays_none(tmp_path, kind, powers):
+    agents = [
+        replace(agent, battery=replace(agent.battery, power=power))
+        for agent, power in zip(Scenario.study(2).agents, powers, strict=True)
+    ]
+    save_community(Scenario(agents), tmp_path, kind)
+    assert tuple(agent.battery.power for agent in load_community(tmp_path).agents) == powers
 
 
 # --- other steps

@@ -11,7 +11,7 @@ import pytest
 from market import Scenario
 from market.envs import MarketEnv, MarketParallelEnv, MarketVectorEnv, check_market_env
 from market.envs.vector import AGENT_REWARDS
-from market.records.audit import audit
+from market.records.audit import audit, violations
 from market.simulation.history import Flows
 
 SCENARIO = Scenario.study(3, max_steps=5)
@@ -214,6 +214,24 @@ def test_amounts_are_not_negative(episode, field):
     values[0, 0, 0] = -1.0
     with pytest.raises(ValueError, match="allowed"):
         audit(replace(history, **{field: values}), fleet)
+
+
+def test_a_battery_keeps_its_power_and_does_one_thing_at_a_time(episode):
+    history, fleet = episode
+    moved = np.maximum(history.charged, history.discharged).max()
+    assert moved > 1.0
+    audit(history, replace(fleet, step_limit=np.full(6, moved)))
+    with pytest.raises(ValueError, match=r"battery: charged or discharged within its power: got .* at step"):
+        audit(history, replace(fleet, step_limit=np.full(6, moved - 0.01)))
+    extra = history.discharged == 0  # a little more of both, so that nothing else is amiss
+    charged = history.charged + np.where(extra, 1.0, 0.0)
+    discharged = history.discharged + np.where(extra, fleet.charge_efficiency * fleet.discharge_efficiency, 0.0)
+    changed = {"charged": charged, "discharged": discharged}
+    changed |= {"exported": history.exported + discharged - history.discharged}
+    changed |= {"imported": history.imported + charged - history.charged}
+    found = [*violations(replace(history, **changed), fleet)]
+    assert any(line.startswith("battery: discharged while charged: got ") for line in found)
+    assert not any(line.startswith("balance") or "efficiency" in line for line in found)
 
 
 def test_not_a_number_is_found(episode):

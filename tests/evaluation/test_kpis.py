@@ -6,6 +6,8 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from market import Scenario
 from market.envs import MarketVectorEnv
@@ -17,6 +19,8 @@ SHARES = (
     "self_consumption",
     "self_sufficiency",
     "loss_share",
+    "share_worse_off",
+    "jain_savings",
     "gini_savings",
     "coordination_effectiveness",
 )
@@ -65,7 +69,10 @@ EXPECTED = {
     "voltage_deviation": 0.03,
     "loss_share": 0.05,
     "peak_to_average": 2 / 1.5,
-    "gini_savings": 0.25,
+    "share_worse_off": 0.0,
+    "worst_saving": 0.1,
+    "jain_savings": 0.4**2 / (2 * 0.1),
+    "gini_savings": 0.2 / 0.4,
     "coordination_effectiveness": 1.0,
 }
 
@@ -78,6 +85,7 @@ def test_by_hand(by_hand, name):
 @pytest.mark.parametrize("name", KPIS)
 def test_each_tells_its_unit_formula_cost_and_reference(name):
     assert all((KPIS[name].unit, KPIS[name].formula, KPIS[name].cost, KPIS[name].reference))
+    assert "\n" not in KPIS[name].formula
 
 
 @pytest.mark.parametrize("num_agents", [1, 6])
@@ -100,8 +108,73 @@ def test_bounds_on_random_play(num_agents):
         assert np.isnan(kpis["clearing_price"]).all()
 
 
-def test_gini_of_one_winner_and_of_equals(by_hand):
-    by_hand.saving[:] = 0.0
-    assert KPIS["gini_savings"].of(by_hand)[0] == 0.0
-    by_hand.saving[0, 0] = [2.0, -1.0]
-    assert KPIS["gini_savings"].of(by_hand)[0] == pytest.approx(0.5)
+# --- fairness: how savings are shared
+
+FAIRNESS = ("share_worse_off", "worst_saving", "jain_savings", "gini_savings")
+SHARED = {  # savings of the agents in $ -> the four
+    "all equal": ([0.3] * 3, (0, 0.3, 1, 0)),
+    "nobody saves": ([0.0] * 3, (0, 0, 1, 0)),
+    "noise": ([1e-9, -1e-7, 0.0], (0, -1e-7, 1, 0)),
+    "one winner": ([0, 5, 0, 0], (0, 0, 1 / 4, 1)),
+    "two winners": ([4, 4, 0, 0], (0, 0, 1 / 2, 2 / 3)),
+    "one agent": ([2.0], (0, 2, 1, 0)),
+    "one loser alone": ([-2.0], (1, -2, 0, 0)),
+    "all lose the same": ([-1, -1], (1, -1, 0, 0)),
+    "one wins what one loses": ([1, 0, -1, 0], (1 / 4, -1, 0, 1)),
+    "a loser among equals": ([1, 1, 1, -1], (1 / 4, -1, 1 / 4, 6 / 12)),
+    "losses outweigh": ([1, -1, -3], (2 / 3, -3, 0, 8 / 10)),
+}
+
+
+def fairness(savings) -> dict[str, float]:
+    """The four of agents who save this much in $, over two steps."""
+    nothing = dict.fromkeys(Flows.__dataclass_fields__, np.zeros((2, 1, len(savings))))
+    half = np.array([[savings], [savings]], float) / 2
+    history = History(**nothing | {"saving": half})
+    return {name: float(KPIS[name].of(history)[0]) for name in FAIRNESS}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_fairness_of_savings_by_hand(name):
+    savings, expected = SHARED[name]
+    assert list(fairness(savings).values()) == pytest.approx(expected, abs=1e-12)
+
+
+SAVINGS = st.lists(st.integers(-400, 400).map(lambda cents: cents / 100), min_size=1, max_size=7)
+
+
+@given(SAVINGS)
+def test_gini_is_the_mean_difference_of_all_pairs_over_its_largest(savings):
+    """The largest: one agent has all gains, another all losses (Raffinetti, Siletti, Vernizzi 2015)."""
+
+    def mean_difference(amounts):
+        return sum(abs(a - b) for a in amounts for b in amounts) / len(amounts) ** 2
+
+    gains, losses = sum(max(s, 0.0) for s in savings), sum(min(s, 0.0) for s in savings)
+    polar = [gains, losses, *[0.0] * len(savings)][: len(savings)] if len(savings) > 1 else [0.0]
+    largest = mean_difference(polar)
+    expected = mean_difference(savings) / largest if largest else 0.0
+    assert fairness(savings)["gini_savings"] == pytest.approx(expected, abs=1e-9)
+
+
+@given(SAVINGS, st.randoms(use_true_random=False), st.sampled_from([0.01, 3.0, 1e4]))
+def test_fairness_knows_no_names_and_no_currency(savings, order, scale):
+    found, mixed = fairness(savings), fairness(order.sample(savings, len(savings)))
+    assert mixed == pytest.approx(found, rel=1e-9, abs=1e-9)
+    scaled = fairness([scale * s for s in savings])
+    assert scaled.pop("worst_saving") == pytest.approx(scale * found.pop("worst_saving"))
+    assert scaled == pytest.approx(found, rel=1e-9, abs=1e-9)
+    assert all(0 <= value <= 1 for value in found.values())
+
+
+@given(SAVINGS, st.integers(1, 400))
+def test_a_loss_never_makes_a_market_look_fairer(savings, cents):
+    clipped = [max(s, 0.0) for s in savings]
+    hidden, shown = fairness(clipped), fairness(savings)
+    losers = sum(s < 0 for s in savings)
+    assert shown["share_worse_off"] == losers / len(savings)
+    assert shown["worst_saving"] == pytest.approx(min(savings))
+    assert shown["jain_savings"] <= hidden["jain_savings"] + 1e-9
+    one = fairness([*clipped, -cents / 100])
+    assert one["gini_savings"] >= fairness([*clipped, 0.0])["gini_savings"] - 1e-9
+    assert one["jain_savings"] < 1

@@ -6,11 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from market import Battery, DERAgent, GridNetwork, GridTopology, Scenario
+from market import Battery, DERAgent, DSOProfileHandler, GridNetwork, GridTopology, Scenario
 from market.evaluation import policies
 from market.evaluation.optimum import alone_cost, cooperative_optimum, position
 from market.simulation.dynamics import initial
+from strategies import actions, powers, scenarios
+
+SHORT = settings(max_examples=max(1, settings.default.max_examples // 2))
 
 
 def play(scenario, episodes, policy):
@@ -94,3 +99,31 @@ def test_optimal_battery_moves_energy_from_noon_to_evening():
     assert best.charged[0, 0] == pytest.approx(8.0)
     assert best.discharged[0, 1] == pytest.approx(8.0)
     assert best.imported.sum() == pytest.approx(0.0)
+
+
+def test_power_limits_the_optimal_battery_at_its_terminals():
+    battery = Battery(10.0, 0.0, 1.0, 0.8, 0.5, 0.0, power=6.0)
+    agent = DERAgent("a", 10.0, battery, np.array([8.0, 0.0, 0.0]), np.array([0.0, 0.0, 8.0]))
+    prices = DSOProfileHandler(40.0, 240.0, np.full(3, 50.0), np.full(3, 200.0))  # worth it: 0.4 x 200 > 50
+    params = Scenario([agent], max_steps=3, step_hours=0.5, dso_profile_handler=prices).params
+    best = cooperative_optimum(params, initial(params, np.arange(1)))
+    np.testing.assert_allclose(best.charged, [[3.0, 0.0, 0.0]], atol=1e-9)
+    np.testing.assert_allclose(best.discharged, [[0.0, 0.0, 3 * 0.8 * 0.5]], atol=1e-9)
+    np.testing.assert_allclose(best.exported, [5.0, 0.0, 0.0], atol=1e-9)
+    np.testing.assert_allclose(best.imported, [0.0, 0.0, 8 - 1.2], atol=1e-9)
+
+
+@SHORT
+@given(scenarios(sizes=(6, 2, 1)), st.integers(0, 2**32), st.sampled_from(["random", "zero_intelligence", "truthful"]))
+def test_the_optimum_keeps_every_battery_within_its_power_and_no_play_beats_it(scenario, seed, name):
+    params, acts = scenario.params, np.clip(actions(scenario.params, 1, seed), -1, 1)
+    start = initial(params, np.arange(1))
+    best = cooperative_optimum(params, start)
+    limit = powers(scenario)[:, None] * scenario.step_hours
+    assert (np.maximum(best.charged, best.discharged) <= limit + 1e-7).all()
+    assert (np.minimum(best.charged, best.discharged) <= 1e-7).all(), "a battery that does both wastes energy"
+    endless = replace(params, fleet=replace(params.fleet, step_limit=np.full(scenario.num_agents, np.inf)))
+    assert cooperative_optimum(endless, start).cost <= best.cost + 1e-7
+    for policy in (policies.POLICIES[name], lambda _params, state: acts[state.step]):
+        _, history = policies.play(params, np.arange(1), policy)
+        assert alone_cost(params, start)[0] - history.saving.sum() >= best.cost - 1e-7

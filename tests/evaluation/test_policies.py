@@ -74,16 +74,17 @@ def test_random_play_covers_the_whole_range_of_actions():
 
 @pytest.mark.parametrize("policy", [truthful, zero_intelligence])
 def test_traders_order_what_their_battery_leaves_at_a_price_that_does_not_lose(policy):
-    params = Scenario.study(30).params
-    prices = []
+    scenario = Scenario.study(30, c_rate=0.1)  # binds in many steps
+    params, prices = scenario.params, []
     for state, action in states(params, policy):
         book, t = orders(params, state, action), state.step
         for e in range(len(EPISODES)):
             for n in range(params.num_agents):  # the slow twin of the quantity rule
                 net = params.generation[n, t] - params.demand[n, t]
                 held = state.energy[e, n]
-                room = (params.fleet.high[n] - held) / params.fleet.charge_efficiency[n]
-                ready = (held - params.fleet.low[n]) * params.fleet.discharge_efficiency[n]
+                power = scenario.agents[n].battery.power
+                room = min((params.fleet.high[n] - held) / params.fleet.charge_efficiency[n], power)
+                ready = min((held - params.fleet.low[n]) * params.fleet.discharge_efficiency[n], power)
                 left = max(net - room, 0.0) if net >= 0 else max(-net - ready, 0.0)
                 left = left if left >= params.config.min_quantity else 0.0
                 assert energy_of(book.quantity)[e, n] == pytest.approx(left, abs=0.0011)

@@ -126,25 +126,35 @@ def grids(draw, capacities=(0.5, 2.0, 5.0, 7.5, 20.0, 1000.0)):
 
 @st.composite
 def batteries(draw):
-    """(stored, low, high, eta_c, eta_d): a battery within its bounds, kWh and fractions; some are of size zero."""
+    """(stored, low, high, eta_c, eta_d, power): a battery within its bounds, kWh, fractions and kW.
+
+    Some are of size zero, some have no limit of their power.
+    """
     size = draw(st.sampled_from([0.0, 1.0, 13.5, 100.0]))
     low, high = sorted(draw(st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), min_size=2, max_size=2)))
     share = draw(st.floats(0, 1))
     stored = min(max(size * (low + share * (high - low)), low * size), high * size)
     efficiency = st.sampled_from([0.5, 0.9, 0.95, 1.0])
-    return stored, low * size, high * size, draw(efficiency), draw(efficiency)
+    power = draw(st.sampled_from([np.inf, 0.0, 0.5 * size, 2.5, 0.01]))
+    return stored, low * size, high * size, draw(efficiency), draw(efficiency), power
 
 
 @st.composite
 def scenarios(draw, sizes=(9, 6, 2, 1), rules=tuple(RULES), **fixed):
-    """Small communities of random agents, some without a battery, over all rules, grids and switches."""
+    """Small communities of random agents, some without a battery, over all rules, grids and switches.
+
+    Batteries have limits of their power in some communities: equal ones, or one each and none for every third.
+    """
     size, steps = draw(st.sampled_from(sizes)), draw(st.sampled_from([3, 1]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    power = draw(st.sampled_from([[None], [5.0], [None, 2.0, 20.0], [0.0, 10.0]]))
     agents = [
         DERAgent(
             id=f"a{i}",
             capacity=rng.uniform(5, 50),
-            battery=Battery(rng.uniform(0, 40), initial_soc=rng.uniform(0.1, 0.9)) if rng.random() < 0.7 else None,
+            battery=Battery(rng.uniform(0, 40), initial_soc=rng.uniform(0.1, 0.9), power=power[i % len(power)])
+            if rng.random() < 0.7
+            else None,
             generation_profile=rng.uniform(0, 30, steps) * (i % 3 > 0),
             demand_profile=rng.uniform(0, 30, steps) * (i % 3 < 2),
         )
@@ -171,6 +181,12 @@ def scenarios(draw, sizes=(9, 6, 2, 1), rules=tuple(RULES), **fixed):
         "enable_asynchronous_order": draw(st.booleans()),
     }
     return Scenario(**(fields | fixed))
+
+
+def powers(scenario: Scenario) -> np.ndarray:
+    """The limit of each agent's battery, [N] kW; inf for none."""
+    known = [agent.battery and agent.battery.power for agent in scenario.agents]
+    return np.array([np.inf if power is None else power for power in known])
 
 
 def actions(params: Params, episodes: int, seed: int) -> np.ndarray:

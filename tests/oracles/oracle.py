@@ -200,12 +200,12 @@ def grid_terms(trades: list[Trade], grid, config, utility_price: float, step_hou
     return flows
 
 
-def charge_discharge(residual: float, energy: float, low: float, high: float, eta_c: float, eta_d: float):
-    """One battery, one step: (energy, drawn, delivered), all kWh. Clips to what fits."""
+def charge_discharge(residual, energy, low, high, eta_c, eta_d, power=math.inf, step_hours=1.0):
+    """One battery, one step: (energy, drawn, delivered), all kWh, power in kW. Clips to what fits."""
     if residual > 0:
-        drawn = min(residual, max(high - energy, 0.0) / eta_c)
+        drawn = min(residual, max(high - energy, 0.0) / eta_c, power * step_hours)
         return energy + eta_c * drawn, drawn, 0.0
-    delivered = min(-residual, max(energy - low, 0.0) * eta_d)
+    delivered = min(-residual, max(energy - low, 0.0) * eta_d, power * step_hours)
     return energy - delivered / eta_d, 0.0, delivered
 
 
@@ -226,7 +226,8 @@ class Account:
 def settle(trades: list[Trade], generation, demand, batteries, *, feed_in_tariff: float, utility_price: float):
     """What is left after the market goes to the battery, then to the DSO; returns ([Account], the DSO's money in $).
 
-    batteries: one (energy, low, high, eta_c, eta_d) per agent, kWh and fractions. All `trades` count as bought or sold.
+    batteries: one (energy, low, high, eta_c, eta_d, power, step_hours) per agent, kWh, fractions, kW and h.
+    All `trades` count as bought or sold.
     """
     accounts, dso = [Account() for _ in generation], 0.0
 

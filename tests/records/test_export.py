@@ -94,6 +94,11 @@ def dearer(table):
     return table
 
 
+def weaker(table):
+    table.loc[0, "power"] = 0.01
+    return table
+
+
 TAMPERED = {
     "demand": ("states", change("demand"), "balance: generation"),
     "stored": ("states", change("energy"), "battery: before"),
@@ -110,6 +115,7 @@ TAMPERED = {
     "last block left out": ("blocks", lambda table: table.iloc[:-1], "ledger of episode .*got 5 blocks"),
     "blocks moved": ("blocks", lambda table: table.iloc[::-1], "ledger of episode"),
     "battery of another": ("agents", change("nominal_capacity", 5.0, row=0), "battery: "),
+    "power of another": ("agents", weaker, "battery: charged or discharged within its power: got"),
 }
 
 

@@ -52,12 +52,12 @@ def communities(draw):
 
 def settled(community, config, grid):
     markets, generation, demand, fleet, terms = community
-    stored, low, high, eta_c, eta_d = np.array(fleet, float).T
+    stored, *limits = np.array(fleet, float).T  # power is energy: the step is an hour
     book = stack(markets, len(fleet))
     feed_in, utility = (np.array([t[name] for t in terms]) for name in ("feed_in_tariff", "utility_price"))
     cleared = clear_batch(book, config, feed_in, utility, np.full(len(markets), LAST), grid, 1.0)
     energy = np.broadcast_to(stored, book.price.shape)
-    fleet = Fleet(low, high, stored, eta_c, eta_d)
+    fleet = Fleet(*limits[:2], stored, *limits[2:])
     made, used = np.array(generation), np.array(demand)
     return cleared, settle(cleared, book.is_buy, made, used, energy, fleet, feed_in, utility)
 

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 import oracle
 from market import MarketConfig, Scenario
-from market.community.agents import Params
-from market.simulation.dynamics import REWARD_LIMIT, initial, observe, orders, step, team_reward
+from market.simulation.dynamics import REWARD_LIMIT, initial, observe, orders, step
 from market.simulation.history import Flows, State
-from strategies import RULES, actions, play, scenarios
+from strategies import RULES, actions, play, powers, scenarios
 
 SHORT = settings(max_examples=max(1, settings.default.max_examples // 2))
 SEEDS = st.integers(0, 2**32)
@@ -25,8 +24,9 @@ SUPPLY = ("generation", "bought_p2p", "bought_dso", "imported", "discharged")
 USE = ("demand", "sold_p2p", "sold_dso", "exported", "charged")
 
 
-def twin_of(params: Params, state: State, action: np.ndarray, e: int):
+def twin_of(scenario: Scenario, state: State, action: np.ndarray, e: int):
     """Episode e of one step by the oracle: (cleared, accounts, the DSO's money)."""
+    params = scenario.params
     book = orders(params, state, action)
     columns = {
         "price": book.price[e] / 100,
@@ -41,7 +41,8 @@ def twin_of(params: Params, state: State, action: np.ndarray, e: int):
     dso = {"feed_in_tariff": state.feed_in_tariff[e, t], "utility_price": state.utility_price[e, t]}
     more = {"last_price": state.last_price[e], "grid": params.grid, "step_hours": params.step_hours}
     cleared = oracle.clear_book(columns, params.config, **dso, **more)
-    batteries = np.stack((state.energy[e], f.low, f.high, f.charge_efficiency, f.discharge_efficiency)).T
+    limits = (f.low, f.high, f.charge_efficiency, f.discharge_efficiency, powers(scenario))
+    batteries = [(*row, scenario.step_hours) for row in np.stack((state.energy[e], *limits)).T]
     return cleared, *oracle.settle(cleared.trades, params.generation[:, t], params.demand[:, t], batteries, **dso)
 
 
@@ -49,11 +50,11 @@ def twin_of(params: Params, state: State, action: np.ndarray, e: int):
 @given(st.data(), SEEDS)
 @pytest.mark.parametrize("rule", RULES)
 def test_every_step_is_that_of_the_twin(rule, data, seed):
-    params = data.draw(scenarios(rules=(rule,), sizes=(9, 6, 2))).params
-    action = actions(params, 2, seed)
-    for state, _, _, record in play(params, [0, 7], action):
+    scenario = data.draw(scenarios(rules=(rule,), sizes=(9, 6, 2)))
+    action = actions(scenario.params, 2, seed)
+    for state, _, _, record in play(scenario.params, [0, 7], action):
         for e in range(2):
-            cleared, accounts, dso = twin_of(params, state, action[state.step], e)
+            cleared, accounts, dso = twin_of(scenario, state, action[state.step], e)
             assert np.rint(record.bought_p2p[e].sum() * 1000) == cleared.p2p_volume
             names = ("charged", "discharged", "imported", "exported", "energy", "cost")
             columns = {name: getattr(record, name) for name in names}
@@ -81,6 +82,9 @@ def test_energy_and_money_are_conserved_in_every_step(scenario, seed):
         np.testing.assert_allclose(change, stored, rtol=1e-9, atol=1e-9)
         assert (following.energy >= fleet.low).all()
         assert (following.energy <= fleet.high).all()
+        moved = np.maximum(record.charged, record.discharged)
+        assert (moved <= powers(scenario) * scenario.step_hours).all()
+        assert not (record.charged * record.discharged).any()
 
 
 def equal(one, two, pick=slice(None)) -> None:
@@ -197,33 +201,6 @@ def test_rewards_observations_and_reputations_are_bounded(scenario, seed):
             assert (np.abs(seen) <= 10).all()  # also refuses nan
 
 
-@given(scenarios(sizes=(9, 6, 2)), SEEDS, st.floats(0.1, 10.0), st.floats(-5.0, 5.0))
-def test_a_team_reward_is_welfare_whoever_gets_the_money(scenario, seed, unit, gift):
-    """The order of agents, a payment between two of them and the currency do not change it; a gain for one does."""
-    params, episodes = scenario.params, np.arange(2)
-    random = np.random.default_rng(seed)
-    state = initial(params, episodes)
-    _, _, record = step(params, state, random.uniform(-1, 1, (2, params.num_agents, 4)))
-    expected = team_reward(params, record)
-    savings, scale = record.saving, params.reward_scale
-
-    def reward(saving: np.ndarray, scale: np.ndarray = scale) -> np.ndarray:
-        twin = replace(params)
-        vars(twin)["reward_scale"] = scale
-        return team_reward(twin, replace(record, saving=saving))
-
-    mixed = random.permutation(params.num_agents)
-    np.testing.assert_allclose(reward(savings[:, mixed], scale[mixed]), expected, atol=1e-9)
-    np.testing.assert_allclose(reward(unit * savings, unit * scale), expected, atol=1e-9)
-    moved = savings.copy()
-    moved[:, 0] += gift
-    moved[:, -1] -= gift
-    np.testing.assert_allclose(reward(moved), expected, atol=1e-9)
-    gained = savings + np.eye(params.num_agents)[0] * 0.01 * scale.sum()
-    inside = np.abs(savings.sum(1) / scale.sum()) < REWARD_LIMIT - 1
-    np.testing.assert_allclose((reward(gained) - expected)[inside], 0.01, atol=1e-9)
-
-
 @given(scenarios(sizes=(9, 6, 2)), SEEDS)
 def test_rewards_and_reputations_follow_their_formulas(scenario, seed):
     params, config = scenario.params, scenario.market_config
@@ -289,7 +266,7 @@ def test_an_episode_has_all_its_steps_and_no_more():
 
 def python_calls(agents: int, episodes: int, config: MarketConfig, topology: str) -> int:
     """Python functions entered by one step and the observation after it, once everything is warm."""
-    params = Scenario.study(agents, max_steps=4, market_config=config, topology=topology).params
+    params = Scenario.study(agents, max_steps=4, market_config=config, topology=topology, c_rate=None).params
     action = actions(params, episodes, 0)
     state = initial(params, np.arange(episodes))
     for t in range(2):

@@ -174,6 +174,17 @@ def test_efficiency_needs_the_optimum_of_its_own_seed():
     assert set(kpis.values["cost_saving"]["ctce ppo"][5]) == {42, 43}
 
 
+def test_the_worst_off_agents_saving_is_not_shared_out():
+    records = study((5, 10), algorithms=["ppo"])
+    for each in records:
+        each.facts["evaluation_kpis"] |= {"worst_saving": [-7.0], "share_worse_off": [0.5]}
+    kpis = report_kpis.kpis_of([records])
+    assert kpis.at("worst_saving", "ctce ppo", 10).mid == -7.0
+    notes = {table.caption: table.note for table in report_kpis.section(kpis).tables}
+    assert notes["Share worse off (1)"].startswith("Share of agents who pay more than without a market")
+    assert notes["Worst saving ($ per agent)"].startswith("Saving of the agent who saves least")
+
+
 def test_a_kpi_has_the_unit_and_the_formula_of_its_record():
     old = study((5, 10), algorithms=["ppo"])
     own = {"cost_saving": ["ct", "what | was saved", "the toy"], "p2p_share": ["$x$", "<b>", ""], "new": ["kWh", "new"]}
