@@ -47,7 +47,7 @@ def episodes(params: Params) -> Evaluation:
     from market.evaluation.policies import POLICIES
     from market.rl.scopes import Stream, derive
 
-    env = MarketVectorEnv(population(params), EPISODES)
+    env = MarketVectorEnv(population(params).unseen, EPISODES)
     env.reset(seed=derive(seed_of(params), Stream.EVALUATE))
     policy = POLICIES[str(params["policy"])] if "policy" in params else None
     return Evaluation(env.params, env.start.episode, policy)
