@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -12,21 +12,14 @@ import numpy as np
 from market.clearing.books import Nodes
 from market.clearing.orders import Floats, Ints
 from market.community.agents import KINDS, Battery, DERAgent, Fleet, Params
-from market.community.measured import measured_profiles
-from market.community.series import Source, cut_days, days_of, first_steps
-from market.community.synthetic import DERProfileHandler, DSOProfileHandler, synthetic_profiles
+from market.community.bank import days_bank
+from market.community.series import Source
+from market.community.synthetic import DERProfileHandler, DSOProfileHandler
 from market.config import GridTopology, MarketConfig, check_bool, check_positive_int, check_range, check_seed, find
 from market.grid.network import GridNetwork
 from market.support.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
 
-PROFILES: dict[str, Callable[..., tuple[Floats, Floats]]] = {
-    "synthetic": synthetic_profiles,
-    "measured": measured_profiles,
-}
-"""Where the generation and demand of a population come from: (capacity, steps, seed, step_hours) -> [N, T] each."""
 STUDY_SEED = 42
-STUDY_DAYS = 30
-"""Days of the study's profiles; the last fifth is held out."""
 STUDY_CAPACITY = 5000.0
 """Capacity of the study's grid, kW."""
 
@@ -177,8 +170,7 @@ class Scenario:
             makes thirds.
         generation, demand: your own kWh per step instead, as in `market.community.series.as_profile`: of one day, which
             is then every day, or of several, which are cut at midnight.
-        days: of the profiles; None for as many as your own have, else STUDY_DAYS, or 1 without
-            enable_reset_der_profiles.
+        days: of the profiles; None for as many as your own have, else 30, or 1 without enable_reset_der_profiles.
         overrides: fields of the scenario, such as max_steps or market_config; held_out_days is days // 5 without.
         """
         for name in overrides:
@@ -190,14 +182,10 @@ class Scenario:
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
-        make = find(PROFILES, profiles, "profiles")
-        given = {"generation": generation, "demand": demand}
-        own = {name: days_of(each, steps, hours, num_agents, name) for name, each in given.items() if each is not None}
-        days = _days(days, own, redraw=overrides.get("enable_reset_der_profiles", True))
-        horizon = int(first_steps(days, steps, hours)[-1]) + steps
-        drawn = zip(given, make(capacity, horizon, seed, hours), strict=True)
-        bank = [own[name][:, :days] if name in own else cut_days(each, steps, hours) for name, each in drawn]
-        made, used = (np.broadcast_to(each, (num_agents, days, steps)) for each in bank)
+        if days is None and not overrides.get("enable_reset_der_profiles", True):
+            days = 1
+        sources = {"generation": generation, "demand": demand}
+        made, used = days_bank(capacity, steps, seed, hours, profiles, sources, days)
         if isinstance(kinds, str) or not isinstance(kinds, Sequence) or not kinds:
             raise ValueError(f"kinds: got {kinds!r}; allowed: a list of {', '.join(KINDS)}")
         turns = [find(KINDS, kind, "kinds") for kind in kinds]
@@ -208,7 +196,7 @@ class Scenario:
             own = made[i] * ("generation" in has), used[i] * ("demand" in has)
             agents.append(DERAgent(f"agent_{i:04d}", float(capacity[i]), battery, *own))
         network = GridNetwork(topology, num_agents, STUDY_CAPACITY, seed)  # type: ignore[arg-type]
-        study = {"agents": agents, "grid_network": network, "seed": seed, "held_out_days": days // 5}
+        study = {"agents": agents, "grid_network": network, "seed": seed, "held_out_days": made.shape[1] // 5}
         return cls(**{**study, **overrides})
 
     @property
@@ -275,18 +263,6 @@ class Scenario:
             if nodes[i] >= network.num_nodes:
                 raise ValueError(f"node: got {nodes[i]} for agent {agent.id!r}; allowed: 0 to {network.num_nodes - 1}")
         return nodes
-
-
-def _days(days: int | None, own: Mapping[str, Floats], *, redraw: bool) -> int:
-    """How many days the study's profiles have, when those in `own` [N, D, T] are given and the rest is made."""
-    known = {name: each.shape[1] for name, each in own.items() if each.shape[1] > 1}
-    if days is None:
-        return min(known.values(), default=STUDY_DAYS if len(own) < 2 else 1) if redraw else 1
-    check_positive_int("days", days)
-    for name, most in known.items():
-        if days > most:
-            raise ValueError(f"days: got {days}; allowed: 1 to {most}, the days in {name}")
-    return days
 
 
 def _bank(profiles: Sequence[Floats]) -> Floats:

@@ -42,7 +42,8 @@ def twin_of(params: Params, state: State, action: np.ndarray, e: int):
     more = {"last_price": state.last_price[e], "grid": params.grid, "step_hours": params.step_hours}
     cleared = oracle.clear_book(columns, params.config, **dso, **more)
     batteries = np.stack((state.energy[e], f.low, f.high, f.charge_efficiency, f.discharge_efficiency)).T
-    return cleared, *oracle.settle(cleared.trades, params.generation[:, t], params.demand[:, t], batteries, **dso)
+    generation, demand = (bank[int(state.day[e])][t] for bank in (params.generation, params.demand))
+    return cleared, *oracle.settle(cleared.trades, generation, demand, batteries, **dso)
 
 
 @SHORT
@@ -175,7 +176,8 @@ def test_who_orders_nothing_pays_what_the_dso_alone_would_cost(scenario, seed):
 def test_savings_add_up_to_the_bill_against_the_dso_alone(scenario, seed):
     params = scenario.params
     records = [done[3] for done in play(params, [0], actions(params, 1, seed))]
-    more_stored = records[-1].energy - params.alone[2][:, -1]
+    day = initial(params, np.array([0])).day
+    more_stored = records[-1].energy - params.alone.stored[day, -1]
     worth = initial(params, np.array([0])).feed_in_tariff.mean() * params.fleet.discharge_efficiency / 1000
     expected = sum(r.alone_cost - r.cost for r in records) + worth * more_stored
     np.testing.assert_allclose(sum(r.saving for r in records), expected, rtol=1e-9, atol=1e-9)
