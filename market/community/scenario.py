@@ -210,7 +210,7 @@ class Scenario:
 
     @property
     def days(self) -> Ints:
-        """The days that episodes draw from, in 0..num_days-1."""
+        """The days that episodes draw from [K], in 0..num_days-1."""
         seen, everything = self.num_days - self.held_out_days, np.arange(self.num_days)
         return everything[seen:] if self.held_out else everything[:seen]
 

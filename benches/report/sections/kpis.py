@@ -199,7 +199,7 @@ def section(kpis: Kpis) -> Section:
     basis = "seeds" if seeds >= ENOUGH else "evaluation episodes of one training, not over seeds"
     sentences = [
         f"With one seed all play the same evaluation episodes. Intervals are 95 %, over {basis}.",
-        "Evaluation days are held out of training; the efficiency gap is how much better a training does on its own days.",
+        "Evaluation days are held out of training; the efficiency gap is what days of training have over them.",
         "A trend is the change per doubling of the population; its p is corrected for the number of trends.",
     ]
     names = shown(kpis)
