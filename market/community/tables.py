@@ -150,7 +150,7 @@ def _steps(folder: Path, rows: int) -> tuple[object, int]:
         raise ValueError(
             f"steps: got {len(table)} rows of {list(table.columns)}; allowed: a column hours of one row, and days"
         )
-    days = check_positive_int("steps, 'days'", table["days"].iloc[0].item()) if "days" in table else 1
+    days = check_positive_int("steps, 'days'", table["days"].tolist()[0]) if "days" in table else 1
     if rows % days:
         raise ValueError(f"steps, 'days': got {days}; allowed: a divisor of the {rows} rows of demand")
     return table["hours"].iloc[0], days
