@@ -145,6 +145,7 @@ CASES = table(
     ),
     Case(
         name="scenario/build",
+        version="2",
         size="agents",
         grids=_agents(),
         setup=lambda params: params,
@@ -166,7 +167,7 @@ CASES = table(
     ),
     Case(
         name="reference/policy",
-        version="2",
+        version="3",
         size="agents",
         options=(PROFILES_AXIS,),
         grids=_agents((1, 10), seed=(SEED,), policy=reference.policies),
@@ -176,7 +177,7 @@ CASES = table(
     ),
     Case(
         name="reference/optimum",
-        version="2",
+        version="3",
         size="agents",
         options=(PROFILES_AXIS,),
         grids=_agents((1, 10), seed=(SEED,)),
@@ -240,6 +241,7 @@ CASES = table(
     ),
     Case(
         name="train/whole",
+        version="2",
         size="agents",
         options=(PROFILES_AXIS,),
         grids={

@@ -48,7 +48,8 @@ scenario = Scenario.study(10)
 fine = Scenario.study(10, profiles="measured", max_steps=96, step_hours=0.25, kinds=("prosumer", "consumer", "storage"))
 for name, community in (("study", scenario), ("measured, mixed, quarter hours", fine)):
     params = community.params
-    print(f"{name}: generation {params.generation.sum():.0f} kWh, demand {params.demand.sum():.0f} kWh a day")
+    made, used = (each.sum((1, 2)).mean() for each in (params.generation, params.demand))
+    print(f"{name}: generation {made:.0f} kWh, demand {used:.0f} kWh a day, {params.num_days} days")
 
 # %% [markdown]
 # ## A day

@@ -39,8 +39,11 @@ FACTS: dict[str, Any] = {
     "iteration_seconds": list[float],
     "iteration_returns": list[float | None],
     "evaluation_kpis": dict[str, list[float | None] | float | None],
+    "seen_kpis": dict[str, list[float | None] | float | None],
     "alone_cost": list[float],
     "optimal_cost": list[float],
+    "seen_alone_cost": list[float],
+    "seen_optimal_cost": list[float],
 }
 """Facts that the report reads, where a record has them."""
 HINTS = get_type_hints(Record)
@@ -139,9 +142,10 @@ def _facts(record: Record) -> Iterator[str]:
     for name, meaning in (record.kpi_meanings or {}).items():
         if len(meaning) < 2:
             yield f"kpi_meanings: got {meaning!r:.60} for {name:.60}; allowed: unit, formula and source"
-    counts = [len(record.facts.get(name, ())) for name in ("alone_cost", "optimal_cost")]
-    if counts[0] != counts[1]:
-        yield f"costs: got {counts[0]} alone and {counts[1]} optimal ones; allowed: as many of each"
+    for days in ("", "seen_"):
+        alone, best = (len(record.facts.get(f"{days}{end}_cost", ())) for end in ("alone", "optimal"))
+        if alone != best:
+            yield f"costs: got {alone} alone and {best} optimal ones; allowed: as many of each"
 
 
 def _times(record: Record) -> Iterator[str]:

@@ -125,7 +125,7 @@ def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | No
 
 
 def _allowed(option: str) -> Iterable[str]:
-    from market.community.scenario import PROFILES as SOURCES
+    from market.community.bank import PROFILES as SOURCES
     from market.config import RLAlgorithm, TrainingMode
 
     allowed: dict[str, Iterable[str]] = {"modes": TrainingMode, "algorithms": RLAlgorithm, "profiles": SOURCES}

@@ -90,19 +90,20 @@ def _learned(trainer: RLTrainer) -> Policy:
 def evidence(
     algorithm: str, mode: str, agents: int = AGENTS, iterations: int = ITERATIONS, seeds: tuple[int, ...] = SEEDS
 ) -> Evidence:
-    """Train once for each seed, on a population of its own; all play the same episodes, which training never saw."""
+    """Train once for each seed, on a population of its own; all play the same episodes, on held-out days."""
     from market import RLTrainer, Scenario
     from market.evaluation.policies import zero_intelligence
 
     trained, untrained, rival = [], [], []
     for seed in seeds:
         scenario = Scenario.study(agents, seed)
+        market = scenario.unseen.params
         first = 2**40 + seed * EPISODES  # training numbers its episodes from a 32-bit seed x EPISODES on
         with RLTrainer(scenario, algorithm, mode, iterations, EPISODES, seed=seed) as trainer:
-            untrained.append(score(scenario.params, _learned(trainer), first))
+            untrained.append(score(market, _learned(trainer), first))
             trainer.train()
-            trained.append(score(scenario.params, _learned(trainer), first))
-        rival.append(score(scenario.params, zero_intelligence, first))
+            trained.append(score(market, _learned(trainer), first))
+        rival.append(score(market, zero_intelligence, first))
     return Evidence(tuple(trained), tuple(untrained), tuple(rival))
 
 

@@ -34,9 +34,12 @@ def solved(agents: int) -> int:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A population, the numbers of the episodes it is evaluated on [E], and a policy if one is to be played."""
+    """A population on its held-out days and on those of training, the numbers of the episodes that it is evaluated on
+    [E], and a policy if one is to be played.
+    """
 
     market: Market
+    seen: Market
     episode: Ints
     policy: Policy | None
 
@@ -47,10 +50,11 @@ def episodes(params: Params) -> Evaluation:
     from market.evaluation.policies import POLICIES
     from market.rl.scopes import Stream, derive
 
-    env = MarketVectorEnv(population(params), EPISODES)
+    scenario = population(params)
+    env = MarketVectorEnv(scenario.unseen, EPISODES)
     env.reset(seed=derive(seed_of(params), Stream.EVALUATE))
     policy = POLICIES[str(params["policy"])] if "policy" in params else None
-    return Evaluation(env.params, env.start.episode, policy)
+    return Evaluation(env.params, scenario.params, env.start.episode, policy)
 
 
 def play(prepared: Evaluation, _: int) -> Outcome:
@@ -64,17 +68,24 @@ def play(prepared: Evaluation, _: int) -> Outcome:
 
 
 def solve(prepared: Evaluation, _: int) -> Outcome:
-    """The optimum of the first episodes; then, untimed, KPIs and the two costs that efficiency lies between, $."""
+    """The optimum of the first episodes; then, untimed, KPIs and the two costs that efficiency lies between, $.
+
+    Untimed, too, the two costs of the same episodes on the days of training: facts that begin with `seen`.
+    """
     from market.evaluation.optimum import alone_cost, cooperative_optimum, optimal_kpis
     from market.simulation.dynamics import initial
 
     count = solved(prepared.market.num_agents)
-    start = initial(prepared.market, prepared.episode[:count])
+    start, seen = (initial(market, prepared.episode[:count]) for market in (prepared.market, prepared.seen))
     optima = [cooperative_optimum(prepared.market, start, market) for market in range(count)]
 
     def facts() -> dict[str, Any]:
-        kpis = optimal_kpis(prepared.market, start, optima)
-        alone, best = alone_cost(prepared.market, start), [optimum.cost for optimum in optima]
-        return {**explained("evaluation_kpis", kpis), "alone_cost": alone, "optimal_cost": best}
+        return {
+            **explained("evaluation_kpis", optimal_kpis(prepared.market, start, optima)),
+            "alone_cost": alone_cost(prepared.market, start),
+            "optimal_cost": [optimum.cost for optimum in optima],
+            "seen_alone_cost": alone_cost(prepared.seen, seen),
+            "seen_optimal_cost": [cooperative_optimum(prepared.seen, seen, market).cost for market in range(count)],
+        }
 
     return Outcome(later=facts)

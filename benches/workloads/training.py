@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STEPS = 24
 """Steps of an episode."""
 EPISODES = 20
-"""Episodes of a training iteration, and of the evaluation after a whole training."""
+"""Episodes of a training iteration, and of an evaluation after a whole training."""
 
 PROFILES_AXIS = "profiles"
 """The axis that --profiles adds: where generation and demand of a population come from."""
@@ -75,12 +75,20 @@ def train_iteration(prepared: RLTrainer, _: int) -> Outcome:
 
 
 def train_whole(prepared: RLTrainer, _: int) -> Outcome:
-    """All iterations, then the evaluation; KPIs and returns of the latter are kept for each of its episodes."""
+    """All iterations, then the evaluation on held-out days; KPIs and returns are kept for each of its episodes.
+
+    Untimed, the same episodes on days that training drew from: facts that begin with `seen`.
+    """
     result = prepared.train()
     began = time.perf_counter()
     evaluation = prepared.evaluate(EPISODES)
     evaluation_seconds = time.perf_counter() - began
     trained = _outcome(result.iterations)
+
+    def seen() -> dict[str, Any]:
+        played = prepared.evaluate(EPISODES, prepared.scenario)
+        return {"seen_return": played.return_mean, "seen_returns": played.returns, "seen_kpis": dict(played.kpis)}
+
     return Outcome(
         trained.phases,
         {
@@ -94,6 +102,7 @@ def train_whole(prepared: RLTrainer, _: int) -> Outcome:
             "build_seconds": result.set_up.build_seconds,
             "device": result.device,
         },
+        seen,
     )
 
 

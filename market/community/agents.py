@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -57,7 +58,7 @@ class DERAgent:
     id: unique within a scenario.
     capacity: rated power, kW.
     battery: None for none.
-    generation_profile, demand_profile: kWh per step [T].
+    generation_profile, demand_profile: kWh per step, [T] of one day or [D, T] of D days.
     node: grid node; None lets the scenario choose.
     """
 
@@ -73,14 +74,21 @@ class DERAgent:
         if not isinstance(self.battery, Battery | None):
             raise ValueError(f"battery: got {self.battery!r:.60}; allowed: a Battery or None")
         for field in ("generation_profile", "demand_profile"):
-            object.__setattr__(self, field, check_numbers(field, getattr(self, field), unit="kWh"))
-        if len(self.generation_profile) != len(self.demand_profile):
+            object.__setattr__(self, field, check_numbers(field, getattr(self, field), (1, 2), "kWh", "day"))
+        got, allowed = np.atleast_2d(self.demand_profile).shape, self.shape
+        if got != allowed:
             raise ValueError(
-                f"demand_profile: got {len(self.demand_profile)} steps; "
-                f"allowed: {len(self.generation_profile)}, as many as generation_profile"
+                f"demand_profile: got {got[0]} days of {got[1]} steps; "
+                f"allowed: {allowed[0]} of {allowed[1]}, as in generation_profile"
             )
         if self.node is not None:
             check_positive_int("node", self.node, low=0)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Days and steps of a day of its profiles, (D, T)."""
+        days, steps = np.atleast_2d(self.generation_profile).shape
+        return days, steps
 
 
 KINDS = {
@@ -144,7 +152,7 @@ def charge_discharge(residual: Floats, energy: Floats, fleet: Fleet) -> BatteryS
 
 
 class Alone(NamedTuple):
-    """imported, exported: from and to the DSO [N, T]. stored: energy before and after each step [N, T + 1]. kWh."""
+    """imported, exported: from and to the DSO [D, T, N]. stored: before and after each step [D, T + 1, N]. kWh."""
 
     imported: Floats
     exported: Floats
@@ -153,7 +161,7 @@ class Alone(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Params:
-    """What stays the same over all episodes of a scenario: N agents, T steps, A anchors."""
+    """What stays the same over all episodes of a scenario: N agents, D days of T steps, A anchors."""
 
     config: MarketConfig
     grid: Grid | None
@@ -161,9 +169,11 @@ class Params:
     tariffs: DSOProfileHandler
     node: Nodes  # grid node of each agent [N]
     capacity: Floats  # rated power [N], kW
-    generation: Floats  # [N, T], kWh
-    demand: Floats  # [N, T], kWh
+    generation: Floats  # [D, T, N], kWh
+    demand: Floats  # [D, T, N], kWh
+    days: Ints  # those that episodes draw from [K]
     anchors: Ints  # peers whose reputation each agent sees [N, A], -1 where there is none
+    redraw_profiles: bool  # a day for each episode, else the first of `days` for all
     redraw_tariffs: bool  # new DSO prices for each episode, else those of episode 0
     asynchronous: bool  # a new order of arrival for each step, else one per episode
     max_error: float  # largest relative measurement error
@@ -176,13 +186,23 @@ class Params:
         return len(self.capacity)
 
     @property
+    def num_days(self) -> int:
+        return self.generation.shape[0]
+
+    @property
     def max_steps(self) -> int:
         return self.generation.shape[1]
+
+    def on(self, days: Ints) -> Params:
+        """The same with episodes that draw from `days` [K]; all arrays are shared, derived ones too."""
+        other = copy(self)
+        vars(other)["days"] = days
+        return other
 
     @cached_property
     def alone(self) -> Alone:
         """The DSO-only baseline: each agent with its own battery and no market, whatever the tariffs."""
-        stored = np.empty((self.num_agents, self.max_steps + 1))
+        stored = np.empty((self.num_days, self.max_steps + 1, self.num_agents))
         imported, exported = np.empty_like(self.generation), np.empty_like(self.generation)
         stored[:, 0] = self.fleet.initial
         for t in range(self.max_steps):
@@ -200,10 +220,12 @@ class Params:
 
     @cached_property
     def reward_scale(self) -> Floats:
-        """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or battery cycle a day, at the highest price."""
-        own, cycle = (
-            (self.alone.imported + self.alone.exported).mean(1),
-            2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24,
-        )
+        """$ for a reward of 1, [N]: mean DSO-only exchange of a step, or battery cycle a day, at the highest price.
+
+        The mean is over all days, those held out too, so that returns of training and evaluation compare.
+        """
+        exchange = (self.alone.imported + self.alone.exported).reshape(-1, self.num_agents)
+        own = np.ascontiguousarray(exchange.T).mean(1)  # row by row: the sum of one day is what it was, to the last bit
+        cycle = 2 * (self.fleet.high - self.fleet.low) * self.step_hours / 24
         turnover = np.maximum(np.where(own > 0, own, cycle), self.config.min_quantity)
         return np.maximum(turnover * self.config.max_price / 1000, 1e-6)

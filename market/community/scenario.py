@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,18 +12,13 @@ import numpy as np
 from market.clearing.books import Nodes
 from market.clearing.orders import Floats, Ints
 from market.community.agents import KINDS, Battery, DERAgent, Fleet, Params
-from market.community.measured import measured_profiles
-from market.community.series import Source, as_profile
-from market.community.synthetic import DERProfileHandler, DSOProfileHandler, synthetic_profiles
+from market.community.bank import days_bank
+from market.community.series import Source
+from market.community.synthetic import DERProfileHandler, DSOProfileHandler
 from market.config import GridTopology, MarketConfig, check_bool, check_positive_int, check_range, check_seed, find
 from market.grid.network import GridNetwork
 from market.support.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
 
-PROFILES: dict[str, Callable[..., tuple[Floats, Floats]]] = {
-    "synthetic": synthetic_profiles,
-    "measured": measured_profiles,
-}
-"""Where the generation and demand of a population come from: (capacity, steps, seed, step_hours) -> [N, T] each."""
 STUDY_SEED = 42
 STUDY_CAPACITY = 5000.0
 """Capacity of the study's grid, kW."""
@@ -34,12 +29,15 @@ class Scenario:
     """Everything that an environment needs; the fields are the study's own names.
 
     agents: at least one, with different ids.
-    max_steps: steps of an episode.
+    max_steps: steps of an episode, and of a day of the agents' profiles.
     market_config: rules of the market.
     grid_network: None for trade without a grid.
     der_profile_handler: where the agents' profiles came from; not used.
     dso_profile_handler: the DSO's prices; None draws them within the limits of market_config.
     enable_reset_dso_profiles: new DSO prices for each episode.
+    enable_reset_der_profiles: each episode draws a day of the agents' profiles, else all play the first.
+    held_out_days: the last days of the profiles, which episodes draw only where `held_out`.
+    held_out: episodes draw from the held-out days only; see `unseen`.
     enable_asynchronous_order: a new order of arrival for each step, else one for the whole episode.
     max_error: largest relative measurement error, in [0, 1).
     num_anchor: peers whose reputation an agent sees.
@@ -61,6 +59,9 @@ class Scenario:
     seed: int = STUDY_SEED
     step_hours: float = 1.0
     cooperation_weight: float = 0.1
+    enable_reset_der_profiles: bool = True
+    held_out_days: int = 0
+    held_out: bool = False
 
     def __post_init__(self) -> None:
         check_positive_int("max_steps", self.max_steps)
@@ -69,8 +70,14 @@ class Scenario:
         check_range("max_error", self.max_error, 0.0, 0.999)
         check_range("step_hours", self.step_hours, 1e-3, 24.0, "h")
         check_range("cooperation_weight", self.cooperation_weight, 0.0, 1.0)
-        check_bool("enable_reset_dso_profiles", self.enable_reset_dso_profiles)
-        check_bool("enable_asynchronous_order", self.enable_asynchronous_order)
+        check_positive_int("held_out_days", self.held_out_days, low=0)
+        for name in (
+            "enable_reset_dso_profiles",
+            "enable_reset_der_profiles",
+            "enable_asynchronous_order",
+            "held_out",
+        ):
+            check_bool(name, getattr(self, name))
         for name, kind in (
             ("market_config", MarketConfig),
             ("grid_network", GridNetwork | None),
@@ -87,12 +94,25 @@ class Scenario:
             if agent.id in ids:
                 raise ValueError(f"agents: got the id {agent.id!r} twice; allowed: one agent per id")
             ids.add(agent.id)
-            if len(agent.generation_profile) != self.max_steps:
+            days, steps = agent.shape
+            if steps != self.max_steps:
                 raise ValueError(
-                    f"generation_profile: got {len(agent.generation_profile)} steps for agent {agent.id!r}; "
+                    f"generation_profile: got {steps} steps for agent {agent.id!r}; "
                     f"allowed: max_steps = {self.max_steps}"
                 )
+            if days != agents[0].shape[0]:
+                raise ValueError(
+                    f"generation_profile: got {days} days for agent {agent.id!r}; "
+                    f"allowed: {agents[0].shape[0]}, as for agent {agents[0].id!r}"
+                )
         object.__setattr__(self, "agents", agents)
+        if self.held_out_days >= self.num_days:
+            raise ValueError(
+                f"held_out_days: got {self.held_out_days}; allowed: 0 to {self.num_days - 1}, "
+                f"fewer than the profiles' {self.num_days} days"
+            )
+        if self.held_out and not self.held_out_days:
+            raise ValueError("held_out: got True without held_out_days; allowed: False, or held_out_days of 1 or more")
 
     @classmethod
     def from_dict(cls, env_config: Mapping[str, Any]) -> Scenario:
@@ -139,6 +159,7 @@ class Scenario:
         generation: Source | None = None,
         demand: Source | None = None,
         c_rate: float | None = 0.5,
+        days: int | None = None,
         **overrides: Any,
     ) -> Scenario:
         """The study's population: capacity U(50, 150) kW, battery U(0.5, 1) x capacity kWh, one node per agent.
@@ -148,9 +169,11 @@ class Scenario:
             (`market.community.measured`; needs the extra `data`).
         kinds: of the agents in turn, names of `market.community.agents.KINDS`; ("prosumer", "consumer", "storage")
             makes thirds.
-        generation, demand: your own kWh per step instead, as in `market.community.series.as_profile`.
+        generation, demand: your own kWh per step instead, as in `market.community.series.as_profile`: of one day, which
+            is then every day, or of several, which are cut at midnight.
         c_rate: power of a battery over its capacity, 1/h; None for no limit.
-        overrides: fields of the scenario, such as max_steps or market_config.
+        days: of the profiles; None for as many as your own have, else 30, or 1 without enable_reset_der_profiles.
+        overrides: fields of the scenario, such as max_steps or market_config; held_out_days is days // 5 without.
         """
         for name in overrides:
             find(cls.__dataclass_fields__, name, "overrides")
@@ -161,11 +184,10 @@ class Scenario:
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
-        made, used = find(PROFILES, profiles, "profiles")(capacity, steps, seed, hours)
-        if generation is not None:
-            made = as_profile(generation, steps, num_agents, "generation")
-        if demand is not None:
-            used = as_profile(demand, steps, num_agents, "demand")
+        if days is None and not overrides.get("enable_reset_der_profiles", True):
+            days = 1
+        sources = {"generation": generation, "demand": demand}
+        made, used = days_bank(capacity, steps, seed, hours, profiles, sources, days)
         if isinstance(kinds, str) or not isinstance(kinds, Sequence) or not kinds:
             raise ValueError(f"kinds: got {kinds!r}; allowed: a list of {', '.join(KINDS)}")
         if c_rate is not None:
@@ -180,11 +202,32 @@ class Scenario:
             own = made[i] * ("generation" in has), used[i] * ("demand" in has)
             agents.append(DERAgent(f"agent_{i:04d}", float(capacity[i]), battery, *own))
         network = GridNetwork(topology, num_agents, STUDY_CAPACITY, seed)  # type: ignore[arg-type]
-        return cls(**{"agents": agents, "grid_network": network, "seed": seed, **overrides})
+        study = {"agents": agents, "grid_network": network, "seed": seed, "held_out_days": made.shape[1] // 5}
+        return cls(**{**study, **overrides})
 
     @property
     def num_agents(self) -> int:
         return len(self.agents)
+
+    @property
+    def num_days(self) -> int:
+        """Days of the agents' profiles, held out or not."""
+        return self.agents[0].shape[0]
+
+    @property
+    def days(self) -> Ints:
+        """The days that episodes draw from [K], in 0..num_days-1."""
+        seen, everything = self.num_days - self.held_out_days, np.arange(self.num_days)
+        return everything[seen:] if self.held_out else everything[:seen]
+
+    @property
+    def unseen(self) -> Scenario:
+        """The same scenario on its held-out days, with the same arrays; itself when no days are held out."""
+        if self.held_out or not self.held_out_days:
+            return self
+        other = replace(self, held_out=True)
+        vars(other)["params"] = self.params.on(other.days)
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields without `params`, which every process derives itself."""
@@ -201,9 +244,11 @@ class Scenario:
             tariffs=self.dso_profile_handler or DSOProfileHandler(config.min_price, config.max_price),
             node=self._nodes(),
             capacity=np.array([agent.capacity for agent in self.agents]),
-            generation=np.stack([agent.generation_profile for agent in self.agents]),
-            demand=np.stack([agent.demand_profile for agent in self.agents]),
+            generation=_bank([agent.generation_profile for agent in self.agents]),
+            demand=_bank([agent.demand_profile for agent in self.agents]),
+            days=self.days,
             anchors=_anchors(size, self.num_anchor, self.seed),
+            redraw_profiles=self.enable_reset_der_profiles,
             redraw_tariffs=self.enable_reset_dso_profiles,
             asynchronous=self.enable_asynchronous_order,
             max_error=self.max_error,
@@ -224,6 +269,11 @@ class Scenario:
             if nodes[i] >= network.num_nodes:
                 raise ValueError(f"node: got {nodes[i]} for agent {agent.id!r}; allowed: 0 to {network.num_nodes - 1}")
         return nodes
+
+
+def _bank(profiles: Sequence[Floats]) -> Floats:
+    """The agents' profiles, [T] or [D, T] each, as [D, T, N]."""
+    return np.ascontiguousarray(np.stack([np.atleast_2d(profile) for profile in profiles], axis=-1))
 
 
 def _anchors(agents: int, num_anchor: int, seed: int) -> Ints:

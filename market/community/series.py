@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,23 +11,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from market.clearing.orders import Floats
+from market.clearing.orders import Floats, Ints
 from market.config import check_positive_int, check_range
 
 Source = ArrayLike | str | os.PathLike[str]
-SHAPES = ("a number", "[steps]", "[agents, steps]")
-"""What an array of 0, 1 and 2 dimensions holds."""
 
 
-def check_numbers(field: str, value: ArrayLike, dims: Sequence[int] = (1,), unit: str = "numbers") -> Floats:
+def check_numbers(
+    field: str, value: ArrayLike, dims: Sequence[int] = (1,), unit: str = "numbers", row: str = "agent"
+) -> Floats:
     """A copy of `value` as float64, or a one-line ValueError.
 
     field: its name in errors.
-    value: finite numbers >= 0, at least one; of any shape in SHAPES that `dims` allows.
-    dims: allowed numbers of dimensions.
+    value: finite numbers >= 0, at least one: a number, [T], or a row of T for each agent or day.
+    dims: allowed numbers of dimensions, of 0, 1 and 2.
     unit: in errors.
+    row: what a row is, in errors.
     """
-    allowed = f"finite {unit} >= 0, {' or '.join(SHAPES[count] for count in dims)}"
+    shapes = ("a number", "[steps]", f"[{row}s, steps]")
+    allowed = f"finite {unit} >= 0, {' or '.join(shapes[count] for count in dims)}"
     try:
         values = np.array(value, np.float64)
     except (TypeError, ValueError):
@@ -36,7 +39,7 @@ def check_numbers(field: str, value: ArrayLike, dims: Sequence[int] = (1,), unit
     bad = np.argwhere(~((values >= 0) & (values < np.inf)))
     if len(bad):
         place = tuple(bad[0].tolist())
-        names = [f"{name} {i}" for name, i in zip(("step", "agent"), reversed(place), strict=False)]
+        names = [f"{name} {i}" for name, i in zip(("step", row), reversed(place), strict=False)]
         raise ValueError(f"{field}: got {values[place]} at {' of '.join(names) or 'all steps'}; allowed: {allowed}")
     return values
 
@@ -76,6 +79,38 @@ def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Float
     if values.ndim and values.shape[-1] != steps:
         raise ValueError(f"{field}: got {values.shape[-1]} values; allowed: {steps}, one per step")
     return np.array(np.broadcast_to(values, (num_agents, steps)))
+
+
+def first_steps(days: int, steps: int, step_hours: float) -> Ints:
+    """The steps of a long series at which days begin, [D]: at midnight, or the step nearest to it.
+
+    steps, step_hours: of a day, T and h. One of more than 24 h takes as many whole days as it needs.
+    """
+    apart = 24 * math.ceil(steps * step_hours / 24 - 1e-9)
+    return np.rint(np.arange(days) * apart / step_hours).astype(np.int64)
+
+
+def cut_days(series: Floats, steps: int, step_hours: float) -> Floats:
+    """The whole days in `series` [N, S], as [N, D, T].
+
+    series: per step, from midnight on, S >= T.
+    steps, step_hours: of a day, T and h.
+    """
+    first = first_steps(1 + series.shape[-1] // steps, steps, step_hours)
+    first = first[first + steps <= series.shape[-1]]
+    return np.asarray(series[:, first[:, None] + np.arange(steps)])
+
+
+def days_of(source: Source, steps: int, step_hours: float, num_agents: int, field: str) -> Floats:
+    """Days of a profile per agent, [N, D, T], in the unit of the source.
+
+    source: as in `as_profile`, of one day or of whole days from midnight on.
+    steps, step_hours: of a day, T and h.
+    field: its name in errors.
+    """
+    values, (_, day) = numbers_of(source, field), first_steps(2, steps, step_hours)
+    size = values.shape[-1] if values.ndim and values.shape[-1] % day == 0 else steps
+    return cut_days(as_profile(values, size, num_agents, field), steps, step_hours)
 
 
 def numbers_of(source: Source, field: str, dims: Sequence[int] = (0, 1, 2)) -> Floats:

@@ -30,6 +30,8 @@ GREY_LOSS, CLOUD_LOSS = 0.3, 0.2
 """Largest share of the sun that a grey day takes from all, and passing clouds from one household."""
 DEMAND_NOISE = 0.2
 """Demand moves around its daily course by at most this share."""
+BLOCK = 100
+"""Households computed at once, so that what is between stays in the cache."""
 HAZE = 0.059
 """Optical depth of the clear sky in Haurwitz's model."""
 
@@ -69,11 +71,21 @@ def _sun(turn: Floats, hour: Floats) -> Floats:
     return np.exp(HAZE - HAZE / height) * np.maximum(np.cos(angle) * np.cos(turn) + np.sin(angle) * np.sin(turn), 0.0)
 
 
+def _daily(steps: int, curve: Curve, hour: Floats) -> Floats:
+    """A curve that is the same every day of `steps` steps, read at `hour` [..., T], which grows evenly."""
+    values = curve(hour[..., :steps])
+    return np.asarray(values[..., np.arange(hour.shape[-1]) % steps])
+
+
 def between(knots: Floats, place: Floats) -> Floats:
     """`knots` [..., H], joined by straight lines and read at the positions `place` >= 0, in units of the knots."""
     before = place.astype(np.int64)
     weight = place - before
-    return np.asarray(knots[..., before] * (1 - weight) + knots[..., before + 1] * weight)
+    low, high = knots[..., before], knots[..., before + 1]  # copies, which may be large
+    low *= 1 - weight
+    high *= weight
+    low += high
+    return low
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,9 +166,18 @@ def synthetic_profiles(
     Generation stays below the capacity and is zero at night; demand is about 0.3 x capacity on average and nearly
     reaches the capacity at its peak. Some households only consume, some are shops.
     """
-    return profiles_of(
-        lambda _hours, turn: (home, business, partial(_sun, turn)), capacity, steps, seed, step_hours, first
-    )
+
+    def shapes(_hours: int, turn: Floats) -> list[Curve]:
+        day = int(24 / step_hours) if (24 / step_hours).is_integer() else steps
+        return [partial(_daily, day, curve) for curve in (home, business, partial(_sun, turn))]
+
+    rated = np.asarray(capacity, np.float64)
+    blocks = [
+        profiles_of(shapes, rated[place : place + BLOCK], steps, seed, step_hours, first + place)
+        for place in range(0, max(1, len(rated)), BLOCK)
+    ]
+    generation, demand = (np.concatenate(each) for each in zip(*blocks, strict=True))
+    return generation, demand
 
 
 class DERProfileHandler:

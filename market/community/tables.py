@@ -4,8 +4,9 @@ agents: a row per agent with id, capacity (kW) and, as far as known, node and th
 in kWh, min_soc, max_soc, initial_soc, charge_efficiency, discharge_efficiency, power in kW); no nominal_capacity is no
 battery, no power no limit of it.
 generation, demand: a column per agent id and a row per step, kWh; an agent without a column has none.
-tariffs: feed_in_tariff and utility_price, $/MWh, a row per step; without the table they are drawn.
-steps: the length of a step, hours; without the table it is 1 h.
+tariffs: feed_in_tariff and utility_price, $/MWh, a row per step; every day has those of the first. Without the table
+they are drawn.
+steps: hours, the length of a step, and days, into which the rows divide evenly; without the table 1 h and 1 day.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import numpy as np
 from market.clearing.orders import Floats
 from market.community.agents import Battery, DERAgent
 from market.community.scenario import Scenario
-from market.community.series import check_numbers, resample
+from market.community.series import check_numbers, cut_days, resample
 from market.community.synthetic import DSOProfileHandler
-from market.config import MarketConfig, check_range, find, nearest
+from market.config import MarketConfig, check_positive_int, check_range, find, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +39,8 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
 
     folder: holds the tables.
     hours: length of the tables' steps, h; None: as the table `steps` says, or 1 h.
-    scenario: more fields of Scenario; other max_steps and step_hours than the tables' resample them, energy by even
-        power.
+    scenario: more fields of Scenario. Another step_hours than the tables' resamples them, energy by even power. Fewer
+        max_steps cut long tables at midnight into days, of which each episode draws one; what is left is not used.
 
     ValueError names the table and column that cannot be read.
     """
@@ -48,12 +49,14 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
     ids = [row["id"] for row in rows]
     used = read_table(folder, "demand")
     made = read_table(folder, "generation", needed=False)
-    hours = check_range("hours", _hours(folder) if hours is None else hours, 1e-3, 24.0, "h")
+    known_hours, days = _steps(folder, len(used))
+    hours = check_range("hours", known_hours if hours is None else hours, 1e-3, 24.0, "h")
     step_hours = check_range("step_hours", scenario.get("step_hours", hours), 1e-3, 24.0, "h")
-    steps = scenario.get("max_steps", round(len(used) * hours / step_hours))
+    length = len(used) / days * hours / step_hours
+    steps = check_positive_int("max_steps", scenario.get("max_steps", round(length)))
 
     def series(name: str, table: pd.DataFrame, columns: list[str]) -> Floats:
-        """These columns [C] as energy in the scenario's steps, [C, T]; zeros for those that the table does not have."""
+        """These columns as energy in the scenario's days, [C, D, T]; zeros for those that the table does not have."""
         if len(table) != len(used):
             raise ValueError(f"{name}: got {len(table)} rows; allowed: {len(used)}, as in demand")
         for column in table.columns:
@@ -61,7 +64,9 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
                 raise ValueError(f"{name}: got the column {column!r}; allowed: ids of agents{nearest(column, columns)}")
         none = np.zeros(len(table))
         known = [check_numbers(f"{name}, {c!r}", table[c].tolist()) if c in table else none for c in columns]
-        return resample(known, hours, steps, step_hours)
+        by_day = np.reshape(known, (len(columns) * days, -1))
+        fitted = resample(by_day, hours, max(steps, int(length + 1e-9)), step_hours)
+        return cut_days(fitted, steps, step_hours).reshape(len(columns), -1, steps)
 
     demand = series("demand", used, ids)
     generation = np.zeros_like(demand) if made is None else series("generation", made, ids)
@@ -72,7 +77,7 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
         for name in PRICES:
             if name not in tariffs:
                 raise ValueError(f"tariffs: got no column {name!r}; allowed: {' and '.join(PRICES)}")
-        prices = series("tariffs", tariffs[PRICES], PRICES) * (hours / step_hours)
+        prices = series("tariffs", tariffs[PRICES], PRICES)[:, 0] * (hours / step_hours)
         given["dso_profile_handler"] = DSOProfileHandler(config.min_price, config.max_price, *prices)
     return Scenario.from_dict(given | scenario)
 
@@ -80,7 +85,8 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
 def save_community(scenario: Scenario, folder: str | Path, kind: str = "csv") -> None:
     """Write the agents, profiles, steps and measured prices of `scenario` for `load_community`. kind: csv or parquet.
 
-    They replace all tables of a community in `folder`. The rules of the market and the grid are not among them.
+    They replace all tables of a community in `folder`. The rules of the market, the grid, and which days are held out
+    are not among them.
     """
     import pandas as pd
 
@@ -94,12 +100,13 @@ def save_community(scenario: Scenario, folder: str | Path, kind: str = "csv") ->
     ).astype({"node": "Int64"} | dict.fromkeys(BATTERY, "float64"))
     tables = {"agents": agents.dropna(axis=1, how="all")}
     for name in ("generation", "demand"):
-        tables[name] = pd.DataFrame({agent.id: getattr(agent, f"{name}_profile") for agent in scenario.agents})
-    tables["steps"] = pd.DataFrame({"hours": [scenario.step_hours]})
+        tables[name] = pd.DataFrame({agent.id: getattr(agent, f"{name}_profile").ravel() for agent in scenario.agents})
+    tables["steps"] = pd.DataFrame({"hours": [scenario.step_hours], "days": [scenario.num_days]})
     prices = scenario.dso_profile_handler
     if prices is not None and prices.feed_in_tariff is not None:
         tariff, price = prices.get_price_profiles(scenario.max_steps)
-        tables["tariffs"] = pd.DataFrame(dict(zip(PRICES, (tariff[0], price[0]), strict=True)))
+        every_day = (np.tile(each[0], scenario.num_days) for each in (tariff, price))
+        tables["tariffs"] = pd.DataFrame(dict(zip(PRICES, every_day, strict=True)))
     find(FORMATS, kind, "kind")
     for name in (*tables, "tariffs"):
         for ending in FORMATS.values():  # a table of a community saved before would be read instead
@@ -135,14 +142,19 @@ def read_table(folder: Path, name: str, *, needed: bool = True) -> Any:
     return None
 
 
-def _hours(folder: Path) -> object:
-    """Hours of a step, as the table `steps` says, not checked; 1 without it."""
+def _steps(folder: Path, rows: int) -> tuple[object, int]:
+    """Hours of a step, not checked, and days in `rows`, as the table `steps` says; 1 and 1 without it."""
     table = read_table(folder, "steps", needed=False)
     if table is None:
-        return 1.0
-    if list(table.columns) != ["hours"] or len(table) != 1:
-        raise ValueError(f"steps: got {len(table)} rows of {list(table.columns)}; allowed: a column hours of one row")
-    return table["hours"].iloc[0]
+        return 1.0, 1
+    if list(table.columns) not in (["hours"], ["hours", "days"]) or len(table) != 1:
+        raise ValueError(
+            f"steps: got {len(table)} rows of {list(table.columns)}; allowed: a column hours of one row, and days"
+        )
+    days = check_positive_int("steps, 'days'", table["days"].tolist()[0]) if "days" in table else 1
+    if rows % days:
+        raise ValueError(f"steps, 'days': got {days}; allowed: a divisor of the {rows} rows of demand")
+    return table["hours"].iloc[0], days
 
 
 def _agents(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -37,10 +37,16 @@ class Optimum:
 
 def alone_cost(params: Params, state: State) -> Floats:
     """What the communities pay with the DSO alone, batteries used for self-consumption, [E] $."""
-    imported, exported, stored = params.alone
-    paid = state.utility_price @ imported.sum(0) - state.feed_in_tariff @ exported.sum(0)
-    more_stored = storage_value(params, state) @ (stored[:, -1] - stored[:, 0])
+    imported, exported, stored = (each[state.day] for each in params.alone)
+    paid = (state.utility_price * imported.sum(2) - state.feed_in_tariff * exported.sum(2)).sum(1)
+    more_stored = (storage_value(params, state) * (stored[:, -1] - stored[:, 0])).sum(1)
     return np.asarray((paid - more_stored) / 1000)
+
+
+def net_generation(params: Params, state: State, market: int) -> Floats:
+    """Generation less demand of the day that episode `market` plays, [N, T] kWh."""
+    day = state.day[market]
+    return (params.generation[day] - params.demand[day]).T
 
 
 def cooperative_optimum(params: Params, state: State, market: int = 0) -> Optimum:
@@ -54,7 +60,7 @@ def cooperative_optimum(params: Params, state: State, market: int = 0) -> Optimu
     if params.grid is None:
         return pooled
     capacity = params.grid.capacity * params.step_hours
-    position = params.generation - params.demand + pooled.discharged - pooled.charged
+    position = net_generation(params, state, market) + pooled.discharged - pooled.charged
     traded = np.minimum(np.maximum(position, 0.0).sum(0), np.maximum(-position, 0.0).sum(0))
     return pooled if (traded <= capacity * (1 + 1e-9)).all() else _solve(params, state, market, capacity)
 
@@ -65,7 +71,7 @@ def _solve(params: Params, state: State, market: int, capacity: float) -> Optimu
     Variables: charged, discharged, stored, [N, T] each; imported, exported, [T] when pooled and [N, T] otherwise; then,
     not pooled, bought and sold among the agents [N, T] and their volume [T]. Equalities: storage, balance, volume.
     """
-    (agents, steps), fleet = params.generation.shape, params.fleet
+    agents, steps, fleet = params.num_agents, params.max_steps, params.fleet
     cells, pooled = agents * steps, np.isinf(capacity)
     every, step = eye_array(cells), eye_array(steps)
     total = kron(np.ones((1, agents)), step)  # sums [N, T] over the agents
@@ -75,7 +81,7 @@ def _solve(params: Params, state: State, market: int, capacity: float) -> Optimu
     start, worth = np.zeros((agents, steps)), np.zeros((agents, steps))
     start[:, 0] = fleet.initial
     worth[:, -1] = storage_value(params, state)[market] / 1000
-    missing = (params.demand - params.generation).ravel()
+    missing = -net_generation(params, state, market).ravel()
     prices = np.stack((state.utility_price[market], -state.feed_in_tariff[market])) / 1000
     rows: Any  # sparse blocks, None for zero
     right: list[Any]
@@ -115,15 +121,17 @@ def optimal_kpis(params: Params, state: State, optima: Sequence[Optimum]) -> dic
     An optimum has no prices, so no welfare of a trade; neither has it flows, nor one way to share the savings.
     """
     shape = (params.max_steps, len(optima), params.num_agents)
-    position = np.stack([params.generation - params.demand + o.discharged - o.charged for o in optima])  # [E, N, T]
+    made, used = (each[state.day[: len(optima)]] for each in (params.generation, params.demand))  # [E, T, N]
+    stored = np.stack([o.charged - o.discharged for o in optima])
+    position = (made - used).swapaxes(1, 2) - stored  # [E, N, T]
     surplus, deficit = np.maximum(position, 0.0).sum(1), np.maximum(-position, 0.0).sum(1)
     imported, exported = np.stack([o.imported for o in optima]), np.stack([o.exported for o in optima])  # [E, T]
     local = np.minimum(surplus - exported, deficit - imported).clip(0.0)
     flows = (
         dict.fromkeys((*PER_AGENT, *PER_COMMUNITY), np.full(shape[:2], np.nan))
         | {
-            "generation": np.broadcast_to(params.generation.T[:, None], shape),
-            "demand": np.broadcast_to(params.demand.T[:, None], shape),
+            "generation": made.swapaxes(0, 1),
+            "demand": used.swapaxes(0, 1),
             "bought_p2p": local.T[..., None],  # of the community as one agent: these KPIs sum over agents
             "imported": imported.T[..., None],
             "exported": exported.T[..., None],

@@ -87,7 +87,7 @@ def _values(params: Params, state: State) -> tuple[Floats, Floats]:
 def _residual_orders(params: Params, state: State, bid: Floats, ask: Floats) -> Floats:
     """Actions that order what is left after the own battery, at `bid` or `ask` $/MWh ([E, N] or [E, 1]); no partner."""
     config, fleet = params.config, params.fleet
-    net = params.generation[:, state.step] - params.demand[:, state.step]
+    net = params.generation[state.day, state.step] - params.demand[state.day, state.step]
     acceptable, deliverable = fleet.acceptable(state.energy), fleet.deliverable(state.energy)
     buys = np.broadcast_to(net < 0, acceptable.shape)
     left = np.where(buys, -net - deliverable, net - acceptable)

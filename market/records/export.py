@@ -18,6 +18,7 @@ from market.community.tables import load_community, read_table, save_community, 
 from market.config import PER_KWH
 from market.records.audit import TOLERANCE, audit
 from market.records.ledger import Block, Ledger, decode, encode, ledger_of
+from market.simulation.dynamics import initial
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, StepRecord
 from market.support.files import write_whole
 
@@ -35,7 +36,8 @@ def export(
     """Write T steps of some episodes, and return head and length of each episode's ledger by its number.
 
     folder: gets agents, generation, demand and steps as `market.community.tables` reads them; states: a row per step,
-        episode and agent; communities: per step and episode; trades: per trade; blocks: the ledger's seals.
+        episode and agent; communities: per step and episode, with the day of the profiles that it played; trades: per
+        trade; blocks: the ledger's seals.
     episodes: their numbers [E].
     records: of all T steps.
 
@@ -49,6 +51,7 @@ def export(
     steps, numbers, agents = history.cost.shape
     at = {"step": np.repeat(np.arange(steps), numbers), "episode": np.tile(episodes, steps)}
     each = {name: np.repeat(column, agents) for name, column in at.items()}
+    at["day"] = np.tile(initial(scenario.params, episodes).day, steps)
     each["agent"] = np.tile(np.array([agent.id for agent in scenario.agents], object), steps * numbers)
     chains = {int(number): ledger_of(records, i, difficulty) for i, number in enumerate(episodes)}
     blocks = [(number, *decode(block.content), block) for number, chain in chains.items() for block in chain.blocks]

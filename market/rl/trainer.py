@@ -188,9 +188,10 @@ class RLTrainer:
     def evaluate(self, episodes: int = 10, scenario: Any = None) -> EvaluationResult:
         """Play the deterministic policy, on episodes that depend on the seed alone, so that evaluations compare.
 
-        scenario: another one to play, as `env_config`, with agents that see and do as much; None for that of training.
+        scenario: another one to play, as `env_config`, with agents that see and do as much. None plays that of training
+            on its held-out days (`Scenario.unseen`), if it has some; `trainer.scenario` plays the days of training.
         """
-        played_on = self.scenario if scenario is None else self._make_scenario(scenario)
+        played_on = self.scenario.unseen if scenario is None else self._make_scenario(scenario)
         env = self._make_env(played_on, check_positive_int("episodes", episodes))
         got = (env.single_observation_space.shape, env.single_action_space.shape)
         allowed = (self.module.observation_space.shape, self.module.action_space.shape)

@@ -20,7 +20,7 @@ from market.simulation.history import State, StepRecord
 from market.simulation.observation import observation
 from market.simulation.settlement import settle
 from market.support.phases import phase
-from market.support.rng import ARRIVAL_STREAM, permutation
+from market.support.rng import ARRIVAL_STREAM, DAY_STREAM, permutation, uniform
 
 ACTION_SIZE = 4
 """price, quantity, side, partner; each in [-1, 1]."""
@@ -42,6 +42,7 @@ def initial(params: Params, episode: Ints) -> State:
     return State(
         step=0,
         episode=numbers,
+        day=_day(params, numbers),
         feed_in_tariff=feed_in_tariff,
         utility_price=utility_price,
         energy=np.broadcast_to(params.fleet.initial, shape).copy(),
@@ -49,6 +50,13 @@ def initial(params: Params, episode: Ints) -> State:
         last_price=(feed_in_tariff[:, 0] + utility_price[:, 0]) / 2,
         last=None,
     )
+
+
+def _day(params: Params, episode: Ints) -> Ints:
+    """The day that each episode plays, [E]: drawn from `params.days`, or the first of them."""
+    choices = len(params.days) if params.redraw_profiles else 1
+    drawn = choices * uniform(params.seed, episode, 0, DAY_STREAM, 1)[:, 0]
+    return np.asarray(params.days[drawn.astype(np.int64)])
 
 
 def observe(params: Params, state: State) -> Floats:
@@ -68,7 +76,7 @@ def orders(params: Params, state: State, action: Floats) -> Book:
     """
     config, t = params.config, state.step
     action = np.clip(action, -1.0, 1.0)
-    net = params.generation[:, t] - params.demand[:, t]
+    net = params.generation[state.day, t] - params.demand[state.day, t]
     is_buy = action[..., 2] >= 0
     can_buy = np.maximum(params.fleet.acceptable(state.energy) - net, 0.0)
     can_sell = np.maximum(params.fleet.deliverable(state.energy) + net, 0.0)
@@ -115,9 +123,9 @@ def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, S
     with phase("clearing"):
         cleared = clear_batch(book, params.config, feed_in, utility, state.last_price, params.grid, params.step_hours)
     with phase("settlement"):
-        generation, demand = params.generation[:, t], params.demand[:, t]
+        generation, demand = params.generation[state.day, t], params.demand[state.day, t]
         settled = settle(cleared, book.is_buy, generation, demand, state.energy, params.fleet, feed_in, utility)
-    record = _record(params, state, book, cleared, settled)
+    record = _record(params, state, book, cleared, settled | {"generation": generation, "demand": demand})
     reward = _reward(params, record.saving / params.reward_scale, record.cooperation[:, None])
     price = np.where(np.isnan(record.clearing_price), state.last_price, record.clearing_price)
     reputation = _reputation(params, state, price_of(book.price), price, record)
@@ -146,19 +154,17 @@ def storage_value(params: Params, state: State) -> Floats:
 
 def _record(params: Params, state: State, book: Book, cleared: Cleared, settled: dict[str, Floats]) -> StepRecord:
     """The step's record, with the saving of each agent against the DSO alone."""
-    t, alone = state.step, params.alone
+    t, day, alone = state.step, state.day, params.alone
     feed_in, utility = state.feed_in_tariff[:, t], state.utility_price[:, t]
-    alone_cost = (alone.imported[:, t] * utility[:, None] - alone.exported[:, t] * feed_in[:, None]) / 1000
-    more_stored = (settled["energy"] - state.energy) - (alone.stored[:, t + 1] - alone.stored[:, t])
+    alone_cost = (alone.imported[day, t] * utility[:, None] - alone.exported[day, t] * feed_in[:, None]) / 1000
+    more_stored = (settled["energy"] - state.energy) - (alone.stored[day, t + 1] - alone.stored[day, t])
     shape, network, feeder = book.is_buy.shape, cleared.network, params.feeder
     nothing, deviation = np.zeros(shape[0]), np.full(shape[0], np.nan)
     if feeder is not None:  # what agents generate, use and store decides the voltages; trades decide who pays
-        fed_in = params.generation[:, t] - params.demand[:, t] + settled["discharged"] - settled["charged"]
+        fed_in = settled["generation"] - settled["demand"] + settled["discharged"] - settled["charged"]
         deviation = voltage_deviation(feeder, params.node, fed_in, params.step_hours)
     return StepRecord(
         **settled,
-        generation=np.broadcast_to(params.generation[:, t], shape),
-        demand=np.broadcast_to(params.demand[:, t], shape),
         ordered=energy_of(book.quantity),
         is_buy=book.is_buy,
         alone_cost=alone_cost,

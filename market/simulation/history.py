@@ -110,6 +110,7 @@ class State:
 
     step: int  # 0..T
     episode: Ints  # numbers [E]
+    day: Ints  # whose generation and demand each plays [E], in 0..D-1
     feed_in_tariff: Floats  # the DSO's [E, T], $/MWh
     utility_price: Floats  # the DSO's [E, T], $/MWh
     energy: Floats  # stored [E, N], kWh

@@ -94,12 +94,12 @@ def market_signals(params: Params, state: State) -> dict[str, Any]:
 
 
 def own_signals(params: Params, state: State) -> dict[str, Any]:
-    """What each agent knows of itself, without measurement error, name -> [N] or [E, N]."""
+    """What each agent knows of itself, without measurement error, name -> [E, N], or [N] if it never changes."""
     t = min(state.step, params.max_steps - 1)
     ahead = min(t + 1, params.max_steps - 1)
     last: Any = state.last or _Nothing()
     fleet, rated = params.fleet, params.capacity * params.step_hours
-    generation, demand = params.generation[:, t] / rated, params.demand[:, t] / rated
+    generation, demand = params.generation[state.day, t] / rated, params.demand[state.day, t] / rated
     return {
         "generation": generation,
         "demand": demand,
@@ -107,8 +107,8 @@ def own_signals(params: Params, state: State) -> dict[str, Any]:
         "stored": (state.energy - fleet.low) / np.maximum(fleet.high - fleet.low, 1e-9),
         "deliverable": fleet.deliverable(state.energy) / rated,
         "acceptable": fleet.acceptable(state.energy) / rated,
-        "next_generation": params.generation[:, ahead] / rated,
-        "next_demand": params.demand[:, ahead] / rated,
+        "next_generation": params.generation[state.day, ahead] / rated,
+        "next_demand": params.demand[state.day, ahead] / rated,
         "bought_p2p": last.bought_p2p / rated,
         "sold_p2p": last.sold_p2p / rated,
         "filled": ratio(last.bought_p2p + last.sold_p2p, last.ordered, 0.0),

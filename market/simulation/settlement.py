@@ -28,7 +28,7 @@ def settle(
     from the DSO's own trades, fees and surplus, so that cost.sum(1) == dso_income is a check.
 
     cleared, is_buy: books of one order per agent in the agents' order [E, N].
-    generation, demand: kWh, [N] or [E, N].
+    generation, demand: kWh [E, N].
     energy: stored before the step [E, N], kWh.
     feed_in_tariff, utility_price: [E], $/MWh.
     """

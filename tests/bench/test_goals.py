@@ -134,7 +134,7 @@ def test_unknown_goal(capsys):
 
 @COMPILED
 def test_python_calls_are_counted():
-    assert 50 < python_calls(2) < 2000
+    assert 50 < python_calls(10) < 2000  # two agents may not trade in the warm-up, which then loads fewer kernels
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_panels_face_the_equator_in_the_south_too():
 
 
 def test_study_on_measured_profiles_is_as_large_as_on_synthetic_ones():
-    scenario = Scenario.study(20, profiles="measured", max_steps=96, step_hours=0.25)
+    scenario = Scenario.study(20, profiles="measured", max_steps=96, step_hours=0.25, days=1)
     made, used = synthetic_profiles(scenario.params.capacity, 96, step_hours=0.25)
     assert 0.7 < scenario.params.generation.sum() / made.sum() < 1.3
     assert 0.7 < scenario.params.demand.sum() / used.sum() < 1.3

@@ -63,7 +63,7 @@ def env_config(num_agents=3, **changes):
 def test_the_studys_configuration_makes_a_scenario():
     scenario = Scenario.from_dict(env_config())
     assert scenario.num_agents == 3
-    assert scenario.params.generation.shape == (3, 24)
+    assert scenario.params.generation.shape == (1, 24, 3)
     assert scenario.params.anchors.shape == (3, 8)
 
 
@@ -120,7 +120,7 @@ def test_the_notebooks_batteries_have_no_limit_and_its_energies_stay_what_they_w
 def test_agent_i_is_the_same_in_every_population():
     few, many = Scenario.study(3).params, Scenario.study(50).params
     for name in ("capacity", "generation", "demand"):
-        np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:3])
+        np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[..., :3])
 
 
 def test_a_scenario_survives_pickling():
@@ -173,7 +173,13 @@ BAD = {
     "profiles differ": (lambda: agent(demand_profile=np.ones(23)), "demand_profile", "23 steps", "24"),
     "profile nan": (lambda: agent(demand_profile=np.full(24, np.nan)), "demand_profile", "nan at step 0", "finite kWh"),
     "profile negative": (lambda: agent(generation_profile=-FLAT), "generation_profile", "-1.0", "finite kWh >= 0"),
-    "profile 2d": (lambda: agent(generation_profile=np.ones((2, 24))), "generation_profile", "(2, 24)", "[steps]"),
+    "profile 2d": (lambda: agent(generation_profile=np.ones((2, 24))), "demand_profile", "1 days of 24", "2 of 24"),
+    "profile 3d": (
+        lambda: agent(generation_profile=np.ones((1, 2, 24))),
+        "generation_profile",
+        "(1, 2, 24)",
+        "[steps] or [days, steps]",
+    ),
     "profile text": (lambda: agent(generation_profile="sunny"), "generation_profile", "sunny", "kWh"),
     "profile length": (lambda: Scenario([agent()], max_steps=12), "generation_profile", "24 steps", "max_steps = 12"),
     "no agents": (lambda: Scenario([]), "agents", "0 agents", "at least 1"),
@@ -229,7 +235,7 @@ def test_measured_profiles_replace_synthetic_ones(tmp_path):
     path = tmp_path / "pv.csv"
     path.write_text("a,b\n" + "1.5,2\n" * 24)
     params = Scenario.study(2, generation=path, demand=np.full(24, 3.0)).params
-    assert (params.generation == [[1.5] * 24, [2.0] * 24]).all()
+    assert (params.generation == [1.5, 2.0]).all()
     assert (params.demand == 3.0).all()
     with pytest.raises(ValueError, match=r"\Ademand: [^\n]*allowed[^\n]*\Z"):
         Scenario.study(2, demand=np.ones(23))

@@ -58,8 +58,8 @@ def test_a_small_community_from_csv(tmp_path):
     home, shop = scenario.agents
     assert (home.id, home.capacity, home.node, home.battery.nominal_capacity) == ("007", 10.0, 1, 20.0)
     assert (shop.id, shop.battery, shop.node) == ("shop", None, None)
-    assert shop.generation_profile.tolist() == [0.0] * 4
-    assert shop.demand_profile.tolist() == [10.0] * 4
+    assert shop.generation_profile.tolist() == [[0.0] * 4]
+    assert shop.demand_profile.tolist() == [[10.0] * 4]
     assert scenario.max_error == 0.0
     env = MarketVectorEnv(scenario)
     env.reset(seed=0)
@@ -69,8 +69,8 @@ def test_a_small_community_from_csv(tmp_path):
 def test_hourly_tables_in_quarter_hours(tmp_path):
     scenario = load_community(write(tmp_path), step_hours=0.25)
     assert scenario.max_steps == 16
-    np.testing.assert_allclose(scenario.params.demand.sum(1), [8.0, 40.0])
-    np.testing.assert_allclose(scenario.params.demand[1], 2.5)
+    np.testing.assert_allclose(scenario.params.demand.sum(1), [[8.0, 40.0]])
+    np.testing.assert_allclose(scenario.params.demand[..., 1], 2.5)
     tariffs = scenario.dso_profile_handler
     assert tariffs is not None
     np.testing.assert_allclose(tariffs.get_price_profiles(16)[1][0], np.repeat([150.0, 180.0], 8))

@@ -80,7 +80,7 @@ def test_traders_order_what_their_battery_leaves_at_a_price_that_does_not_lose(p
         book, t = orders(params, state, action), state.step
         for e in range(len(EPISODES)):
             for n in range(params.num_agents):  # the slow twin of the quantity rule
-                net = params.generation[n, t] - params.demand[n, t]
+                net = params.generation[state.day[e], t, n] - params.demand[state.day[e], t, n]
                 held = state.energy[e, n]
                 power = scenario.agents[n].battery.power
                 room = min((params.fleet.high[n] - held) / params.fleet.charge_efficiency[n], power)

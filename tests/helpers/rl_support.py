@@ -50,6 +50,11 @@ class Targets:
     bad_agent: int = -1
     """This agent's observation is NaN."""
 
+    @property
+    def unseen(self) -> Targets:
+        """It has no days to hold out."""
+        return self
+
     def targets(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Observations [E, N, num_observations] -> targets [E, N, 4]."""
         points = np.random.default_rng(7).uniform(-0.7, 0.7, (self.num_agents, ACTIONS)).astype(np.float32)

@@ -141,11 +141,13 @@ def batteries(draw):
 
 @st.composite
 def scenarios(draw, sizes=(9, 6, 2, 1), rules=tuple(RULES), **fixed):
-    """Small communities of random agents, some without a battery, over all rules, grids and switches.
+    """Small communities of random agents, some without a battery, over all days, rules, grids and switches.
 
     Batteries have limits of their power in some communities: equal ones, or one each and none for every third.
     """
     size, steps = draw(st.sampled_from(sizes)), draw(st.sampled_from([3, 1]))
+    days = draw(st.sampled_from([3, 1]))
+    shape = steps if days == 1 else (days, steps)
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     power = draw(st.sampled_from([[None], [5.0], [None, 2.0, 20.0], [0.0, 10.0]]))
     agents = [
@@ -155,8 +157,8 @@ def scenarios(draw, sizes=(9, 6, 2, 1), rules=tuple(RULES), **fixed):
             battery=Battery(rng.uniform(0, 40), initial_soc=rng.uniform(0.1, 0.9), power=power[i % len(power)])
             if rng.random() < 0.7
             else None,
-            generation_profile=rng.uniform(0, 30, steps) * (i % 3 > 0),
-            demand_profile=rng.uniform(0, 30, steps) * (i % 3 < 2),
+            generation_profile=rng.uniform(0, 30, shape) * (i % 3 > 0),
+            demand_profile=rng.uniform(0, 30, shape) * (i % 3 < 2),
         )
         for i in range(size)
     ]
@@ -178,6 +180,8 @@ def scenarios(draw, sizes=(9, 6, 2, 1), rules=tuple(RULES), **fixed):
         "seed": draw(st.integers(0, 99)),
         "step_hours": draw(st.sampled_from([0.25, 1.0])),
         "enable_reset_dso_profiles": draw(st.booleans()),
+        "enable_reset_der_profiles": draw(st.sampled_from([True, True, False])),
+        "held_out_days": draw(st.integers(0, days - 1)),
         "enable_asynchronous_order": draw(st.booleans()),
     }
     return Scenario(**(fields | fixed))

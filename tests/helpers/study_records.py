@@ -67,6 +67,7 @@ def training(mode, algorithm, agents, *, seed=42, noise=0.01, **fields):
         "gradient_steps": 1000,
         "iteration_seconds": iterations.tolist(),
         "iteration_returns": (1 - np.exp(-np.arange(ITERATIONS) / 6) + rng.normal(0, 0.01, ITERATIONS)).tolist(),
+        "seen_kpis": {"cost_saving": (0.6 * agents + rng.normal(0, 0.01, EPISODES)).tolist()},
         "evaluation_kpis": {name: [None if v is None else float(v) for v in values] for name, values in kpis.items()},
     }
     return record(
@@ -89,7 +90,8 @@ def reference(player, agents, *, seed=42):
     kpis = {name: [1.0] * EPISODES for name in KPIS} | {"cost_saving": [saved] * EPISODES}
     facts = {"evaluation_kpis": kpis}
     if player == "optimum":
-        facts |= {"alone_cost": [3.0 * agents] * EPISODES, "optimal_cost": [2.0 * agents] * EPISODES}
+        for days in ("", "seen_"):
+            facts |= {f"{days}alone_cost": [3.0 * agents] * EPISODES, f"{days}optimal_cost": [2.0 * agents] * EPISODES}
         return record("reference/optimum", {"agents": agents}, seed=seed, facts=facts)
     return record("reference/policy", {"policy": player, "agents": agents}, seed=seed, facts=facts)
 

@@ -32,12 +32,15 @@ def test_every_mode_trains_on_the_market(mode: str, algorithm: RLAlgorithm, agen
         assert np.isnan(record.kpis["clearing_price"]) or agents > 1
 
 
-def test_evaluation_on_another_day() -> None:
-    settings = SMALL[RLAlgorithm.PPO]
-    with RLTrainer(Scenario.study(2), "ppo", "ctde", 1, episodes_per_iteration=2, hyperparameters=settings) as trainer:
-        same, other = trainer.evaluate(2, Scenario.study(2)), trainer.evaluate(2, {"num_agents": 2, "seed": 7})
-        assert np.array_equal(same.returns, trainer.evaluate(2).returns)
-        assert not np.array_equal(same.returns, other.returns)
+def test_evaluation_is_on_held_out_days_unless_told_otherwise() -> None:
+    settings, scenario = SMALL[RLAlgorithm.PPO], Scenario.study(2)
+    with RLTrainer(scenario, "ppo", "ctde", 1, episodes_per_iteration=2, hyperparameters=settings) as trainer:
+        held_out = trainer.evaluate(2)
+        assert np.array_equal(held_out.returns, trainer.evaluate(2, Scenario.study(2, held_out=True)).returns)
+        seen, other = trainer.evaluate(2, trainer.scenario), trainer.evaluate(2, {"num_agents": 2, "seed": 7})
+        assert np.array_equal(seen.returns, trainer.evaluate(2, Scenario.study(2)).returns)
+        for elsewhere in (seen, other):
+            assert not np.array_equal(held_out.returns, elsewhere.returns)
         with pytest.raises(ValueError, match=r"^scenario: got observations and actions of shapes .*as in training$"):
             trainer.evaluate(2, Scenario.study(3))
 
@@ -52,7 +55,7 @@ from market.envs.vector import MarketVectorEnv
 from market.rl.sampling.policy import agent_policy, population_policy, rollout
 from market.rl.scopes import Stream, derive
 actor, returns, seed = pickle.loads(Path(sys.argv[1]).read_bytes())
-env = MarketVectorEnv(Scenario.study(2), num_envs=2)
+env = MarketVectorEnv(Scenario.study(2).unseen, num_envs=2)
 played = rollout(env, actor, seed=derive(seed, Stream.EVALUATE), explore=False)
 assert np.array_equal(played.rewards.sum(1), returns)
 seen = played.observations[:, 0]

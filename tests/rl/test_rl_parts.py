@@ -116,9 +116,7 @@ def test_advantages_are_rllibs_for_every_agent(terminated: bool) -> None:
         standard = (played - played.mean()) / played.std()
         np.testing.assert_allclose(ours[:, :-1, agent], standard, rtol=1e-4, atol=1e-5)
         assert not ours[:, -1, agent].any()
-        assert abs(played.mean() - advantages.mean()) > 1e-4, (
-            "the appended rows move nothing here"
-        )
+        assert abs(played.mean() - advantages.mean()) > 1e-4, "the appended rows move nothing here"
 
 
 @pytest.mark.parametrize("mode", MODES)

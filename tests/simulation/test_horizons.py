@@ -110,7 +110,7 @@ def test_without_orders_four_quarters_are_an_hour():
 
 
 def test_three_days_begin_with_the_first():
-    day, days = Scenario.study(5), Scenario.study(5, max_steps=72)
+    day, days = Scenario.study(5, days=1), Scenario.study(5, max_steps=72, days=1)
     (short, _, _), (long, _, _) = play(day), play(days)
     for field in fields(Flows):
         whole = getattr(long.history(), field.name)[:24]
@@ -121,7 +121,7 @@ def test_three_days_begin_with_the_first():
 
 
 def test_a_second_day_is_no_copy_of_the_first():
-    params = Scenario.study(5, max_steps=48).params
+    params = Scenario.study(5, max_steps=48, days=1).params
     assert (params.generation[:, :24] != params.generation[:, 24:]).any()
     angle = [observe(params, replace(initial(params, FIRST), step=t))[0, 0, :2] for t in (5, 29)]
     np.testing.assert_allclose(*angle, atol=1e-12)
@@ -160,8 +160,8 @@ def test_kinds_are_what_they_say():
     for i, (agent, whole) in enumerate(zip(agents, plain, strict=True)):
         kind = MIXES["all"][i % 4]
         assert (agent.battery is not None) == (kind in ("prosumer", "storage"))
-        made = whole.generation_profile if kind in ("prosumer", "producer") else np.zeros(24)
-        used = whole.demand_profile if kind in ("prosumer", "consumer") else np.zeros(24)
+        made = whole.generation_profile if kind in ("prosumer", "producer") else np.zeros((30, 24))
+        used = whole.demand_profile if kind in ("prosumer", "consumer") else np.zeros((30, 24))
         np.testing.assert_array_equal(agent.generation_profile, made)
         np.testing.assert_array_equal(agent.demand_profile, used)
 

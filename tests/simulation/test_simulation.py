@@ -26,8 +26,7 @@ USE = ("demand", "sold_p2p", "sold_dso", "exported", "charged")
 
 def twin_of(scenario: Scenario, state: State, action: np.ndarray, e: int):
     """Episode e of one step by the oracle: (cleared, accounts, the DSO's money)."""
-    params = scenario.params
-    book = orders(params, state, action)
+    params, book = scenario.params, orders(scenario.params, state, action)
     columns = {
         "price": book.price[e] / 100,
         "quantity": book.quantity[e] / 1000,
@@ -43,7 +42,8 @@ def twin_of(scenario: Scenario, state: State, action: np.ndarray, e: int):
     cleared = oracle.clear_book(columns, params.config, **dso, **more)
     limits = (f.low, f.high, f.charge_efficiency, f.discharge_efficiency, powers(scenario))
     batteries = [(*row, scenario.step_hours) for row in np.stack((state.energy[e], *limits)).T]
-    return cleared, *oracle.settle(cleared.trades, params.generation[:, t], params.demand[:, t], batteries, **dso)
+    generation, demand = (bank[int(state.day[e])][t] for bank in (params.generation, params.demand))
+    return cleared, *oracle.settle(cleared.trades, generation, demand, batteries, **dso)
 
 
 @SHORT
@@ -179,7 +179,8 @@ def test_who_orders_nothing_pays_what_the_dso_alone_would_cost(scenario, seed):
 def test_savings_add_up_to_the_bill_against_the_dso_alone(scenario, seed):
     params = scenario.params
     records = [done[3] for done in play(params, [0], actions(params, 1, seed))]
-    more_stored = records[-1].energy - params.alone[2][:, -1]
+    day = initial(params, np.array([0])).day
+    more_stored = records[-1].energy - params.alone.stored[day, -1]
     worth = initial(params, np.array([0])).feed_in_tariff.mean() * params.fleet.discharge_efficiency / 1000
     expected = sum(r.alone_cost - r.cost for r in records) + worth * more_stored
     np.testing.assert_allclose(sum(r.saving for r in records), expected, rtol=1e-9, atol=1e-9)
@@ -257,8 +258,7 @@ def test_a_step_changes_no_input_and_clips_actions(scenario, seed):
 def test_an_episode_has_all_its_steps_and_no_more():
     params = Scenario.study(3).params
     state, idle = initial(params, np.array([0])), np.zeros((1, 3, 4))
-    for count in range(24):
-        assert state.step == count
+    for _ in range(24):
         state, _, _ = step(params, state, idle)
     with pytest.raises(ValueError, match=r"^step: got step 24 .*; allowed: 0 to 23$"):
         step(params, state, idle)
@@ -269,8 +269,8 @@ def python_calls(agents: int, episodes: int, config: MarketConfig, topology: str
     params = Scenario.study(agents, max_steps=4, market_config=config, topology=topology, c_rate=None).params
     action = actions(params, episodes, 0)
     state = initial(params, np.arange(episodes))
-    for t in range(2):
-        state, _, _ = step(params, state, action[t])
+    for warm in action[:2]:
+        state, _, _ = step(params, state, warm)
         observe(params, state)
     calls = 0
 

@@ -19,7 +19,7 @@ from benches.stats.intervals import Interval, of_mean
 CASES = ("train/whole", "reference/policy", "reference/optimum")
 """Whose evaluation episodes are compared."""
 OPTIMUM = "optimum"
-EFFICIENCY = "efficiency"
+EFFICIENCY, SEEN_EFFICIENCY, GAP = "efficiency", "efficiency_on_training_days", "efficiency_gap"
 CONVERGENCE = "convergence_iterations"
 MIN_POPULATIONS = 4
 """Populations that a trend is taken from."""
@@ -114,17 +114,13 @@ def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
     """
     efficiency = "saving / (DSO-only cost - cost of the cooperative optimum)"
     found = Kpis({EFFICIENCY: Meaning("1", efficiency, "market.evaluation.optimum")})
-    gaps: dict[tuple[int, int], list[float]] = {}
+    found.meanings[SEEN_EFFICIENCY] = Meaning("1", "efficiency on days that training drew from", "market.rl.trainer")
+    found.meanings[GAP] = Meaning("1", "efficiency on training days - efficiency on held-out days", "market.rl.trainer")
+    gaps: dict[tuple[str, int, int], list[float]] = {}
     for record in sorted(_evaluated(runs), key=lambda each: each.case != "reference/optimum"):
         agents, seed, player = int(record.size), record.seed, _player(record)
         facts = {name: _numbers(values) for name, values in record.facts["evaluation_kpis"].items()}
-        if "alone_cost" in record.facts:
-            ends = zip(record.facts["alone_cost"], record.facts["optimal_cost"], strict=True)
-            gaps[(agents, seed)] = [alone - best for alone, best in ends]
-        gap, saved = gaps.get((agents, seed)), facts.get("cost_saving", [])
-        if gap is not None:
-            shares = [save / each if each > 1e-9 else math.nan for save, each in zip(saved, gap, strict=False)]
-            found.add(EFFICIENCY, player, agents, seed, shares)
+        _add_efficiency(found, record, gaps)
         meanings = _meanings_of(record)
         for name, values in facts.items():
             if name not in meanings:
@@ -143,6 +139,26 @@ def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
     reached = "first with 95 % of the improvement of the return"
     found.meanings[CONVERGENCE] = Meaning("iterations", reached, "benches.stats.convergence")
     return found
+
+
+def _add_efficiency(found: Kpis, record: Record, gaps: dict[tuple[str, int, int], list[float]]) -> None:
+    """Efficiency of a player on held-out days, and, if it learned, on those of training; and how far they are apart.
+
+    gaps: DSO-only cost less optimal cost of the episodes, $, by days, agents and seed; those of an optimum are added.
+    """
+    agents, seed, player, facts = int(record.size), record.seed, _player(record), record.facts
+    means = []
+    for name, kpis, days in ((EFFICIENCY, "evaluation_kpis", ""), (SEEN_EFFICIENCY, "seen_kpis", "seen_")):
+        place, saved = (days, agents, seed), _numbers(facts.get(kpis, {}).get("cost_saving", []))
+        if f"{days}alone_cost" in facts:
+            ends = zip(facts[f"{days}alone_cost"], facts[f"{days}optimal_cost"], strict=True)
+            gaps[place] = [alone - best for alone, best in ends]
+        if saved and place in gaps:
+            shares = [save / gap if gap > 1e-9 else math.nan for save, gap in zip(saved, gaps[place], strict=False)]
+            found.add(name, player, agents, seed, shares)
+            means.append(of_mean(shares).mid)
+    if len(means) == 2:
+        found.add(GAP, player, agents, seed, [means[1] - means[0]])
 
 
 def _meanings_of(record: Record) -> dict[str, Meaning]:
@@ -183,6 +199,7 @@ def section(kpis: Kpis) -> Section:
     basis = "seeds" if seeds >= ENOUGH else "evaluation episodes of one training, not over seeds"
     sentences = [
         f"With one seed all play the same evaluation episodes. Intervals are 95 %, over {basis}.",
+        "Evaluation days are held out of training; the efficiency gap is what days of training have over them.",
         "A trend is the change per doubling of the population; its p is corrected for the number of trends.",
     ]
     names = shown(kpis)

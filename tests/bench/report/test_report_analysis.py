@@ -153,6 +153,9 @@ def test_kpis_by_population_with_references_and_trends():
     assert set(kpis.references) == {"random", "zero_intelligence", "truthful", "optimum"}
     assert kpis.at("efficiency", "dtde ppo", 50).mid == pytest.approx(0.5, abs=0.01)
     assert kpis.at("efficiency", "optimum", 50).mid == 1
+    assert kpis.at("efficiency_on_training_days", "dtde ppo", 50).mid == pytest.approx(0.6, abs=0.01)
+    assert kpis.at("efficiency_gap", "dtde ppo", 50).mid == pytest.approx(0.1, abs=0.01)
+    assert set(kpis.values["efficiency_gap"]) == set(kpis.learned), "nothing else learns by heart"
     assert kpis.at("efficiency", "random", 5).mid == -0.5
     assert kpis.at("cost_saving", "ctce ppo", 100).mid == pytest.approx(0.5, abs=0.001), "$ are per agent"
     assert math.isnan(kpis.at("clearing_price", "ctce ppo", 1).mid)

@@ -30,6 +30,9 @@ def test_references_play_the_episodes_that_a_training_is_evaluated_on():
         np.testing.assert_allclose(KPIS[name].of(history), evaluated.kpis[name], rtol=1e-6, err_msg=name)
     other = references.episodes({"agents": 3, "seed": 42})
     assert not np.array_equal(other.market.demand, prepared.market.demand), "each seed has a population of its own"
+    held_out, trained_on = (set(initial(each, prepared.episode).day) for each in (prepared.market, prepared.seen))
+    assert held_out <= set(range(24, 30))
+    assert trained_on <= set(range(24))
 
 
 @pytest.mark.parametrize("name", ["reference/policy", "reference/optimum"])
