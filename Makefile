@@ -80,7 +80,7 @@ $(PYMARKET)/.ready: $(PYMARKET_PINS)
 		--disable-pip-version-check --no-input install -qq --requirement $(PYMARKET_PINS)
 	@touch $@
 
-$(SB3)/.ready: $(SB3_PINS)
+$(SB3)/.ready: $(SB3_PINS) $(PINS)
 	@echo "Installing Stable-Baselines3 into $(SB3) ..."
 	@rm -rf $(SB3)
 	@$(PYTHON) -m venv $(SB3)

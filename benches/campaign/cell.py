@@ -6,7 +6,9 @@ measures the cell that is given as JSON, and adds its line to the file.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
@@ -63,9 +65,15 @@ class Training(NamedTuple):
 Cell = Training | References
 
 
+@functools.cache
+def code() -> str:
+    """A digest of all sources of `market`."""
+    return digest(mark=b"")
+
+
 def settings(cell: Cell) -> dict[str, Any]:
-    """All that a result follows from, in JSON's types. code: a digest of the sources of `market`."""
-    found = {**cell._asdict(), "code": digest(mark=b"")}
+    """All that a result follows from, in JSON's types."""
+    found = {**cell._asdict(), "code": code()}
     if isinstance(cell, Training):
         hyperparameters, arguments = changed(cell.algorithm, cell.change)
         found |= {"hyperparameters": dataclasses.asdict(hyperparameters), "trainer": arguments}
@@ -181,4 +189,6 @@ def _restored(kept: Path) -> tuple[RLTrainer, Result]:
 
 if __name__ == "__main__":  # its parent has pinned the threads
     asked = json.loads(sys.argv[2])
-    sys.exit(not measure((Training if "algorithm" in asked else References)(**asked), Path(sys.argv[1])))
+    with contextlib.suppress(KeyboardInterrupt):  # the parent says so
+        sys.exit(not measure((Training if "algorithm" in asked else References)(**asked), Path(sys.argv[1])))
+    sys.exit(1)

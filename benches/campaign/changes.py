@@ -38,7 +38,8 @@ CHANGES: dict[str, Mapping[str, Any]] = {
     "clip-0.3": {"clip": 0.3},
     "grad-clip-10": {"grad_clip": 10.0},
 }
-"""By name: fields of the algorithm's hyperparameters, and arguments of RLTrainer, with their values."""
+"""By name: fields of the algorithm's hyperparameters, and arguments of RLTrainer, with their values. Written for PPO:
+other algorithms lack some of the fields, and APPO's minibatch counts episodes."""
 OF_A_CELL = ("self", "env_config", "algorithm", "training", "iters", "seed", "hyperparameters")
 """Arguments of RLTrainer that no change sets."""
 

@@ -21,7 +21,7 @@ from typing import Any
 from benches.campaign import tables
 from benches.campaign.cell import Cell, References, Training, key_of, measure, settings
 from benches.campaign.changes import CHANGES, TODAY
-from benches.measure import machine, threads
+from benches.measure import machine
 from benches.terminal import show
 from benches.terminal.text import one_line
 from market.config import RLAlgorithm, TrainingMode, find
@@ -127,16 +127,18 @@ def run(given: argparse.Namespace, tell: Callable[[str], None]) -> bool:
     began, well = time.monotonic(), True
     with ThreadPoolExecutor(given.processes) as pool:
         each = partial(measure if given.processes == 1 else apart, file=given.file)
-        for done, went in enumerate((map if given.processes == 1 else pool.map)(each, left), start=1):
-            well &= went
-            about = (time.monotonic() - began) / done * (len(left) - done)
-            tell(f"{done} of {len(left)}, about {show.clock(about)} left")
+        try:
+            for done, went in enumerate((map if given.processes == 1 else pool.map)(each, left), start=1):
+                well &= went
+                about = (time.monotonic() - began) / done * (len(left) - done)
+                tell(f"{done} of {len(left)}, about {show.clock(about)} left")
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C, which ends the processes, begin no others
     return well
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is asked for, then print the tables; 0 when every cell is there."""
-    threads.pin()
     given, status = asked(arguments), 0
     tell = partial(print, file=sys.stderr, flush=True)
     if not given.tables:

@@ -82,7 +82,7 @@ def of(lines: Sequence[Line]) -> str:
         if "algorithm" in settings:
             group = Group(*(settings[name] for name in Group._fields))
             groups[group][settings["seed"]] = line["result"]
-    curves = {group: Curves(results) for group, results in sorted(groups.items()) if all(results.values())}
+    curves = {group: Curves(results) for group, results in sorted(groups.items())}
     parts = [learning(curves, rivals), compared(rivals), moved(curves)]
     if len(codes) > 1:
         parts.append(f"These cells are of {len(codes)} states of `market`: {', '.join(sorted(codes))}.")
