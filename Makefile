@@ -14,6 +14,8 @@ READY := $(VENV)/.ready
 PINS := .ci/constraints.txt
 PYMARKET := .venv-pymarket
 PYMARKET_PINS := $(CURDIR)/tests/differential/requirements.txt
+SB3 := .venv-sb3
+SB3_PINS := tests/differential/requirements-sb3.txt
 
 # One thread per library: figures stay comparable, and small matrices do not fight over two cores.
 export OMP_NUM_THREADS = 1
@@ -62,7 +64,7 @@ study: $(READY) ## the study's 54 trainings and its report; continue with ARGS='
 test: $(READY) ## tests that are quick, on all cores, and each benchmark once, untimed; under 5 minutes
 	@$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadfile $(ARGS)
 
-test-all: $(READY) $(PYMARKET)/.ready ## every test, PyMarket's auction beside ours included
+test-all: $(READY) $(PYMARKET)/.ready $(SB3)/.ready ## every test, PyMarket's auction and SB3's learning beside ours
 	@$(BIN)/pytest $(ARGS)
 
 # Kernels run as plain Python, which takes longer: tests of speed and whole trainings are left out.
@@ -76,6 +78,13 @@ $(PYMARKET)/.ready: $(PYMARKET_PINS)
 	@$(PYTHON) -m venv $(PYMARKET)
 	@PIP_CONSTRAINT=$(PYMARKET_PINS) PIP_BUILD_CONSTRAINT=$(PYMARKET_PINS) $(PYMARKET)/bin/python -m pip \
 		--disable-pip-version-check --no-input install -qq --requirement $(PYMARKET_PINS)
+	@touch $@
+
+$(SB3)/.ready: $(SB3_PINS) $(PINS)
+	@echo "Installing Stable-Baselines3 into $(SB3) ..."
+	@rm -rf $(SB3)
+	@$(PYTHON) -m venv $(SB3)
+	@$(SB3)/bin/python -m pip --disable-pip-version-check --no-input install -qq --requirement $(SB3_PINS)
 	@touch $@
 
 lint: $(READY) ## ruff and mypy
@@ -111,6 +120,6 @@ lock: ## take the newest releases that pyproject.toml allows, and pin them
 	@mv $(PINS).new $(PINS)
 	@touch $(READY)
 
-clean: ## remove both .venvs, caches and builds; results/ and .asv/ stay
-	@rm -rf $(VENV) $(PYMARKET) build dist .coverage .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
+clean: ## remove all .venvs, caches and builds; results/ and .asv/ stay
+	@rm -rf $(VENV) $(PYMARKET) $(SB3) build dist .coverage .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
 	@find market benches tests -name __pycache__ -type d -prune -exec rm -rf {} +

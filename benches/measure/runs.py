@@ -70,23 +70,8 @@ class Run:
         return True
 
     def append(self, record: Record) -> None:
-        """Write one line and wait until it is on disk. A fragment left by a kill is first closed with a line end.
-
-        Raises OSError, as on a full disk; what was there before is then all that is there.
-        """
-        text = json.dumps(plain(dataclasses.asdict(record)), separators=(",", ":"), allow_nan=False) + "\n"
-        with self.file.open("a+b", buffering=0) as file:
-            length = file.seek(0, os.SEEK_END)
-            file.seek(max(0, length - 1))
-            left = memoryview((("" if file.read(1) in (b"", b"\n") else "\n") + text).encode())
-            try:
-                while left:
-                    left = left[file.write(left) :]
-                os.fsync(file.fileno())
-            except OSError:
-                with contextlib.suppress(OSError):
-                    file.truncate(length)
-                raise
+        """Write one line and wait until it is on disk; raises OSError, as `append_line`."""
+        append_line(self.file, dataclasses.asdict(record))
 
     def claim(self) -> None:
         """Keep other processes from writing to this run until `release`, or until this process ends.
@@ -143,6 +128,27 @@ class Run:
     def finished(self) -> set[str]:
         """Keys of the cells that need not be taken again."""
         return {record.key for record in self.read()[0] if record.status == "ok"}
+
+
+def append_line(path: Path, value: object) -> None:
+    """Add a line of JSON to a file and wait until it is on disk. A fragment left by a kill is first closed with a line
+    end.
+
+    Raises OSError, as on a full disk; what was there before is then all that is there.
+    """
+    text = json.dumps(plain(value), separators=(",", ":"), allow_nan=False) + "\n"
+    with path.open("a+b", buffering=0) as file:
+        length = file.seek(0, os.SEEK_END)
+        file.seek(max(0, length - 1))
+        left = memoryview((("" if file.read(1) in (b"", b"\n") else "\n") + text).encode())
+        try:
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(length)
+            raise
 
 
 def failures(records: Iterable[Record]) -> list[Record]:

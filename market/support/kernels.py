@@ -36,12 +36,12 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         config.CACHE_DIR = named
 
 
-def digest(package: Path = PACKAGE) -> str:
-    """Sixteen hex digits that change with any file of the package that holds a kernel."""
+def digest(package: Path = PACKAGE, mark: bytes = MARK) -> str:
+    """Sixteen hex digits that change with any file of the package that contains `mark`, as those with kernels do."""
     found = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         text = path.read_bytes()
-        if MARK in text:
+        if mark in text:
             found.update(path.relative_to(package).as_posix().encode() + b"\0" + text + b"\0")
     return found.hexdigest()[:16]
 

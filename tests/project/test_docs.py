@@ -39,7 +39,8 @@ def shortened(command: str, results: Path) -> list[str]:
         extra = [f"--results={results}"] if timed else []
         return [sys.executable, "-m", "pytest", "-q", *words, *extra]
     words = [str(results / "latest") if word == "results/latest" else word for word in words]
-    return [sys.executable, *words, *(["calls"] if words[-1] == "benches.goals" else [])]
+    words += ["calls"] if words[-1] == "benches.goals" else ["--tables"] if "benches.campaign" in words else []
+    return [sys.executable, *words]
 
 
 def test_the_docs_show_commands() -> None:

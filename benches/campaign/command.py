@@ -1,0 +1,157 @@
+"""Train cells (algorithm x mode x agents x seed), measure them on days not seen in training, and print tables.
+
+A finished cell is a line of the file and is not run again with equal settings; one that was cut off goes on from its
+last evaluation. Options beside --preset replace those of the preset.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benches.campaign import tables
+from benches.campaign.cell import Cell, References, Training, key_of, measure, settings
+from benches.campaign.changes import CHANGES, TODAY
+from benches.measure import machine
+from benches.terminal import show
+from benches.terminal.text import one_line
+from market.config import RLAlgorithm, TrainingMode, find
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "issue": {"agents": (5, 20), "seeds": (0, 1, 2), "iterations": 200, "every": 5},
+    "campaign": {"agents": (5, 10, 20, 50, 100), "seeds": (0, 1, 2, 3, 4), "iterations": 500},
+    "changes": {"algorithms": ("ppo",), "modes": ("dtde", "ctde"), "agents": (10,), "change": tuple(CHANGES)},
+}
+"""Options of a usual campaign, by name."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+Line = dict[str, Any]
+
+
+def several(names: Sequence[str], text: str) -> tuple[str, ...]:
+    """Names with commas between, each one of `names`; all of them for "all"."""
+    chosen = tuple(names) if text == "all" else tuple(text.split(","))
+    for name in chosen:
+        try:
+            find(dict.fromkeys(names), name, "name")
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return chosen
+
+
+def numbers(text: str, low: int = 1) -> tuple[int, ...]:
+    """Whole numbers of at least `low`, with commas between."""
+    found = tuple(int(part) if part.isdecimal() else low - 1 for part in text.split(","))
+    if min(found) < low:
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: whole numbers >= {low}, with commas between")
+    return found
+
+
+def count(text: str) -> int:
+    """One whole number of at least 1."""
+    found = numbers(text)
+    if len(found) > 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a whole number >= 1")
+    return found[0]
+
+
+def asked(arguments: list[str] | None) -> argparse.Namespace:
+    """The options: those given, else the preset's, else the defaults."""
+    parser = argparse.ArgumentParser("python -m benches.campaign", description=(__doc__ or "").splitlines()[0])
+    option = partial(parser.add_argument, metavar="X,X")
+    algorithms, modes = [each.value for each in RLAlgorithm], [each.value for each in TrainingMode]
+    parser.add_argument("--preset", choices=PRESETS)
+    option("--algorithms", type=partial(several, algorithms), default=tuple(algorithms), help=", ".join(algorithms))
+    option("--modes", type=partial(several, modes), default=tuple(modes), help=", ".join(modes))
+    option("--agents", type=numbers, default=(5, 20))
+    option("--seeds", type=partial(numbers, low=0), default=(0, 1, 2), help="of community and training")
+    option("--change", type=partial(several, list(CHANGES)), default=(TODAY,), help=f"all, or: {', '.join(CHANGES)}")
+    option("--iterations", type=count, default=200, metavar="X")
+    option("--every", type=count, default=10, metavar="X", help="iterations between evaluations")
+    option("--episodes", type=count, default=10, metavar="X", help="episodes of an evaluation")
+    option("--processes", type=count, default=2, metavar="X", help="cells at a time; each computes on one thread")
+    option("--file", type=Path, default=Path("results", "campaign.jsonl"), metavar="PATH")
+    parser.add_argument("--any-code", action="store_true", help="take over cells that other sources of market measured")
+    parser.add_argument("--tables", action="store_true", help="print the tables of the file and train nothing")
+    parser.set_defaults(**PRESETS.get(parser.parse_known_args(arguments)[0].preset, {}))
+    given = parser.parse_args(arguments)
+    if given.file.is_dir():
+        parser.error(f"--file: got the folder {str(given.file)!r}; allowed: a file")
+    return given
+
+
+def cells_of(given: argparse.Namespace) -> list[Cell]:
+    """References first; then one seed after the other, so that early tables hold every combination."""
+    found: list[Cell] = [References(n, seed, given.episodes) for n, seed in product(given.agents, given.seeds)]
+    axes = product(given.seeds, given.agents, given.change, given.algorithms, given.modes)
+    for seed, agents, change, algorithm, mode in axes:
+        found.append(Training(algorithm, mode, agents, seed, given.iterations, given.every, change, given.episodes))
+    return found
+
+
+def read(path: Path) -> tuple[list[Line], int]:
+    """The lines of a campaign's file, and how many more are damaged or cut short."""
+    found, damaged = [], 0
+    for text in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+            found.append({"settings": dict(line["settings"]), "result": dict(line["result"])})
+        except (ValueError, TypeError, KeyError):
+            damaged += 1
+    return found, damaged
+
+
+def apart(cell: Cell, file: Path) -> bool:
+    """`measure` in a process of its own."""
+    command = [sys.executable, "-m", "benches.campaign.cell", str(file.absolute()), json.dumps(cell._asdict())]
+    status = subprocess.run(command, stdout=subprocess.DEVNULL, cwd=machine.ROOT, check=False).returncode
+    return status == 0
+
+
+def run(given: argparse.Namespace, tell: Callable[[str], None]) -> bool:
+    """Measure the cells that are not in the file yet; whether all went well."""
+    known = {key_of(line["settings"], any_code=given.any_code) for line in read(given.file)[0]}
+    wanted = cells_of(given)
+    left = [cell for cell in wanted if key_of(settings(cell), any_code=given.any_code) not in known]
+    tell(f"{len(wanted)} cells, {len(wanted) - len(left)} of them in {given.file}")
+    given.file.parent.mkdir(parents=True, exist_ok=True)
+    began, well = time.monotonic(), True
+    with ThreadPoolExecutor(given.processes) as pool:
+        each = partial(measure if given.processes == 1 else apart, file=given.file)
+        try:
+            for done, went in enumerate((map if given.processes == 1 else pool.map)(each, left), start=1):
+                well &= went
+                about = (time.monotonic() - began) / done * (len(left) - done)
+                tell(f"{done} of {len(left)}, about {show.clock(about)} left")
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C, which ends the processes, begin no others
+    return well
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is asked for, then print the tables; 0 when every cell is there."""
+    given, status = asked(arguments), 0
+    tell = partial(print, file=sys.stderr, flush=True)
+    if not given.tables:
+        try:
+            status = int(not run(given, lambda text: tell(one_line(text))))
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+            tell("interrupted; the same command goes on from here")
+        except (OSError, ValueError) as error:
+            tell(one_line(str(error)))
+            status = 2
+    lines, damaged = read(given.file)
+    if damaged:
+        tell(f"{given.file}: {damaged} lines are damaged or cut short and were skipped")
+    print(tables.of(lines))
+    return status
