@@ -100,17 +100,12 @@ def measure(cell: Cell, file: Path) -> bool:
     return True
 
 
-def days_of(scenario: Scenario, *, held_out: bool) -> Scenario:
-    """The scenario with the days that `RLTrainer.evaluate` plays on: held out of training, or those of training."""
-    return scenario  # one bank of days so far: both are the same
-
-
 def played(scenario: Scenario, seed: int, episodes: int, *, held_out: bool) -> tuple[Params, State]:
     """The episodes that `RLTrainer.evaluate` plays, and how they begin."""
     from market.envs import MarketVectorEnv
     from market.rl.scopes import Stream, derive
 
-    env = MarketVectorEnv(days_of(scenario, held_out=held_out), episodes)
+    env = MarketVectorEnv(scenario.unseen if held_out else scenario, episodes)
     env.reset(seed=derive(seed, Stream.EVALUATE))
     return env.params, env.start
 
