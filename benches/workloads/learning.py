@@ -9,7 +9,7 @@ import numpy as np
 
 from benches.case import Outcome, Params
 from benches.workloads.inputs import number
-from benches.workloads.training import EPISODES
+from benches.workloads.training import EPISODES, EVALUATION_EPISODES
 
 if TYPE_CHECKING:
     from market.evaluation.policies import Policy
@@ -63,13 +63,13 @@ def lower_bound(differences: Any) -> float:
 
 
 def score(params: Any, policy: Policy, first: int) -> Score:
-    """EPISODES whole episodes, numbered from `first`, under a policy."""
+    """EVALUATION_EPISODES whole episodes, numbered from `first`, under a policy."""
     from market.evaluation.optimum import position
     from market.simulation.dynamics import initial, step, team_reward
     from market.simulation.history import History
 
-    start = state = initial(params, first + np.arange(EPISODES))
-    returned, records = np.zeros(EPISODES), []
+    start = state = initial(params, first + np.arange(EVALUATION_EPISODES))
+    returned, records = np.zeros(EVALUATION_EPISODES), []
     for _ in range(params.max_steps):
         state, _, record = step(params, state, policy(params, state))
         returned += team_reward(params, record)
@@ -98,7 +98,7 @@ def evidence(
     for seed in seeds:
         scenario = Scenario.study(agents, seed)
         market = scenario.unseen.params
-        first = 2**40 + seed * EPISODES  # training numbers its episodes from a 32-bit seed x EPISODES on
+        first = 2**40 + seed * EVALUATION_EPISODES
         with RLTrainer(scenario, algorithm, mode, iterations, EPISODES, seed=seed) as trainer:
             untrained.append(score(market, _learned(trainer), first))
             trainer.train()

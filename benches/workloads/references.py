@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benches.case import Outcome, Params
-from benches.workloads.training import EPISODES, explained, population, seed_of
+from benches.workloads.training import EVALUATION_EPISODES, explained, population, seed_of
 
 if TYPE_CHECKING:
     from market.clearing.orders import Ints
@@ -29,7 +29,7 @@ def policies() -> tuple[str, ...]:
 
 def solved(agents: int) -> int:
     """Of how many evaluation episodes the optimum is found."""
-    return EPISODES if agents <= MANY else FEW
+    return EVALUATION_EPISODES if agents <= MANY else FEW
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def episodes(params: Params) -> Evaluation:
     from market.rl.scopes import Stream, derive
 
     scenario = population(params)
-    env = MarketVectorEnv(scenario.unseen, EPISODES)
+    env = MarketVectorEnv(scenario.unseen, EVALUATION_EPISODES)
     env.reset(seed=derive(seed_of(params), Stream.EVALUATE))
     policy = POLICIES[str(params["policy"])] if "policy" in params else None
     return Evaluation(env.params, scenario.params, env.start.episode, policy)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 STEPS = 24
 """Steps of an episode."""
 EPISODES = 20
-"""Episodes of a training iteration, and of an evaluation after a whole training."""
+"""Episodes of a training iteration."""
+EVALUATION_EPISODES = 10
+"""Episodes of an evaluation after a whole training; each has a linear programme."""
 
 PROFILES_AXIS = "profiles"
 """The axis that --profiles adds: where generation and demand of a population come from."""
@@ -81,12 +83,12 @@ def train_whole(prepared: RLTrainer, _: int) -> Outcome:
     """
     result = prepared.train()
     began = time.perf_counter()
-    evaluation = prepared.evaluate(EPISODES)
+    evaluation = prepared.evaluate(EVALUATION_EPISODES)
     evaluation_seconds = time.perf_counter() - began
     trained = _outcome(result.iterations)
 
     def seen() -> dict[str, Any]:
-        played = prepared.evaluate(EPISODES, prepared.scenario)
+        played = prepared.evaluate(EVALUATION_EPISODES, prepared.scenario)
         return {"seen_return": played.return_mean, "seen_returns": played.returns, "seen_kpis": dict(played.kpis)}
 
     return Outcome(
