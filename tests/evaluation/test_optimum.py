@@ -68,7 +68,8 @@ def test_pooled_and_full_programme_agree_when_the_capacity_is_wide():
     pooled = cooperative_optimum(replace(wide, grid=None), state, 1)
     from market.evaluation.optimum import _solve
 
-    assert _solve(wide, state, 1, capacity=1e6).cost == pytest.approx(pooled.cost, rel=1e-9)
+    net = wide.generation - wide.demand
+    assert _solve(wide, state, 1, 1e6, net).cost == pytest.approx(pooled.cost, rel=1e-9)
 
 
 def test_trading_the_imbalance_reaches_the_optimum_of_two():
