@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linprog
 from scipy.sparse import block_array, diags_array, eye_array, kron
 
 from market.clearing.orders import Floats
@@ -49,29 +48,37 @@ def net_generation(params: Params, state: State, market: int) -> Floats:
     return (params.generation[day] - params.demand[day]).T
 
 
-def cooperative_optimum(params: Params, state: State, market: int = 0) -> Optimum:
-    """The least cost of episode `market`, by linear programming (HiGHS) over batteries, trade, import and export.
+def cooperative_optimum(params: Params, state: State, market: int = 0, net: Floats | None = None) -> Optimum:
+    """The least cost of the steps left of an episode, by linear programming (HiGHS) over batteries, trade and the DSO.
 
     All agents act as one and share energy within the capacity of the grid. First the pooled programme (batteries of
     every agent, one balance for all); if its exchange between agents exceeds the capacity, the full one per agent.
     Raises RuntimeError with the solver's message if there is no optimum.
+
+    state: of E episodes; the programme begins with its step and stored energy, and results have the T steps left.
+    market: which of the episodes.
+    net: generation less demand in the steps left [N, T], kWh; None for those that will come.
     """
-    pooled = _solve(params, state, market, np.inf)
+    if net is None:
+        net = net_generation(params, state, market)[:, state.step :]
+    pooled = _solve(params, state, market, np.inf, net)
     if params.grid is None:
         return pooled
     capacity = params.grid.capacity * params.step_hours
-    position = net_generation(params, state, market) + pooled.discharged - pooled.charged
+    position = net + pooled.discharged - pooled.charged
     traded = np.minimum(np.maximum(position, 0.0).sum(0), np.maximum(-position, 0.0).sum(0))
-    return pooled if (traded <= capacity * (1 + 1e-9)).all() else _solve(params, state, market, capacity)
+    return pooled if (traded <= capacity * (1 + 1e-9)).all() else _solve(params, state, market, capacity, net)
 
 
-def _solve(params: Params, state: State, market: int, capacity: float) -> Optimum:
+def _solve(params: Params, state: State, market: int, capacity: float, net: Floats) -> Optimum:
     """The programme with at most `capacity` kWh a step between agents; pooled when that is infinite.
 
     Variables: charged, discharged, stored, [N, T] each; imported, exported, [T] when pooled and [N, T] otherwise; then,
     not pooled, bought and sold among the agents [N, T] and their volume [T]. Equalities: storage, balance, volume.
     """
-    agents, steps, fleet = params.num_agents, params.max_steps, params.fleet
+    from scipy.optimize import linprog  # loaded on first use: environments import the policies
+
+    (agents, steps), fleet, energy = net.shape, params.fleet, state.energy[market]
     cells, pooled = agents * steps, np.isinf(capacity)
     every, step = eye_array(cells), eye_array(steps)
     total = kron(np.ones((1, agents)), step)  # sums [N, T] over the agents
@@ -79,10 +86,10 @@ def _solve(params: Params, state: State, market: int, capacity: float) -> Optimu
     gain = diags_array(np.repeat(fleet.charge_efficiency, steps))
     drain = diags_array(np.repeat(1 / fleet.discharge_efficiency, steps))
     start, worth = np.zeros((agents, steps)), np.zeros((agents, steps))
-    start[:, 0] = fleet.initial
+    start[:, 0] = energy
     worth[:, -1] = storage_value(params, state)[market] / 1000
-    missing = -net_generation(params, state, market).ravel()
-    prices = np.stack((state.utility_price[market], -state.feed_in_tariff[market])) / 1000
+    missing = -net.ravel()
+    prices = np.stack((state.utility_price[market], -state.feed_in_tariff[market]))[:, state.step :] / 1000
     rows: Any  # sparse blocks, None for zero
     right: list[Any]
     if pooled:
@@ -112,7 +119,7 @@ def _solve(params: Params, state: State, market: int, capacity: float) -> Optimu
     charged, discharged = solved.x[: 2 * cells].reshape(2, agents, steps)
     width = 1 if pooled else agents
     imported, exported = solved.x[3 * cells : 3 * cells + 2 * width * steps].reshape(2, width, steps).sum(1)
-    return Optimum(float(solved.fun + worth[:, -1] @ fleet.initial), charged, discharged, imported, exported)
+    return Optimum(float(solved.fun + worth[:, -1] @ energy), charged, discharged, imported, exported)
 
 
 def optimal_kpis(params: Params, state: State, optima: Sequence[Optimum]) -> dict[str, Floats]:

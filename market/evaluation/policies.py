@@ -13,6 +13,15 @@ from numpy.typing import ArrayLike
 
 from market.clearing.orders import Floats, Ints
 from market.community.agents import Params
+from market.evaluation.planning import (
+    own_battery,
+    planned_orders,
+    pooled_battery,
+    receding_horizon,
+    receding_horizon_yesterday,
+    reservation_prices,
+    self_consumption,
+)
 from market.simulation.dynamics import ACTION_SIZE, initial, step
 from market.simulation.history import History, State
 from market.support.rng import POLICY_STREAM, uniform
@@ -31,18 +40,28 @@ def zero_intelligence(params: Params, state: State) -> Floats:
 
     Bids U(min_price, utility price), asks U(feed-in tariff, max_price); Gode and Sunder (1993), doi:10.1086/261868.
     """
-    bid, ask = _values(params, state)
+    bid, ask = reservation_prices(params, state)
     draw = _draw(params, state, 1)[..., 0]
     low, high = params.config.min_price, params.config.max_price
-    return _residual_orders(params, state, low + draw * (bid - low), ask + draw * (high - ask))
+    prices = low + draw * (bid - low), ask + draw * (high - ask)
+    return planned_orders(params, state, *self_consumption(params, state), prices)
 
 
 def truthful(params: Params, state: State) -> Floats:
     """Actions [E, N, 4] that bid the utility price or ask the feed-in tariff, each agent's reservation price."""
-    return _residual_orders(params, state, *_values(params, state))
+    return planned_orders(params, state, *self_consumption(params, state))
 
 
-POLICIES: dict[str, Policy] = {"random": random, "zero_intelligence": zero_intelligence, "truthful": truthful}
+POLICIES: dict[str, Policy] = {
+    "random": random,
+    "zero_intelligence": zero_intelligence,
+    "truthful": truthful,
+    "own_battery": own_battery,
+    "pooled_battery": pooled_battery,
+    "receding_horizon_yesterday": receding_horizon_yesterday,
+    "receding_horizon": receding_horizon,
+}
+"""From what knows least to what knows most; see `market.evaluation.planning` for those that plan."""
 
 
 def check_actions(state: State, actions: ArrayLike) -> Floats:
@@ -74,29 +93,3 @@ def _draw(params: Params, state: State, count: int) -> Floats:
     """Uniform numbers in [0, 1), [E, N, count]."""
     shape = (*state.energy.shape, count)
     return uniform(params.seed, state.episode, state.step, POLICY_STREAM, shape[1] * count).reshape(shape)
-
-
-def _values(params: Params, state: State) -> tuple[Floats, Floats]:
-    """What a kWh is worth to a buyer and costs a seller, [E, 1] each, $/MWh within the allowed prices."""
-    low, high = params.config.min_price, params.config.max_price
-    t = state.step
-    bid, ask = state.utility_price[:, t], state.feed_in_tariff[:, t]
-    return np.clip(bid, low, high)[:, None], np.clip(ask, low, high)[:, None]
-
-
-def _residual_orders(params: Params, state: State, bid: Floats, ask: Floats) -> Floats:
-    """Actions that order what is left after the own battery, at `bid` or `ask` $/MWh ([E, N] or [E, 1]); no partner."""
-    config, fleet = params.config, params.fleet
-    net = params.generation[state.day, state.step] - params.demand[state.day, state.step]
-    acceptable, deliverable = fleet.acceptable(state.energy), fleet.deliverable(state.energy)
-    buys = np.broadcast_to(net < 0, acceptable.shape)
-    left = np.where(buys, -net - deliverable, net - acceptable)
-    possible = np.where(buys, acceptable - net, deliverable + net)
-    share = np.divide(left, possible, out=np.zeros_like(left), where=(left > 0) & (possible > 0))
-    span = config.max_price - config.min_price
-    price = np.where(buys, bid, ask) - config.min_price
-    action = np.full((*acceptable.shape, ACTION_SIZE), -1.0)
-    action[..., 0] = 2 * price / span - 1 if span > 0 else 0.0
-    action[..., 1] = 2 * share - 1
-    action[..., 2] = np.where(buys, 1.0, -1.0)
-    return action

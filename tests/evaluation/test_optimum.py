@@ -71,9 +71,9 @@ def test_pooled_and_full_programme_agree_when_the_capacity_is_wide():
     scenario = Scenario.study(6)
     wide, state = scenario.params, initial(scenario.params, np.arange(2))
     pooled = cooperative_optimum(replace(wide, grid=None), state, 1)
-    from market.evaluation.optimum import _solve
+    from market.evaluation.optimum import _solve, net_generation
 
-    assert _solve(wide, state, 1, capacity=1e6).cost == pytest.approx(pooled.cost, rel=1e-9)
+    assert _solve(wide, state, 1, 1e6, net_generation(wide, state, 1)).cost == pytest.approx(pooled.cost, rel=1e-9)
 
 
 def test_trading_the_imbalance_reaches_the_optimum_of_two():
