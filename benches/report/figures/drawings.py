@@ -54,7 +54,7 @@ REFERENCES: dict[str, Any] = {
     "own_battery": (0, (1, 3)),
     "pooled_battery": (0, (3, 3)),
     "receding_horizon_yesterday": (0, (8, 2, 1, 2, 1, 2)),
-    "receding_horizon": (0, (8, 2, 1, 2)),
+    "receding_horizon": "-",
     "optimum": (0, (6, 1.5)),
 }
 """Line styles of what does not learn: a row for each of `market.evaluation.policies.POLICIES`, and the optimum."""
