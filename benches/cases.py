@@ -173,6 +173,7 @@ CASES = table(
         grids=_agents((1, 10), seed=(SEED,), policy=reference.policies),
         setup=reference.episodes,
         call=reference.play,
+        warmup=reference.warm_up,
         work=lambda params: _training(params, EPISODES),
     ),
     Case(

@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benches.case import Outcome, Params
+from benches.case import Outcome, Params, Unsupported
+from benches.workloads.inputs import number
 from benches.workloads.training import EVALUATION_EPISODES, explained, population, seed_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 MANY = 200
 """Up to so many agents the optimum of every evaluation episode is found, beyond of the first FEW."""
 FEW = 2
+HORIZONS = ("receding_horizon_yesterday", "receding_horizon")
+"""Policies that solve a linear programme in each step of each episode."""
+MOST = 100
+"""Up to so many agents they are played; at 100 they take about 1.5 s an episode."""
 
 
 def policies() -> tuple[str, ...]:
@@ -45,11 +50,16 @@ class Evaluation:
 
 
 def episodes(params: Params) -> Evaluation:
-    """The episodes that `RLTrainer.evaluate` plays with the same population and seed."""
+    """The episodes that `RLTrainer.evaluate` plays with the same population and seed.
+
+    Raises Unsupported for a policy that takes too long for so many agents.
+    """
     from market.envs import MarketVectorEnv
     from market.evaluation.policies import POLICIES
     from market.rl.scopes import Stream, derive
 
+    if params.get("policy") in HORIZONS and number(params, "agents") > MOST:
+        raise Unsupported(f"{params['policy']} solves a programme in each step: it is played up to {MOST} agents")
     scenario = population(params)
     env = MarketVectorEnv(scenario.unseen, EVALUATION_EPISODES)
     env.reset(seed=derive(seed_of(params), Stream.EVALUATE))
@@ -65,6 +75,13 @@ def play(prepared: Evaluation, _: int) -> Outcome:
     assert prepared.policy is not None
     played = play(prepared.market, prepared.episode, prepared.policy)
     return Outcome(later=lambda: explained("evaluation_kpis", evaluate(played[1])))
+
+
+def warm_up(prepared: Evaluation) -> None:
+    """Compile what a step needs; a policy that plans is not played twice."""
+    from market.evaluation.policies import play, truthful
+
+    play(prepared.market, prepared.episode, truthful)
 
 
 def solve(prepared: Evaluation, _: int) -> Outcome:

@@ -15,6 +15,17 @@ ITERATIONS, EPISODES = 50, 10
 KPIS = ("cost_saving", "self_consumption", "clearing_price", "p2p_share", "loss_share", "gini_savings")
 """Enough of the registry's to show; each costs a panel and a table."""
 FACTS = {"machine": {"cpu": "toy", "cores": 2, "cores_usable": 2}, "versions": {"python": "3.11"}, "commit": "abc" * 5}
+SAVED = {
+    "random": -0.5,
+    "zero_intelligence": 0.2,
+    "truthful": 0.4,
+    "own_battery": 0.6,
+    "pooled_battery": 0.8,
+    "receding_horizon_yesterday": 0.85,
+    "receding_horizon": 0.93,
+    "optimum": 1.0,
+}
+"""$ per agent that references save."""
 PHASES = {"clearing": (0.5, 0.4), "policy": (0.5, 0.0), "forward": (0.5, 0.9)}
 """Weight of each phase: a + b log10 N; policy and clearing share the lead at first, forward has it in the end."""
 
@@ -86,7 +97,7 @@ def training(mode, algorithm, agents, *, seed=42, noise=0.01, **fields):
 
 def reference(player, agents, *, seed=42):
     """A reference policy, or the optimum, which saves 1 $ per agent."""
-    saved = {"random": -0.5, "zero_intelligence": 0.2, "truthful": 0.4, "optimum": 1.0}[player] * agents
+    saved = SAVED[player] * agents
     kpis = {name: [1.0] * EPISODES for name in KPIS} | {"cost_saving": [saved] * EPISODES}
     facts = {"evaluation_kpis": kpis}
     if player == "optimum":
@@ -98,12 +109,7 @@ def reference(player, agents, *, seed=42):
 
 def study(populations=POPULATIONS, seeds=(42,), algorithms=ALGORITHMS, **fields):
     """The records of a whole study."""
-    found = [
-        reference(player, agents, seed=seed)
-        for seed in seeds
-        for player in ("random", "zero_intelligence", "truthful", "optimum")
-        for agents in populations
-    ]
+    found = [reference(player, agents, seed=seed) for seed in seeds for player in SAVED for agents in populations]
     return found + [
         training(mode, algorithm, agents, seed=seed, **fields)
         for seed in seeds

@@ -47,7 +47,17 @@ if TYPE_CHECKING:
     from benches.report.data.study import Study
     from benches.report.sections.kpis import Kpis
 
-REFERENCES: dict[str, Any] = {"random": ":", "zero_intelligence": "-.", "truthful": "--", "optimum": (0, (6, 1.5))}
+REFERENCES: dict[str, Any] = {
+    "random": ":",
+    "zero_intelligence": "-.",
+    "truthful": "--",
+    "own_battery": (0, (1, 3)),
+    "pooled_battery": (0, (3, 3)),
+    "receding_horizon_yesterday": (0, (8, 2, 1, 2, 1, 2)),
+    "receding_horizon": "-",
+    "optimum": (0, (6, 1.5)),
+}
+"""Line styles of what does not learn: a row for each of `market.evaluation.policies.POLICIES`, and the optimum."""
 CASE_COLUMNS, KPI_COLUMNS = 3, 4
 
 
@@ -226,7 +236,7 @@ def draw_kpis(kpis: Kpis, path: Path) -> list[Path]:
         Line2D([], [], color=INK, linewidth=1.1, linestyle=REFERENCES.get(name, "-"), label=name.replace("_", " "))
         for name in kpis.references
     ]
-    figure.legend(handles=shown, loc="outside lower center", ncols=max(1, len(shown)), frameon=False)
+    figure.legend(handles=shown, loc="outside lower center", ncols=max(1, math.ceil(len(shown) / 2)), frameon=False)
     return save(figure, path)
 
 

@@ -19,6 +19,8 @@ from benches.stats.intervals import Interval, of_mean
 CASES = ("train/whole", "reference/policy", "reference/optimum")
 """Whose evaluation episodes are compared."""
 OPTIMUM = "optimum"
+FORESIGHT = "receding_horizon"
+"""The reference that knows the whole day and pays fees."""
 EFFICIENCY, SEEN_EFFICIENCY, GAP = "efficiency", "efficiency_on_training_days", "efficiency_gap"
 CONVERGENCE = "convergence_iterations"
 MIN_POPULATIONS = 4
@@ -202,11 +204,25 @@ def section(kpis: Kpis) -> Section:
         "Evaluation days are held out of training; the efficiency gap is what days of training have over them.",
         "A trend is the change per doubling of the population; its p is corrected for the number of trends.",
     ]
+    sentences += _reachable(kpis)
     names = shown(kpis)
     caption = "KPIs by population: trained agents with 95 % intervals, references as dashed lines"
     figures = [Figure("kpis", caption)] if drawn(kpis) else []
     tables = [_trends(kpis, names), *(_table(kpis, name) for name in names), _learned(kpis), _meanings(kpis, names)]
     return Section("What happens to the market", sentences, figures, [table for table in tables if table.rows])
+
+
+def _reachable(kpis: Kpis) -> list[str]:
+    """What efficiency a plan with foresight reaches, lowest and highest over the populations; nothing if unknown."""
+    mids = [kpis.at(EFFICIENCY, FORESIGHT, agents).mid for agents in kpis.populations]
+    known = [mid for mid in mids if not math.isnan(mid)]
+    if not known:
+        return []
+    reached = " to ".join(dict.fromkeys(f"{mid:.2f}" for mid in (min(known), max(known))))
+    name = FORESIGHT.replace("_", " ")
+    return [
+        f"The optimum pays no network fees; a plan with perfect foresight that pays them ({name}) reaches {reached}."
+    ]
 
 
 def shown(kpis: Kpis, populations: int = 1) -> list[str]:

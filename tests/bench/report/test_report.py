@@ -102,6 +102,7 @@ def test_findings_say_what_was_put_in(written):
         assert "Self consumption rises with the population for 9 of 9 trainings" in text
         assert "the best training at 100 agents reaches 0.50" in text
         assert "truthful 0.40" in text
+        assert "receding horizon 0.93" in text
     assert "\\| bang" in summary, "a bar would end a cell of the table"
 
 
@@ -114,7 +115,7 @@ def test_the_flat_tables_have_the_studys_columns_first_and_agree(written):
     assert list(rows[0])[: len(columns)] == columns
     table = parquet.read_table(written / "scalability_results.parquet")
     assert table.column_names == list(rows[0])
-    assert table.num_rows == len(rows) == 4 * 6 + 54 + 1
+    assert table.num_rows == len(rows) == 8 * 6 + 54 + 1
     (row,) = [r for r in rows if (r["training_mode"], r["algorithm"], r["num_agents"]) == ("dtde", "sac", "100")]
     total = float(row["training_time"])
     assert float(row["time_per_agent"]) == pytest.approx(total / 100)
@@ -137,7 +138,7 @@ def test_two_runs_are_compared_and_more_are_pooled(tmp_path, capsys):
     second.file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert report.main([str(first.folder), str(second.folder)]) == 0
     output = capsys.readouterr().out
-    assert "28 cells are in both runs: 16 one value each, 8 no difference, 4 slower." in output
+    assert "44 cells are in both runs: 32 one value each, 8 no difference, 4 slower." in output
     folder = second.folder / f"against-{first.folder.name}"
     assert "1.50 [" in (folder / "summary.md").read_text()
     assert not NETWORK.findall((folder / "report.html").read_text())

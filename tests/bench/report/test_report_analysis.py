@@ -12,11 +12,13 @@ from benches.measure.records import FIFTHS
 from benches.report.data.series import series_of
 from benches.report.data.study import study_of
 from benches.report.document import Table, Value, interval, markdown, number
+from benches.report.figures import drawings
 from benches.report.sections import kpis as report_kpis
 from benches.report.sections import limits as report_limits
 from benches.report.sections import times
 from benches.stats import forecast, intervals, scaling
 from benches.stats.convergence import convergence
+from market.evaluation.policies import POLICIES
 from study_records import ALGORITHMS, MODES, POPULATIONS, record, seconds, study, training
 
 
@@ -150,7 +152,9 @@ def test_convergence(curve, state, iteration):
 def test_kpis_by_population_with_references_and_trends():
     kpis = report_kpis.kpis_of([study(algorithms=["ppo"])])
     assert list(kpis.learned) == ["ctce ppo", "ctde ppo", "dtde ppo"]
-    assert set(kpis.references) == {"random", "zero_intelligence", "truthful", "optimum"}
+    (sentence,) = [each for each in report_kpis.section(kpis).sentences if "foresight" in each]
+    assert sentence.endswith("(receding horizon) reaches 0.93."), "of the optimum, from the records"
+    assert set(kpis.references) == {*POLICIES, "optimum"} == set(drawings.REFERENCES)
     assert kpis.at("efficiency", "dtde ppo", 50).mid == pytest.approx(0.5, abs=0.01)
     assert kpis.at("efficiency", "optimum", 50).mid == 1
     assert kpis.at("efficiency_on_training_days", "dtde ppo", 50).mid == pytest.approx(0.6, abs=0.01)

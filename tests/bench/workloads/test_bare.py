@@ -33,5 +33,5 @@ def test_bare_loop_learns_the_same_weights(algorithm: str, mode: TrainingMode) -
         ours = dict(bare.learner.population.named_parameters())
         assert ours.keys() == before.keys()
         for name, p in bare.module.named_parameters():
-            assert torch.allclose(p, ours[name], rtol=0.0, atol=1e-5), name
-        assert max(float((ours[name] - p).abs().max().detach()) for name, p in before.items()) > 1e-3
+            assert torch.allclose(p, ours[name], rtol=0.0, atol=1e-4), name
+        assert max(float((ours[name] - p).abs().max().detach()) for name, p in before.items()) > 1e-2

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benches.case import Unsupported
 from benches.cases import CASES
 from benches.workloads import references
 from market import DERAgent, GridNetwork, Scenario
+from market.evaluation import planning
 from market.evaluation.kpis import KPIS
 from market.evaluation.optimum import OPTIMAL, cooperative_optimum, optimal_kpis
 from market.evaluation.policies import play
@@ -52,6 +54,22 @@ def test_the_optimum_of_large_populations_is_found_for_fewer_episodes():
     assert references.solved(100) == 10
     assert references.solved(1000) == 2
     assert CASES["reference/optimum"].work({"agents": 1000}) == {"episodes": 2}
+
+
+@pytest.mark.parametrize("policy", references.HORIZONS)
+def test_policies_that_solve_programmes_are_played_up_to_a_size_and_refused_beyond(policy):
+    assert policy in references.policies()
+    assert references.episodes({"agents": references.MOST, "policy": policy}).policy is not None
+    with pytest.raises(Unsupported, match=rf"\A{policy} solves a programme in each step: .* up to 100 agents\Z"):
+        references.episodes({"agents": references.MOST + 1, "policy": policy})
+
+
+def test_the_warm_up_of_a_policy_solves_no_programme(monkeypatch):
+    monkeypatch.setattr(planning, "cooperative_optimum", None)
+    prepared = references.episodes({"agents": 2, "policy": "receding_horizon"})
+    CASES["reference/policy"].warm_up(prepared)
+    with pytest.raises(TypeError):
+        references.play(prepared, 0)
 
 
 @pytest.mark.parametrize(("capacity", "traded"), [(100.0, 10.0), (4.0, 4.0)])
