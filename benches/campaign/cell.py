@@ -1,7 +1,7 @@
 """One cell of a campaign: a training whose position is measured on the way, or the references that it is held against.
 
-Position of an episode: 0 is the DSO alone, 1 the cooperative optimum. `python -m benches.campaign.cell FILE CELL`
-measures the cell that is given as JSON, and adds its line to the file.
+Position of an episode: 0 is the DSO alone, 1 the cooperative optimum. `python -m benches.campaign.cell FILE CELL ...`
+measures the cells that are given as JSON, and adds a line of each to the file.
 """
 
 from __future__ import annotations
@@ -183,7 +183,9 @@ def _restored(kept: Path) -> tuple[RLTrainer, Result]:
 
 
 if __name__ == "__main__":  # its parent has pinned the threads
-    asked = json.loads(sys.argv[2])
+    asked = [json.loads(text) for text in sys.argv[2:]]
     with contextlib.suppress(KeyboardInterrupt):  # the parent says so
-        sys.exit(not measure((Training if "algorithm" in asked else References)(**asked), Path(sys.argv[1])))
+        cells = [(Training if "algorithm" in each else References)(**each) for each in asked]
+        went = [measure(cell, Path(sys.argv[1])) for cell in cells]  # one that fails stops no other
+        sys.exit(not all(went))
     sys.exit(1)

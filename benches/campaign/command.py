@@ -32,6 +32,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "changes": {"algorithms": ("ppo",), "modes": ("dtde", "ctde"), "agents": (10,), "change": tuple(CHANGES)},
 }
 """Options of a usual campaign, by name."""
+TOGETHER = 6
+"""Cells that one process measures, so that each does not wait for torch and Ray to load."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 Line = dict[str, Any]
@@ -110,11 +112,23 @@ def read(path: Path) -> tuple[list[Line], int]:
     return found, damaged
 
 
-def apart(cell: Cell, file: Path) -> bool:
-    """`measure` in a process of its own."""
-    command = [sys.executable, "-m", "benches.campaign.cell", str(file.absolute()), json.dumps(cell._asdict())]
+def apart(cells: Sequence[Cell], file: Path) -> bool:
+    """`measure` of cells in a process of their own."""
+    command = [sys.executable, "-m", "benches.campaign.cell", str(file.absolute())]
+    command += [json.dumps(cell._asdict()) for cell in cells]
     status = subprocess.run(command, stdout=subprocess.DEVNULL, cwd=machine.ROOT, check=False).returncode
     return status == 0
+
+
+def here(cells: Sequence[Cell], file: Path) -> bool:
+    """`measure` of cells in this process."""
+    went = [measure(cell, file) for cell in cells]
+    return all(went)
+
+
+def batched(cells: Sequence[Cell], size: int) -> list[Sequence[Cell]]:
+    """The cells in runs of at most `size`."""
+    return [cells[first : first + size] for first in range(0, len(cells), size)]
 
 
 def run(given: argparse.Namespace, tell: Callable[[str], None]) -> bool:
@@ -124,12 +138,15 @@ def run(given: argparse.Namespace, tell: Callable[[str], None]) -> bool:
     left = [cell for cell in wanted if key_of(settings(cell), any_code=given.any_code) not in known]
     tell(f"{len(wanted)} cells, {len(wanted) - len(left)} of them in {given.file}")
     given.file.parent.mkdir(parents=True, exist_ok=True)
-    began, well = time.monotonic(), True
+    began, well, done = time.monotonic(), True, 0
+    size = 1 if given.processes == 1 else max(1, min(TOGETHER, len(left) // given.processes))
+    batches = batched(left, size)
     with ThreadPoolExecutor(given.processes) as pool:
-        each = partial(measure if given.processes == 1 else apart, file=given.file)
+        each = partial(here if given.processes == 1 else apart, file=given.file)
         try:
-            for done, went in enumerate((map if given.processes == 1 else pool.map)(each, left), start=1):
+            for batch, went in zip(batches, (map if given.processes == 1 else pool.map)(each, batches), strict=True):
                 well &= went
+                done += len(batch)
                 about = (time.monotonic() - began) / done * (len(left) - done)
                 tell(f"{done} of {len(left)}, about {show.clock(about)} left")
         finally:
