@@ -74,14 +74,14 @@ class SACHyperparameters(Hyperparameters):
 
     grad_clip: float = 10.0
     activation: str = "relu"
-    critic_lr: float = 1e-3
-    temperature_lr: float = 1e-3
+    critic_lr: float = 3e-3
+    temperature_lr: float = 3e-3
     tau: float = 0.01
     temperature: float = 0.01
     target_entropy: float = -1.0
-    capacity: int = 6000
+    capacity: int = 12_000
     updates: int = 20
-    minibatch: int = 64
+    minibatch: int = 256
 
 
 @dataclass(frozen=True)
