@@ -42,6 +42,15 @@ def alone_cost(params: Params, state: State) -> Floats:
     return np.asarray((paid - more_stored) / 1000)
 
 
+def net_generation(params: Params, state: State, steps: int | slice = slice(None), days_back: int = 0) -> Floats:
+    """Generation less demand of the day that each episode plays, or of so many days before, kWh.
+
+    steps: one step for [E, N], or several of them for [E, T, N].
+    """
+    net = (params.generation[:, steps] - params.demand[:, steps]).T
+    return np.broadcast_to(net, (len(state.episode), *net.shape))
+
+
 def cooperative_optimum(params: Params, state: State, market: int = 0, net: Floats | None = None) -> Optimum:
     """The least cost of the steps left of an episode, by linear programming (HiGHS) over batteries, trade and the DSO.
 
@@ -54,7 +63,7 @@ def cooperative_optimum(params: Params, state: State, market: int = 0, net: Floa
     net: generation less demand in the steps left [N, T], kWh; None for those that will come.
     """
     if net is None:
-        net = (params.generation - params.demand)[:, state.step :]
+        net = net_generation(params, state, slice(state.step, None))[market].T
     pooled = _solve(params, state, market, np.inf, net)
     if params.grid is None:
         return pooled

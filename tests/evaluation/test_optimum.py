@@ -9,7 +9,7 @@ import pytest
 
 from market import Battery, DERAgent, GridNetwork, GridTopology, Scenario
 from market.evaluation import policies
-from market.evaluation.optimum import alone_cost, cooperative_optimum, position
+from market.evaluation.optimum import alone_cost, cooperative_optimum, net_generation, position
 from market.simulation.dynamics import initial
 
 
@@ -68,7 +68,7 @@ def test_pooled_and_full_programme_agree_when_the_capacity_is_wide():
     pooled = cooperative_optimum(replace(wide, grid=None), state, 1)
     from market.evaluation.optimum import _solve
 
-    net = wide.generation - wide.demand
+    net = net_generation(wide, state)[1].T
     assert _solve(wide, state, 1, 1e6, net).cost == pytest.approx(pooled.cost, rel=1e-9)
 
 

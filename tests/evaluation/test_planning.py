@@ -62,16 +62,16 @@ def test_with_a_perfect_forecast_and_no_fees_the_receding_horizon_reaches_the_op
 
 
 def test_a_wrong_forecast_costs_and_the_present_step_is_observed(monkeypatch):
-    """Yesterday the households had each other's profiles upside down."""
+    """Yesterday ran backwards, with the sun at the same noon but the evening's demand in the morning."""
     params = replace(Scenario.study(4, market_config=FREE).params, grid=None)
-    today = planning._net_generation
+    today = planning.net_generation
 
-    def days(params, state, days_back=0):
-        return today(params, state)[:, ::-1] if days_back else today(params, state)
+    def days(params, state, steps=slice(None), days_back=0):
+        return today(params, state)[:, ::-1][:, steps] if days_back else today(params, state, steps)
 
     exact = positions(params, "receding_horizon")
     np.testing.assert_array_equal(positions(params, "receding_horizon_yesterday"), exact)  # a single day is yesterday
-    monkeypatch.setattr(planning, "_net_generation", days)
+    monkeypatch.setattr(planning, "net_generation", days)
     np.testing.assert_array_equal(positions(params, "receding_horizon"), exact)
     assert (positions(params, "receding_horizon_yesterday") < exact - 0.01).all()
     last = replace(initial(params, EPISODES), step=params.max_steps - 1)
