@@ -131,7 +131,7 @@ def _part(possible: Floats, amount: Floats) -> Floats:
 
 
 def _first_step(params: Params, state: State, net: Floats) -> Floats:
-    """Orders of this step [E, N, 4] of the optimum, if generation less demand of the T steps left is `net` [E, T, N]."""
+    """Orders of this step [E, N, 4] of the optimum, if generation less demand in the steps left is `net` [E, T, N]."""
     fleet = params.fleet
     plans = [cooperative_optimum(params, state, market, each.T) for market, each in enumerate(net)]
     stored = np.array([[(plan.charged - plan.discharged)[:, 0].sum()] for plan in plans])
