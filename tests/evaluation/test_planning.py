@@ -62,22 +62,31 @@ def test_with_a_perfect_forecast_and_no_fees_the_receding_horizon_reaches_the_op
 
 
 def test_a_wrong_forecast_costs_and_the_present_step_is_observed(monkeypatch):
-    """Yesterday ran backwards, with the sun at the same noon but the evening's demand in the morning."""
+    """Once yesterday was like today; once it ran backwards, with the evening's demand in the morning."""
     params = replace(Scenario.study(4, market_config=FREE).params, grid=None)
-    today = planning.net_generation
+    today, exact = planning.net_generation, positions(params, "receding_horizon")
 
-    def days(params, state, steps=slice(None), days_back=0):
-        return today(params, state)[:, ::-1][:, steps] if days_back else today(params, state, steps)
+    def play_after(order):
+        def days(params, state, steps=slice(None), days_back=0):
+            return today(params, state)[:, ::order][:, steps] if days_back else today(params, state, steps)
 
-    exact = positions(params, "receding_horizon")
-    np.testing.assert_array_equal(positions(params, "receding_horizon_yesterday"), exact)  # a single day is yesterday
-    monkeypatch.setattr(planning, "net_generation", days)
-    np.testing.assert_array_equal(positions(params, "receding_horizon"), exact)
-    assert (positions(params, "receding_horizon_yesterday") < exact - 0.01).all()
+        monkeypatch.setattr(planning, "net_generation", days)
+        return positions(params, "receding_horizon_yesterday")
+
+    np.testing.assert_array_equal(play_after(1), exact)
+    assert (play_after(-1) < exact - 0.01).all()
     last = replace(initial(params, EPISODES), step=params.max_steps - 1)
-    np.testing.assert_array_equal(
-        planning.receding_horizon_yesterday(params, last), planning.receding_horizon(params, last)
-    )
+    yesterday = planning.receding_horizon_yesterday(params, last)
+    np.testing.assert_array_equal(yesterday, planning.receding_horizon(params, last))
+
+
+def test_yesterday_of_a_single_day_is_that_day():
+    params = home([0, 8, 0], [4, 4, 4])
+    state = initial(params, EPISODES)
+    today = planning.net_generation(params, state)
+    np.testing.assert_array_equal(today, np.tile([[-4.0], [4.0], [-4.0]], (3, 1, 1)))
+    np.testing.assert_array_equal(planning.net_generation(params, state, days_back=1), today)
+    np.testing.assert_array_equal(planning.net_generation(params, state, 1), today[:, 1])
 
 
 def test_an_optimum_from_a_step_of_the_day_is_what_the_optimum_of_the_day_leaves():
