@@ -46,6 +46,7 @@ def net_generation(params: Params, state: State, steps: int | slice = slice(None
     """Generation less demand of the day that each episode plays, or of so many days before, kWh.
 
     steps: one step for [E, N], or several of them for [E, T, N].
+    days_back: of the one day there is, every day before is that day itself.
     """
     net = (params.generation[:, steps] - params.demand[:, steps]).T
     return np.broadcast_to(net, (len(state.episode), *net.shape))

@@ -39,7 +39,7 @@ def home(generation, demand, battery=None, prices=(50.0, 100.0)):
 @SHORT
 @given(scenarios(sizes=(6, 2, 1)), st.integers(0, 2**32))
 def test_what_is_planned_is_what_settlement_does(scenario, seed):
-    """Whether peers or the DSO fill the order: within a tick, and the least and largest order."""
+    """To a tick of energy, whether peers or the DSO fill the order, where no limit of orders' sizes binds."""
     params, rng = scenario.params, np.random.default_rng(seed)
     params = replace(params, config=replace(params.config, min_quantity=ENERGY_TICK, max_quantity=1e6))
     state = initial(params, EPISODES)
