@@ -42,10 +42,14 @@ def alone_cost(params: Params, state: State) -> Floats:
     return np.asarray((paid - more_stored) / 1000)
 
 
-def net_generation(params: Params, state: State, market: int) -> Floats:
-    """Generation less demand of the day that episode `market` plays, [N, T] kWh."""
-    day = state.day[market]
-    return (params.generation[day] - params.demand[day]).T
+def net_generation(params: Params, state: State, steps: int | slice = slice(None), days_back: int = 0) -> Floats:
+    """Generation less demand of the day that each episode plays, or of so many days before, kWh.
+
+    steps: one step for [E, N], or several of them for [E, T, N].
+    days_back: in the bank of days; before the first comes the last.
+    """
+    day = (state.day - days_back) % params.num_days
+    return params.generation[day, steps] - params.demand[day, steps]
 
 
 def cooperative_optimum(params: Params, state: State, market: int = 0, net: Floats | None = None) -> Optimum:
@@ -60,7 +64,7 @@ def cooperative_optimum(params: Params, state: State, market: int = 0, net: Floa
     net: generation less demand in the steps left [N, T], kWh; None for those that will come.
     """
     if net is None:
-        net = net_generation(params, state, market)[:, state.step :]
+        net = net_generation(params, state, slice(state.step, None))[market].T
     pooled = _solve(params, state, market, np.inf, net)
     if params.grid is None:
         return pooled

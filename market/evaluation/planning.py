@@ -10,7 +10,7 @@ import numpy as np
 
 from market.clearing.orders import Floats
 from market.community.agents import Params
-from market.evaluation.optimum import cooperative_optimum
+from market.evaluation.optimum import cooperative_optimum, net_generation
 from market.simulation.dynamics import ACTION_SIZE
 from market.simulation.history import State
 
@@ -35,7 +35,7 @@ def planned_orders(
     prices: of bids and asks, $/MWh, [E, N] or [E, 1] each; None for reservation prices.
     """
     config, fleet = params.config, params.fleet
-    net = _net_generation(params, state)[:, state.step]
+    net = net_generation(params, state, state.step)
     missing = charged - discharged - net
     buys = missing > 0
     possible = np.where(buys, fleet.acceptable(state.energy) - net, fleet.deliverable(state.energy) + net)
@@ -51,7 +51,7 @@ def planned_orders(
 
 def self_consumption(params: Params, state: State) -> tuple[Floats, Floats]:
     """What own batteries charge of a surplus and discharge for a deficit, as without a market, [E, N] kWh each."""
-    net, fleet = _net_generation(params, state)[:, state.step], params.fleet
+    net, fleet = net_generation(params, state, state.step), params.fleet
     return (
         np.minimum(np.maximum(net, 0.0), fleet.acceptable(state.energy)),
         np.minimum(np.maximum(-net, 0.0), fleet.deliverable(state.energy)),
@@ -65,7 +65,7 @@ def own_battery(params: Params, state: State) -> Floats:
     Its battery keeps, and buys if need be, what its own deficits will take in later hours that are dearer by more than
     its losses, less what its own surpluses until then bring.
     """
-    net, fleet, t = _net_generation(params, state), params.fleet, state.step
+    net, fleet, t = net_generation(params, state), params.fleet, state.step
     reserve = np.zeros_like(state.energy)  # kWh to hold after this step
     for later in range(params.max_steps - 1, t, -1):
         taken = np.maximum(-net[:, later], 0.0) / fleet.discharge_efficiency * _pays(params, state, later)
@@ -86,7 +86,7 @@ def pooled_battery(params: Params, state: State) -> Floats:
     comes that is dearer by more than the losses.
     """
     fleet, t = params.fleet, state.step
-    total = _net_generation(params, state)[:, t].sum(1, keepdims=True)
+    total = net_generation(params, state, t).sum(1, keepdims=True)
     hold = np.any([_pays(params, state, later) for later in range(t, params.max_steps)], axis=0)
     fill = hold & (state.utility_price[:, t] <= state.utility_price.min(1))[:, None]
     deliver = ~fill & (~hold | (t * params.step_hours % 24 < NOON))
@@ -103,7 +103,7 @@ def receding_horizon(params: Params, state: State) -> Floats:
     in proportion to what each can do, which is as good where their efficiencies are equal, as in `Scenario.study`, and
     costs less network fees than the programme's own choice, one battery after the other.
     """
-    return _first_step(params, state, _net_generation(params, state))
+    return _first_step(params, state, net_generation(params, state, slice(state.step, None)))
 
 
 def receding_horizon_yesterday(params: Params, state: State) -> Floats:
@@ -111,15 +111,9 @@ def receding_horizon_yesterday(params: Params, state: State) -> Floats:
 
     Yesterday is the day before in the bank of days, and the last one for the first; of a single day, that day itself.
     """
-    forecast, t = _net_generation(params, state, days_back=1).copy(), state.step
-    forecast[:, t] = _net_generation(params, state)[:, t]
+    forecast = net_generation(params, state, slice(state.step, None), days_back=1).copy()
+    forecast[:, 0] = net_generation(params, state, state.step)
     return _first_step(params, state, forecast)
-
-
-def _net_generation(params: Params, state: State, days_back: int = 0) -> Floats:
-    """Generation less demand of the day that each episode plays, or of so many days before, [E, T, N] kWh."""
-    day = (state.day - days_back) % params.num_days
-    return params.generation[day] - params.demand[day]
 
 
 def _pays(params: Params, state: State, later: int) -> Floats:
@@ -137,9 +131,9 @@ def _part(possible: Floats, amount: Floats) -> Floats:
 
 
 def _first_step(params: Params, state: State, net: Floats) -> Floats:
-    """Orders of this step [E, N, 4] of the optimum for generation less demand `net` [E, T, N], kWh."""
-    left, fleet = net[:, state.step :].swapaxes(1, 2), params.fleet
-    plans = [cooperative_optimum(params, state, market, each) for market, each in enumerate(left)]
+    """Orders of this step [E, N, 4] of the optimum, if generation less demand in the steps left is `net` [E, T, N]."""
+    fleet = params.fleet
+    plans = [cooperative_optimum(params, state, market, each.T) for market, each in enumerate(net)]
     stored = np.array([[(plan.charged - plan.discharged)[:, 0].sum()] for plan in plans])
     charged, discharged = _part(fleet.acceptable(state.energy), stored), _part(fleet.deliverable(state.energy), -stored)
     return planned_orders(params, state, charged, discharged)

@@ -129,7 +129,7 @@ def test_a_day_among_many_is_that_day_alone():
         assert not alone.day.any()
         assert alone_cost(params, start)[e] == pytest.approx(alone_cost(single, alone)[0])
         assert cooperative_optimum(params, start, e).cost == pytest.approx(cooperative_optimum(single, alone).cost)
-        np.testing.assert_array_equal(net_generation(params, start, e), net_generation(single, alone, 0))
+        np.testing.assert_array_equal(net_generation(params, start)[e], net_generation(single, alone)[0])
 
 
 def test_held_out_days_have_the_units_and_the_arrays_of_the_others():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from market import Battery, DERAgent, DSOProfileHandler, GridNetwork, GridTopology, Scenario
 from market.evaluation import policies
-from market.evaluation.optimum import alone_cost, cooperative_optimum, position
+from market.evaluation.optimum import alone_cost, cooperative_optimum, net_generation, position
 from market.simulation.dynamics import initial
 from strategies import actions, powers, scenarios
 
@@ -71,9 +71,10 @@ def test_pooled_and_full_programme_agree_when_the_capacity_is_wide():
     scenario = Scenario.study(6)
     wide, state = scenario.params, initial(scenario.params, np.arange(2))
     pooled = cooperative_optimum(replace(wide, grid=None), state, 1)
-    from market.evaluation.optimum import _solve, net_generation
+    from market.evaluation.optimum import _solve
 
-    assert _solve(wide, state, 1, 1e6, net_generation(wide, state, 1)).cost == pytest.approx(pooled.cost, rel=1e-9)
+    net = net_generation(wide, state)[1].T
+    assert _solve(wide, state, 1, 1e6, net).cost == pytest.approx(pooled.cost, rel=1e-9)
 
 
 def test_trading_the_imbalance_reaches_the_optimum_of_two():

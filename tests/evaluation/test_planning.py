@@ -39,7 +39,7 @@ def home(generation, demand, battery=None, prices=(50.0, 100.0)):
 @SHORT
 @given(scenarios(sizes=(6, 2, 1)), st.integers(0, 2**32))
 def test_what_is_planned_is_what_settlement_does(scenario, seed):
-    """Whether peers or the DSO fill the order: within a tick, and the least and largest order."""
+    """To a tick of energy, whether peers or the DSO fill the order, where no limit of orders' sizes binds."""
     params, rng = scenario.params, np.random.default_rng(seed)
     params = replace(params, config=replace(params.config, min_quantity=ENERGY_TICK, max_quantity=1e6))
     state = initial(params, EPISODES)
@@ -64,29 +64,37 @@ def test_with_a_perfect_forecast_and_no_fees_the_receding_horizon_reaches_the_op
 def test_yesterday_is_the_day_before_in_the_bank():
     params = Scenario.study(3).params
     state = replace(initial(params, EPISODES), day=np.arange(len(EPISODES)))
-    yesterday = planning._net_generation(params, state, days_back=1)
-    np.testing.assert_array_equal(yesterday[1:], planning._net_generation(params, state)[:-1])
+    yesterday = planning.net_generation(params, state, days_back=1)
+    np.testing.assert_array_equal(yesterday[1:], planning.net_generation(params, state)[:-1])
     np.testing.assert_array_equal(yesterday[0], params.generation[-1] - params.demand[-1])
 
 
 def test_a_wrong_forecast_costs_and_the_present_step_is_observed(monkeypatch):
-    """Yesterday the households had each other's profiles upside down."""
-    single = Scenario.study(4, market_config=FREE, enable_reset_der_profiles=False)
-    params = replace(single.params, grid=None)
-    today = planning._net_generation
+    """Once yesterday was like today; once it ran backwards, with the evening's demand in the morning."""
+    params = replace(Scenario.study(4, market_config=FREE).params, grid=None)
+    today, exact = planning.net_generation, positions(params, "receding_horizon")
 
-    def days(params, state, days_back=0):
-        return today(params, state)[:, ::-1] if days_back else today(params, state)
+    def play_after(order):
+        def days(params, state, steps=slice(None), days_back=0):
+            return today(params, state)[:, ::order][:, steps] if days_back else today(params, state, steps)
 
-    exact = positions(params, "receding_horizon")
-    np.testing.assert_array_equal(positions(params, "receding_horizon_yesterday"), exact)  # a single day is yesterday
-    monkeypatch.setattr(planning, "_net_generation", days)
-    np.testing.assert_array_equal(positions(params, "receding_horizon"), exact)
-    assert (positions(params, "receding_horizon_yesterday") < exact - 0.01).all()
+        monkeypatch.setattr(planning, "net_generation", days)
+        return positions(params, "receding_horizon_yesterday")
+
+    np.testing.assert_array_equal(play_after(1), exact)
+    assert (play_after(-1) < exact - 0.01).all()
     last = replace(initial(params, EPISODES), step=params.max_steps - 1)
-    np.testing.assert_array_equal(
-        planning.receding_horizon_yesterday(params, last), planning.receding_horizon(params, last)
-    )
+    yesterday = planning.receding_horizon_yesterday(params, last)
+    np.testing.assert_array_equal(yesterday, planning.receding_horizon(params, last))
+
+
+def test_yesterday_of_a_single_day_is_that_day():
+    params = home([0, 8, 0], [4, 4, 4])
+    state = initial(params, EPISODES)
+    today = planning.net_generation(params, state)
+    np.testing.assert_array_equal(today, np.tile([[-4.0], [4.0], [-4.0]], (3, 1, 1)))
+    np.testing.assert_array_equal(planning.net_generation(params, state, days_back=1), today)
+    np.testing.assert_array_equal(planning.net_generation(params, state, 1), today[:, 1])
 
 
 def test_an_optimum_from_a_step_of_the_day_is_what_the_optimum_of_the_day_leaves():
