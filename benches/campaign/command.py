@@ -131,20 +131,21 @@ def batched(cells: Sequence[Cell], size: int) -> list[Sequence[Cell]]:
     return [cells[first : first + size] for first in range(0, len(cells), size)]
 
 
-def run(given: argparse.Namespace, tell: Callable[[str], None]) -> bool:
+def run(
+    wanted: Sequence[Cell], file: Path, processes: int, tell: Callable[[str], None], *, any_code: bool = False
+) -> bool:
     """Measure the cells that are not in the file yet; whether all went well."""
-    known = {key_of(line["settings"], any_code=given.any_code) for line in read(given.file)[0]}
-    wanted = cells_of(given)
-    left = [cell for cell in wanted if key_of(settings(cell), any_code=given.any_code) not in known]
-    tell(f"{len(wanted)} cells, {len(wanted) - len(left)} of them in {given.file}")
-    given.file.parent.mkdir(parents=True, exist_ok=True)
+    known = {key_of(line["settings"], any_code=any_code) for line in read(file)[0]}
+    left = [cell for cell in wanted if key_of(settings(cell), any_code=any_code) not in known]
+    tell(one_line(f"{len(wanted)} cells, {len(wanted) - len(left)} of them in {file}"))
+    file.parent.mkdir(parents=True, exist_ok=True)
     began, well, done = time.monotonic(), True, 0
-    size = 1 if given.processes == 1 else max(1, min(TOGETHER, len(left) // given.processes))
+    size = 1 if processes == 1 else max(1, min(TOGETHER, len(left) // processes))
     batches = batched(left, size)
-    with ThreadPoolExecutor(given.processes) as pool:
-        each = partial(here if given.processes == 1 else apart, file=given.file)
+    with ThreadPoolExecutor(processes) as pool:
+        each = partial(here if processes == 1 else apart, file=file)
         try:
-            for batch, went in zip(batches, (map if given.processes == 1 else pool.map)(each, batches), strict=True):
+            for batch, went in zip(batches, (map if processes == 1 else pool.map)(each, batches), strict=True):
                 well &= went
                 done += len(batch)
                 about = (time.monotonic() - began) / done * (len(left) - done)
@@ -160,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     tell = partial(print, file=sys.stderr, flush=True)
     if not given.tables:
         try:
-            status = int(not run(given, lambda text: tell(one_line(text))))
+            status = int(not run(cells_of(given), given.file, given.processes, tell, any_code=given.any_code))
         except KeyboardInterrupt:
             status = INTERRUPTED
             tell("interrupted; the same command goes on from here")

@@ -75,18 +75,22 @@ class Curves:
 
 def of(lines: Sequence[Line]) -> str:
     """All tables; of cells that were measured again, the last result."""
-    rivals, groups, codes = references(lines), defaultdict[Group, dict[int, Line]](dict), set[str]()
-    for line in lines:
-        settings = line["settings"]
-        codes.add(settings["code"])
-        if "algorithm" in settings:
-            group = Group(*(settings[name] for name in Group._fields))
-            groups[group][settings["seed"]] = line["result"]
-    curves = {group: Curves(results) for group, results in sorted(groups.items())}
+    rivals, curves, codes = references(lines), curves_of(lines), {line["settings"]["code"] for line in lines}
     parts = [learning(curves, rivals), compared(rivals), moved(curves)]
     if len(codes) > 1:
         parts.append(f"These cells are of {len(codes)} states of `market`: {', '.join(sorted(codes))}.")
     return "\n\n".join(part for part in parts if part) or "no finished cells"
+
+
+def curves_of(lines: Iterable[Line]) -> dict[Group, Curves]:
+    """The curves of every group of trainings."""
+    groups = defaultdict[Group, dict[int, Line]](dict)
+    for line in lines:
+        settings = line["settings"]
+        if "algorithm" in settings:
+            group = Group(*(settings[name] for name in Group._fields))
+            groups[group][settings["seed"]] = line["result"]
+    return {group: Curves(results) for group, results in sorted(groups.items())}
 
 
 def references(lines: Iterable[Line]) -> dict[tuple[int, int], dict[str, dict[int, float]]]:

@@ -6,22 +6,32 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
+from benches.campaign.cell import Cell, References, Training
+from benches.campaign.command import read, run
+from benches.campaign.tables import FALL, RIVALS, curves_of, references
 from benches.cases import MODES
 from benches.goals.goal import Figure, Goal, measured_median, measured_ratio, measured_record
 from benches.measure import machine
 from benches.rivals.bare import BARE
+from benches.stats import intervals
 from benches.terminal.text import one_line
 from benches.workloads.inputs import SEED
-from benches.workloads.learning import evidence
-from benches.workloads.training import EPISODES, algorithms
+from benches.workloads.training import EPISODES, EVALUATION_EPISODES, algorithms
 
 LARGE = 1000
 """Agents of the goals for large populations."""
+FEW, SEEDS = 5, range(5)
+"""Agents and seeds of the goals of learning."""
+BEST, LONG, SHORT, EVERY = (("ppo", "dtde"), ("ppo", "ctde")), 200, 60, 5
+"""What has to become good and its iterations, those of all others, and those between two evaluations."""
+GOOD, PROCESSES = 0.75, 2
 OVERHEAD_ROUNDS = 30
 APART = ("-m", "benches.goals.training")
 """Arguments of Python for a training in a process of its own, before the number of agents."""
@@ -118,14 +128,26 @@ def profiler() -> Iterator[Figure]:
 
 
 def learning() -> Iterator[Figure]:
-    """For each algorithm and mode: lower bounds of how far training beats no training and zero intelligence."""
-    for algorithm in algorithms():
-        for mode in MODES:
-            found = evidence(algorithm, mode)
-            detail = f"position {found.position:.2f} between DSO only and optimum; {found}"
-            for name, unit, field in (("saving", "$", "saving"), ("return", "return", "returned")):
-                full, least = f"learning, {algorithm}, {mode}, {name}", found.least(field)
-                yield Figure(full, least, 0.0, unit, detail, at_least=True)
+    """Positions on days held out of training, 5 agents, 5 seeds: above what does not learn, good, and lasting."""
+    combinations = [(algorithm, mode) for algorithm in algorithms() for mode in MODES]
+    iterations = {each: LONG if each in BEST else SHORT for each in combinations}
+    cells: list[Cell] = [References(FEW, seed, EVALUATION_EPISODES) for seed in SEEDS]
+    cells += [Training(*each, FEW, seed, iterations[each], EVERY) for seed in SEEDS for each in combinations]
+    with tempfile.TemporaryDirectory() as folder:
+        run(cells, file := Path(folder, "cells.jsonl"), PROCESSES, lambda _: None)
+        lines = read(file)[0]
+    rivals, curves = references(lines)[FEW, EVALUATION_EPISODES], curves_of(lines)
+    passed = {seed: max(rivals[name][seed] for name in RIVALS) for seed in SEEDS}
+    for group, curve in curves.items():
+        name, last = f"learning, {group.algorithm}, {group.mode}, {group.iterations} iterations", curve.lasts
+        detail = f"position {last.mean():.2f}, {last.min():.2f} to {last.max():.2f} over {len(last)} seeds"
+        above = intervals.of_mean([each - passed[seed] for each, seed in zip(last, curve.results, strict=True)])
+        found = f"{detail}; interval {above.low:.2f} to {above.high:.2f}"
+        yield Figure(f"{name}, above {' and '.join(RIVALS)}", above.mid, 0.0, "position", found, at_least=True)
+        if (group.algorithm, group.mode) in BEST:
+            yield Figure(f"{name}, below its best", curve.best - last.mean(), FALL, "position", detail)
+            own = max(GOOD, float(np.mean(list(rivals["own_battery"].values()))))
+            yield Figure(f"{name}, good", float(last.mean()), own, "position", detail, at_least=True)
 
 
 TRAINING_GOALS = {
