@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MANY = 200
 """Up to so many agents the optimum of every evaluation episode is found, beyond of the first FEW."""
 FEW = 2
-HORIZONS = ("receding_horizon_yesterday", "receding_horizon")
+HORIZONS = ("mpc_persistence", "mpc_perfect")
 """Policies that solve a linear programme in each step of each episode."""
 MOST = 100
 """Up to so many agents they are played; at 100 they take about 1.5 s an episode."""

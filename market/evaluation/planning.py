@@ -96,8 +96,8 @@ def pooled_battery(params: Params, state: State) -> Floats:
     return planned_orders(params, state, charged, _part(deliverable, -total))
 
 
-def receding_horizon(params: Params, state: State) -> Floats:
-    """Actions [E, N, 4] of the first step of the cooperative optimum from here on, with a perfect forecast.
+def mpc_perfect(params: Params, state: State) -> Floats:
+    """Actions [E, N, 4] of model predictive control that knows the day: the first step of the optimum from here on.
 
     A linear programme for each episode and step (HiGHS). It says what all batteries charge or discharge; they share it
     in proportion to what each can do, which is as good where their efficiencies are equal, as in `Scenario.study`, and
@@ -106,10 +106,10 @@ def receding_horizon(params: Params, state: State) -> Floats:
     return _first_step(params, state, net_generation(params, state, slice(state.step, None)))
 
 
-def receding_horizon_yesterday(params: Params, state: State) -> Floats:
-    """Actions [E, N, 4] like those of `receding_horizon`, but what comes after this step is taken from yesterday.
+def mpc_persistence(params: Params, state: State) -> Floats:
+    """Actions [E, N, 4] like those of `mpc_perfect` with the persistence forecast: the rest of today is yesterday's.
 
-    Yesterday is the day before in the bank of days, and the last one for the first; of a single day, that day itself.
+    This step is observed. Yesterday is the day before in the bank of days, and the last one for the first; of a single day, that day itself.
     """
     forecast = net_generation(params, state, slice(state.step, None), days_back=1).copy()
     forecast[:, 0] = net_generation(params, state, state.step)

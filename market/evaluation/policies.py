@@ -17,8 +17,8 @@ from market.evaluation.planning import (
     own_battery,
     planned_orders,
     pooled_battery,
-    receding_horizon,
-    receding_horizon_yesterday,
+    mpc_perfect,
+    mpc_persistence,
     reservation_prices,
     self_consumption,
 )
@@ -58,8 +58,8 @@ POLICIES: dict[str, Policy] = {
     "truthful": truthful,
     "own_battery": own_battery,
     "pooled_battery": pooled_battery,
-    "receding_horizon_yesterday": receding_horizon_yesterday,
-    "receding_horizon": receding_horizon,
+    "mpc_persistence": mpc_persistence,
+    "mpc_perfect": mpc_perfect,
 }
 """From what knows least to what knows most; see `market.evaluation.planning` for those that plan."""
 

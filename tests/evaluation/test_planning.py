@@ -20,7 +20,7 @@ from strategies import scenarios
 EPISODES = np.arange(3)
 SHORT = settings(max_examples=max(1, settings.default.max_examples // 2))
 FREE = MarketConfig(congestion_fee=0.0, distance_fee=0.0, loss_rate=0.0)
-PLANNED = ("own_battery", "pooled_battery", "receding_horizon_yesterday", "receding_horizon")
+PLANNED = ("own_battery", "pooled_battery", "mpc_persistence", "mpc_perfect")
 
 
 def positions(params, name, episodes=EPISODES):
@@ -56,9 +56,9 @@ def test_what_is_planned_is_what_settlement_does(scenario, seed):
 
 
 @pytest.mark.parametrize("num_agents", [1, 6])
-def test_with_a_perfect_forecast_and_no_fees_the_receding_horizon_reaches_the_optimum(num_agents):
+def test_with_a_perfect_forecast_and_no_fees_the_mpc_perfect_reaches_the_optimum(num_agents):
     params = replace(Scenario.study(num_agents, market_config=FREE).params, grid=None)
-    assert (positions(params, "receding_horizon") >= 0.99).all()
+    assert (positions(params, "mpc_perfect") >= 0.99).all()
 
 
 def test_yesterday_is_the_day_before_in_the_bank():
@@ -72,20 +72,20 @@ def test_yesterday_is_the_day_before_in_the_bank():
 def test_a_wrong_forecast_costs_and_the_present_step_is_observed(monkeypatch):
     """Once yesterday was like today; once it ran backwards, with the evening's demand in the morning."""
     params = replace(Scenario.study(4, market_config=FREE).params, grid=None)
-    today, exact = planning.net_generation, positions(params, "receding_horizon")
+    today, exact = planning.net_generation, positions(params, "mpc_perfect")
 
     def play_after(order):
         def days(params, state, steps=slice(None), days_back=0):
             return today(params, state)[:, ::order][:, steps] if days_back else today(params, state, steps)
 
         monkeypatch.setattr(planning, "net_generation", days)
-        return positions(params, "receding_horizon_yesterday")
+        return positions(params, "mpc_persistence")
 
     np.testing.assert_array_equal(play_after(1), exact)
     assert (play_after(-1) < exact - 0.01).all()
     last = replace(initial(params, EPISODES), step=params.max_steps - 1)
-    yesterday = planning.receding_horizon_yesterday(params, last)
-    np.testing.assert_array_equal(yesterday, planning.receding_horizon(params, last))
+    yesterday = planning.mpc_persistence(params, last)
+    np.testing.assert_array_equal(yesterday, planning.mpc_perfect(params, last))
 
 
 def test_yesterday_of_a_single_day_is_that_day():

@@ -21,8 +21,8 @@ SAVED = {
     "truthful": 0.4,
     "own_battery": 0.6,
     "pooled_battery": 0.8,
-    "receding_horizon_yesterday": 0.85,
-    "receding_horizon": 0.93,
+    "mpc_persistence": 0.85,
+    "mpc_perfect": 0.93,
     "optimum": 1.0,
 }
 """$ per agent that references save."""

@@ -53,8 +53,8 @@ REFERENCES: dict[str, Any] = {
     "truthful": "--",
     "own_battery": (0, (1, 3)),
     "pooled_battery": (0, (3, 3)),
-    "receding_horizon_yesterday": (0, (8, 2, 1, 2, 1, 2)),
-    "receding_horizon": "-",
+    "mpc_persistence": (0, (8, 2, 1, 2, 1, 2)),
+    "mpc_perfect": "-",
     "optimum": (0, (6, 1.5)),
 }
 """Line styles of what does not learn: a row for each of `market.evaluation.policies.POLICIES`, and the optimum."""

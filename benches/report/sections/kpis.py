@@ -19,7 +19,7 @@ from benches.stats.intervals import Interval, of_mean
 CASES = ("train/whole", "reference/policy", "reference/optimum")
 """Whose evaluation episodes are compared."""
 OPTIMUM = "optimum"
-FORESIGHT = "receding_horizon"
+FORESIGHT = "mpc_perfect"
 """The reference that knows the whole day and pays fees."""
 EFFICIENCY, SEEN_EFFICIENCY, GAP = "efficiency", "efficiency_on_training_days", "efficiency_gap"
 CONVERGENCE = "convergence_iterations"

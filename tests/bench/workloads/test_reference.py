@@ -66,7 +66,7 @@ def test_policies_that_solve_programmes_are_played_up_to_a_size_and_refused_beyo
 
 def test_the_warm_up_of_a_policy_solves_no_programme(monkeypatch):
     monkeypatch.setattr(planning, "cooperative_optimum", None)
-    prepared = references.episodes({"agents": 2, "policy": "receding_horizon"})
+    prepared = references.episodes({"agents": 2, "policy": "mpc_perfect"})
     CASES["reference/policy"].warm_up(prepared)
     with pytest.raises(TypeError):
         references.play(prepared, 0)
