@@ -109,7 +109,8 @@ def mpc_perfect(params: Params, state: State) -> Floats:
 def mpc_persistence(params: Params, state: State) -> Floats:
     """Actions [E, N, 4] like those of `mpc_perfect` with the persistence forecast: the rest of today is yesterday's.
 
-    This step is observed. Yesterday is the day before in the bank of days, and the last one for the first; of a single day, that day itself.
+    This step is observed. Yesterday is the day before in the bank of days, and the last one for the first; of a single
+    day, that day itself.
     """
     forecast = net_generation(params, state, slice(state.step, None), days_back=1).copy()
     forecast[:, 0] = net_generation(params, state, state.step)

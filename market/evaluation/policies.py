@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike
 from market.clearing.orders import Floats, Ints
 from market.community.agents import Params
 from market.evaluation.planning import (
+    mpc_perfect,
+    mpc_persistence,
     own_battery,
     planned_orders,
     pooled_battery,
-    mpc_perfect,
-    mpc_persistence,
     reservation_prices,
     self_consumption,
 )

@@ -102,7 +102,7 @@ def test_findings_say_what_was_put_in(written):
         assert "Self consumption rises with the population for 9 of 9 trainings" in text
         assert "the best training at 100 agents reaches 0.50" in text
         assert "truthful 0.40" in text
-        assert "receding horizon 0.93" in text
+        assert "mpc perfect 0.93" in text
     assert "\\| bang" in summary, "a bar would end a cell of the table"
 
 

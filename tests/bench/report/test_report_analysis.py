@@ -153,7 +153,7 @@ def test_kpis_by_population_with_references_and_trends():
     kpis = report_kpis.kpis_of([study(algorithms=["ppo"])])
     assert list(kpis.learned) == ["ctce ppo", "ctde ppo", "dtde ppo"]
     (sentence,) = [each for each in report_kpis.section(kpis).sentences if "foresight" in each]
-    assert sentence.endswith("(receding horizon) reaches 0.93."), "of the optimum, from the records"
+    assert sentence.endswith("(mpc perfect) reaches 0.93."), "of the optimum, from the records"
     assert set(kpis.references) == {*POLICIES, "optimum"} == set(drawings.REFERENCES)
     assert kpis.at("efficiency", "dtde ppo", 50).mid == pytest.approx(0.5, abs=0.01)
     assert kpis.at("efficiency", "optimum", 50).mid == 1
