@@ -97,8 +97,6 @@ class BarePPO(Bare):
         density: Any = torch.distributions.Normal(mean, log_std.clamp(-5.0, 2.0).exp(), validate_args=False)
         logp = density.log_prob(rows["actions"]).sum(-1)
         value = self.module.critic(rows["obs"]).squeeze(-1)
-        if self.module.mode.joint_ratio:
-            logp = logp.sum(-1, keepdim=True)
         ratio = (logp - rows["action_logp"]).exp()
         gain, band = rows["advantages"], ratio.clamp(1 - settings.clip, 1 + settings.clip)
         surrogate = torch.min(ratio * gain, band * gain).sum(-1)
@@ -144,7 +142,6 @@ class BareAPPO(Bare):
         mean, log_std = self.module.actor(flat).reshape(rows, steps + 1, obs.shape[2], -1)[:, :-1].chunk(2, -1)
         log_std = log_std.clamp(-5.0, 2.0)
         logp = (-0.5 * ((actions - mean) * torch.exp(-log_std)).square() - log_std - 0.9189385332046727).sum(-1)
-        logp = logp.sum(-1, keepdim=True) if self.module.mode.joint_ratio else logp
         values = self.module.critic(flat).reshape(rows, steps + 1, -1)
         with torch.no_grad():
             rho = (old - sampled).exp().clamp(max=1.0)
@@ -161,6 +158,7 @@ class BareAPPO(Bare):
             following = gamma * targets[:, 1:]
             following[:, -1] = 0.0
             advantage = rho * (rewards + following - values[:, :-1])
+            advantage = (advantage - advantage.mean((0, 1))) / advantage.std((0, 1), correction=0).clamp(min=1e-4)
         ratio = torch.exp(logp - sampled) * torch.exp(sampled - old).clamp(max=2.0)
         band = ratio.clamp(1.0 - self.settings.clip, 1.0 + self.settings.clip)
         surrogate = torch.min(advantage * ratio, advantage * band)
@@ -176,8 +174,7 @@ class BareSAC(Bare):
 
         super().__init__(prepared)
         module, settings = self.module, self.settings
-        numbers = module.action_space.shape[0] * module.action_space.shape[1] // len(module.temperature.log_alpha)
-        self._entropy = settings.target_entropy * numbers
+        self._entropy = settings.target_entropy * module.action_space.shape[1]
         self._parts = (module.actor, module.critic, module.temperature)
         rates = (settings.lr, settings.critic_lr, settings.temperature_lr)
         self._adams = [
@@ -214,7 +211,7 @@ class BareSAC(Bare):
         action = raw.tanh()
         slope = 2.0 * (0.6931471805599453 - raw - torch.nn.functional.softplus(-2.0 * raw))
         logp = (-0.5 * noise.square() - log_std - 0.9189385332046727 - slope).sum(-1)
-        return action, logp.sum(-1, keepdim=True) if module.mode.joint_actor else logp
+        return action, logp
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         import torch

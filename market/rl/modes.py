@@ -1,4 +1,9 @@
-"""The three training modes, and all that makes them differ. To add a mode, add a row to `MODES`."""
+"""The three training modes, and all that makes them differ. To add a mode, add a row to `MODES`.
+
+In every mode the surrogates of PPO and APPO clip one probability ratio per agent, and SAC has one temperature per
+agent: the ratio of a joint action leaves the band around one after a step or two when N is large (MAPPO: Yu et al.
+2022, arXiv:2103.01955; for one actor with many numbers: Han and Sung 2019, arXiv:1905.02363).
+"""
 
 from __future__ import annotations
 
@@ -16,15 +21,11 @@ class Mode:
     central_critic: one value of the community, learned from all observations and used in training only; otherwise each
         agent has its own critic on its own observation.
     team_reward: each agent learns from the mean reward of the population; otherwise from its own.
-    joint_ratio: PPO and APPO clip one probability ratio, that of the joint action; otherwise one per agent. The joint
-        one leaves the trust region after a step or two when N is large, so separate actors are clipped apart (MAPPO:
-        Yu et al., NeurIPS 2022, arXiv:2103.01955).
     """
 
     joint_actor: bool
     central_critic: bool
     team_reward: bool
-    joint_ratio: bool
 
     def __post_init__(self) -> None:
         if self.central_critic != self.team_reward:
@@ -32,18 +33,12 @@ class Mode:
                 f"team_reward: got {self.team_reward}; allowed: {self.central_critic}, as central_critic, "
                 "since a central critic predicts the team's return and an own critic the agent's"
             )
-        if self.joint_ratio and not self.central_critic:
-            raise ValueError("joint_ratio: got True; allowed: False without a central critic")
-        if self.joint_actor and not self.joint_ratio:
-            raise ValueError("joint_actor: got True; allowed: False without joint_ratio")
-
-    def ratios(self, num_agents: int) -> int:
-        """How many probability ratios (and KL coefficients) there are: one, or one per agent."""
-        return 1 if self.joint_ratio else num_agents
+        if self.joint_actor and not self.central_critic:
+            raise ValueError("joint_actor: got True; allowed: False without a central critic")
 
 
 MODES: dict[TrainingMode, Mode] = {
-    TrainingMode.CTCE: Mode(joint_actor=True, central_critic=True, team_reward=True, joint_ratio=True),
-    TrainingMode.CTDE: Mode(joint_actor=False, central_critic=True, team_reward=True, joint_ratio=False),
-    TrainingMode.DTDE: Mode(joint_actor=False, central_critic=False, team_reward=False, joint_ratio=False),
+    TrainingMode.CTCE: Mode(joint_actor=True, central_critic=True, team_reward=True),
+    TrainingMode.CTDE: Mode(joint_actor=False, central_critic=True, team_reward=True),
+    TrainingMode.DTDE: Mode(joint_actor=False, central_critic=False, team_reward=False),
 }

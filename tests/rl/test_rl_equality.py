@@ -12,6 +12,8 @@ import pytest
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.appo import APPOConfig
+from ray.rllib.algorithms.appo.torch import appo_torch_learner
+from ray.rllib.algorithms.impala.torch.vtrace_torch_v2 import vtrace_torch
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.learner.general_advantage_estimation import GeneralAdvantageEstimation
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -191,13 +193,23 @@ def own_episode(episode: SingleAgentEpisode, agent: int) -> SingleAgentEpisode:
     )
 
 
+def played_vtrace(**columns: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """RLlib's V-trace [T + 1, E], its advantages standardised over the steps that were played."""
+    targets, advantages = vtrace_torch(**columns)
+    counted = advantages[:-1]
+    return targets, (advantages - counted.mean()) / counted.std(correction=0)
+
+
 @pytest.mark.parametrize(("mode", "agents", "grad_clip"), [("dtde", AGENTS, 0.5), ("ctce", 1, 0.5), ("ctde", 1, 1e6)])
 @pytest.mark.parametrize("algorithm", STOCKS)
-def test_stacked_update_equals_stock_learners(algorithm: RLAlgorithm, mode: str, agents: int, grad_clip: float) -> None:
+def test_stacked_update_equals_stock_learners(
+    algorithm: RLAlgorithm, mode: str, agents: int, grad_clip: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """DTDE at any N, and every mode at N = 1, where all are single-agent RLlib, on the same data and minibatches.
 
     (CTDE clips its actors and its critic apart, so it is compared without clipping.)
     """
+    monkeypatch.setattr(appo_torch_learner, "vtrace_torch", played_vtrace)
     task, stock = Targets(agents, max_steps=STEPS), STOCKS[algorithm]
     settings = replace(stock.settings, grad_clip=grad_clip)
     with (

@@ -16,7 +16,7 @@ from market.config import TrainingMode
 from market.rl.learning.advantages import estimate_advantages, vtrace
 from market.rl.learning.gradients import GradientClipper
 from market.rl.modes import MODES
-from market.rl.networks.distributions import AgentGaussian, JointGaussian
+from market.rl.networks.distributions import AgentGaussian
 from market.rl.networks.modules import PopulationModule
 from market.rl.networks.stacked import CentralMLP, StackedLinear, StackedMLP, orthogonal_
 from market.rl.rllib import quiet_rllib
@@ -76,9 +76,6 @@ def test_gaussians_agree_with_rllib() -> None:
     torch.testing.assert_close(ours.logp(actions), theirs.logp(actions))
     torch.testing.assert_close(ours.entropy(), theirs.entropy())
     torch.testing.assert_close(ours.kl(other), theirs.kl(their_other))
-    joint = JointGaussian.from_logits(logits)
-    torch.testing.assert_close(joint.logp(actions), theirs.logp(actions).sum(1, keepdim=True))
-    torch.testing.assert_close(joint.kl(JointGaussian.from_logits(others)), theirs.kl(their_other).sum(1, keepdim=True))
 
 
 def test_extreme_logits_give_finite_densities() -> None:
@@ -126,7 +123,7 @@ def test_vtrace_is_rllibs_for_every_agent(mode: TrainingMode) -> None:
     The first two episodes ended for good, the others were cut.
     """
     episodes, steps, gamma, central = 5, 6, 0.9, MODES[mode].central_critic
-    columns, ratios = 1 if central else AGENTS, MODES[mode].ratios(AGENTS)
+    columns, ratios = 1 if central else AGENTS, AGENTS
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(episodes, steps + 1, columns, generator=generator)
     rewards = torch.randn(episodes, steps, columns, generator=generator)
@@ -216,7 +213,7 @@ def test_shapes(mode: TrainingMode, agents: int) -> None:
     assert logits.shape == (ROWS, agents, 2 * ACT)
     assert module.values(batch[Columns.OBS]).shape == (ROWS, 1 if row.central_critic else agents)
     logp = module.action_dist_cls.from_logits(logits).logp(torch.zeros(ROWS, agents, ACT))
-    assert logp.shape == (ROWS, row.ratios(agents))
+    assert logp.shape == (ROWS, agents)
 
 
 @EVERY_MODE

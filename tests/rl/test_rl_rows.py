@@ -26,9 +26,8 @@ def test_every_training_mode_is_a_row() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ((True, True, False, True), "team_reward: got False; allowed: True"),
-        ((False, False, False, True), "joint_ratio: got True; allowed: False"),
-        ((True, True, True, False), "joint_actor: got True; allowed: False"),
+        ((True, True, False), "team_reward: got False; allowed: True"),
+        ((True, False, False), "joint_actor: got True; allowed: False"),
     ],
 )
 def test_modes_that_make_no_sense_are_refused(fields: tuple[bool, ...], message: str) -> None:

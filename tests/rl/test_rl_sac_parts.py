@@ -15,7 +15,7 @@ from market.config import TrainingMode
 from market.rl import SACHyperparameters
 from market.rl.learning.replay import EpisodeReplay
 from market.rl.modes import MODES
-from market.rl.networks.distributions import JointSquashedGaussian, SquashedGaussian
+from market.rl.networks.distributions import SquashedGaussian
 from market.rl.networks.modules import LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
 from market.rl.rllib import quiet_rllib
 from market.rl.sampling.policy import agent_policy, population_policy
@@ -45,13 +45,10 @@ def test_squashed_gaussians_agree_with_rllib() -> None:
     logits, action = 0.5 * normal(ROWS, AGENTS, 2 * ACT), torch.tanh(normal(ROWS, AGENTS, ACT, seed=1))
     ours, theirs = SquashedGaussian.from_logits(logits), TorchSquashedGaussian.from_logits(logits)
     torch.testing.assert_close(ours.logp(action), theirs.logp(action), rtol=1e-4, atol=1e-4)
-    joint = JointSquashedGaussian.from_logits(logits)
-    torch.testing.assert_close(joint.logp(action), ours.logp(action).sum(1, keepdim=True))
-    for squashed in (SquashedGaussian, JointSquashedGaussian):
-        distribution = squashed.from_logits(logits.double())  # float32 rounds tanh(9) to 1, which cannot be undone
-        with seeded(0, Stream.BUILD):
-            value, logp = distribution.sample()
-        torch.testing.assert_close(distribution.logp(value), logp)
+    distribution = SquashedGaussian.from_logits(logits.double())  # float32 rounds tanh(9) to 1, which cannot be undone
+    with seeded(0, Stream.BUILD):
+        value, logp = distribution.sample()
+    torch.testing.assert_close(distribution.logp(value), logp)
     assert torch.equal(ours.most_likely(), torch.tanh(ours.mean))
     with pytest.raises(ValueError, match="entropy: got a squashed Gaussian"):
         ours.entropy()
@@ -82,10 +79,10 @@ def test_who_depends_on_whom(mode: TrainingMode) -> None:
     obs, action = normal(ROWS, AGENTS, OBS).requires_grad_(), torch.tanh(normal(ROWS, AGENTS, ACT)).requires_grad_()
     batch = {Columns.OBS: obs, Columns.NEXT_OBS: obs, Columns.ACTIONS: action}
     out = module.forward_train(batch)
-    owners, actors = (1 if row.central_critic else AGENTS), row.ratios(AGENTS)
+    owners = 1 if row.central_critic else AGENTS
     assert out[Q_PLAYED].shape == (2, ROWS, owners)
     assert out[Q_RESAMPLED].shape == out[Q_TARGET].shape == (ROWS, owners)
-    assert out[LOGP].shape == (ROWS, actors) == (ROWS, len(module.temperature.log_alpha))
+    assert out[LOGP].shape == (ROWS, AGENTS) == (ROWS, len(module.temperature.log_alpha))
     assert not torch.equal(out[Q_PLAYED][0], out[Q_PLAYED][1])
     for owner in range(owners):
         read = torch.autograd.grad(out[Q_PLAYED][:, :, owner].sum(), (obs, action), retain_graph=True)

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from market.rl.algorithms.run import Run, configure, surrogate
 from market.rl.hyperparameters import APPOHyperparameters
-from market.rl.learning.advantages import vtrace
+from market.rl.learning.advantages import standardised, vtrace
 from market.rl.learning.batches import stack_episodes
 from market.rl.learning.learners import MAX_LOG_RATIO, SurrogateLearner
 from market.rl.networks.modules import TargetPopulationModule
 from market.rl.rllib import RLlibAlgorithm
 
 DISCOUNTS, OLD_LOGP = "discounts", "old_logp"
-"""Columns of a batch: discount after each step [E, T, 1], the target policy's log-probabilities [E, T, R]."""
+"""Columns of a batch: discount after each step [E, T, 1], the target policy's log-probabilities [E, T, N]."""
 
 MAX_TARGET_RATIO = 2.0
 """The ratio of the policy that sampled to the target policy is cut here, as in RLlib (IMPACT, arXiv:1912.00167)."""
@@ -47,7 +47,7 @@ class PopulationAPPO(RLlibAlgorithm, APPO):
 
 
 class PopulationAPPOLearner(SurrogateLearner):
-    """APPO's clipped surrogate on V-trace, with R probability ratios and V values per step (R, V: 1 or N, by mode).
+    """APPO's clipped surrogate on V-trace, with a probability ratio per agent and V values per step (1 or N, by mode).
 
     A row of its batch is a whole episode. The target policy stands still during an update, so what it thinks of the
     actions is computed once.
@@ -77,7 +77,7 @@ class PopulationAPPOLearner(SurrogateLearner):
         self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
     ) -> Tensor:
         def mean(x: Tensor) -> Tensor:
-            """Mean over episodes and steps: [E, T, R or V] -> [R or V]."""
+            """Mean over episodes and steps: [E, T, N or V] -> [N or V]."""
             return x.mean((0, 1))
 
         distribution = self.population.action_dist_cls
@@ -87,6 +87,7 @@ class PopulationAPPOLearner(SurrogateLearner):
         log_rhos = (old - sampled).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         rewards, central = batch[Columns.REWARDS], self.population.mode.central_critic
         targets, advantage = vtrace(values.detach(), rewards, batch[DISCOUNTS], log_rhos, central)
+        advantage = standardised(advantage)
         log_ratio = current.logp(batch[Columns.ACTIONS]) - sampled
         ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * (-log_rhos).exp().clamp(max=MAX_TARGET_RATIO)
         divergence = None

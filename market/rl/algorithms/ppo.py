@@ -26,7 +26,7 @@ class PopulationPPO(RLlibAlgorithm, PPO):
 
 
 class PopulationPPOLearner(SurrogateLearner):
-    """PPO's clipped surrogate with R probability ratios and V values per step (R, V: 1 or N, by mode)."""
+    """PPO's clipped surrogate with a probability ratio per agent and V values per step (1 or N, by mode)."""
 
     @torch.no_grad()
     def columns_of(self, module: PopulationModule, episodes: list[SingleAgentEpisode]) -> dict[str, Tensor]:
@@ -59,7 +59,7 @@ class PopulationPPOLearner(SurrogateLearner):
         weight = mask / mask.sum().clamp(min=1.0)
 
         def mean(x: Tensor) -> Tensor:
-            """Mean over the rows that count: [B, R or V] -> [R or V]."""
+            """Mean over the rows that count: [B, N or V] -> [N or V]."""
             return weight @ x
 
         distribution = self.population.action_dist_cls

@@ -3,8 +3,8 @@
 Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) with twin critics and automatic temperature, as RLlib
 computes it: Huber loss, Adam with epsilon 1e-7, clipping per network, one step of the target per gradient step.
 
-A central critic values the team's reward and the entropy of all actors: sum_i alpha_i H_i. Separate actors have a
-temperature each, since each has to keep its own entropy; a joint actor has one.
+A central critic values the team's reward and the entropy of all agents: sum_i alpha_i H_i. Each agent has a
+temperature, since each has to keep its own entropy.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PopulationSAC(RLlibAlgorithm, SAC):
 
 
 class PopulationSACLearner(PopulationLearner):
-    """RLlib's losses with R temperatures and V values per step (R, V: 1 or N, by mode)."""
+    """RLlib's losses with a temperature per agent and V values per step (1 or N, by mode)."""
 
     adam_epsilon = 1e-7  # RLlib's for SAC
     population: PopulationSACModule
@@ -60,8 +60,7 @@ class PopulationSACLearner(PopulationLearner):
         self.replay = EpisodeReplay(settings["capacity"], self.device)
         self.averaged = [list(critic.parameters()) for critic in (module.target_critic, module.critic)]
         self.average = get_ema_multi_avg_fn(1.0 - self.config.tau)  # type: ignore[no-untyped-call]
-        numbers = module.action_space.shape[0] * module.action_space.shape[1] // len(module.temperature.log_alpha)
-        self.target_entropy = settings["target_entropy"] * numbers
+        self.target_entropy = settings["target_entropy"] * module.action_space.shape[1]
 
     def parts(self) -> dict[str, tuple[nn.Module, float]]:
         module, config = self.population, self.config

@@ -1,6 +1,6 @@
 """From values and rewards to advantages and value targets: generalised advantage estimation, and V-trace.
 
-Shapes: E episodes of T steps, R probability ratios and V values per step (each 1 or N, by mode).
+Shapes: E episodes of T steps, N agents, V values per step (1 or N, by mode).
 """
 
 from __future__ import annotations
@@ -36,16 +36,20 @@ def estimate_advantages(
         advantages[:, t] = running
     advantages[:, -1] = 0.0
     targets = advantages + values
-    played = advantages[:, :-1]
-    deviation = played.std((0, 1), correction=0).clamp(min=SMALLEST_DEVIATION)
-    played.sub_(played.mean((0, 1))).div_(deviation)
+    advantages[:, :-1] = standardised(advantages[:, :-1])
     return advantages, targets
+
+
+def standardised(advantages: Tensor) -> Tensor:
+    """Each column of [E, T, V] less its mean, over its deviation: an average action has the advantage 0."""
+    deviation = advantages.std((0, 1), correction=0).clamp(min=SMALLEST_DEVIATION)
+    return (advantages - advantages.mean((0, 1))) / deviation
 
 
 def vtrace(
     values: Tensor, rewards: Tensor, discounts: Tensor, log_rhos: Tensor, central_critic: bool
 ) -> tuple[Tensor, Tensor]:
-    """Value targets [E, T, V] and advantages [E, T, R or V] (Espeholt et al. 2018, arXiv:1802.01561, both clips at 1).
+    """Value targets [E, T, V] and advantages [E, T, N] (Espeholt et al. 2018, arXiv:1802.01561, both clips at 1).
 
     The value of a community depends on all agents' actions, so a central critic's targets are weighted by the ratio of
     the joint action, the product over agents (MA-Trace: Zawalski et al. 2021, arXiv:2111.11229). An agent's advantage
@@ -54,7 +58,7 @@ def vtrace(
     values: [E, T + 1, V].
     rewards: [E, T, V].
     discounts: [E, T, 1], 0 where an episode ended for good.
-    log_rhos: log ratio of the policy to be judged to the one that sampled, [E, T, R].
+    log_rhos: log ratio of the policy to be judged to the one that sampled, [E, T, N].
     """
     weights = log_rhos.exp().clamp(max=1.0)
     traces = log_rhos.sum(-1, keepdim=True).exp().clamp(max=1.0) if central_critic else weights

@@ -1,6 +1,6 @@
 """From sampled episodes to minibatches: the rows that RLlib takes, in its order, without its copies of the whole batch.
 
-Shapes: B rows, E episodes of T steps, N agents, R probability ratios and V values per step (each 1 or N, by mode).
+Shapes: B rows, E episodes of T steps, N agents, V values per step (1 or N, by mode).
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class PopulationLearner(RLlibLearner):
 
 
 class SurrogateLearner(PopulationLearner):
-    """What learners with a clipped surrogate share: how losses add up, and a KL coefficient per probability ratio [R].
+    """What learners with a clipped surrogate share: how losses add up, and a KL coefficient per agent [N].
 
     The coefficients are adapted after each update, from the divergences of its last minibatch.
     Subclasses have `columns_of(module, episodes)`, the whole batch, with the values that the module gives it.
@@ -157,8 +157,8 @@ class SurrogateLearner(PopulationLearner):
 
     def build(self) -> None:
         super().build()
-        ratios = self.population.mode.ratios(self.population.observation_space.shape[0])
-        self.kl_coefficients = torch.full((ratios,), float(self.config.kl_coeff), device=self.device)
+        agents = self.population.observation_space.shape[0]
+        self.kl_coefficients = torch.full((agents,), float(self.config.kl_coeff), device=self.device)
 
     def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
         columns = self.columns_of(self.population, episodes)
@@ -178,7 +178,7 @@ class SurrogateLearner(PopulationLearner):
         return torch.min(advantage * ratio, advantage * band)
 
     def total(self, policy: Tensor, value: Tensor, entropy: Tensor, divergence: Tensor | None) -> Tensor:
-        """The loss to follow; parts are means over rows, per ratio [R] or value [V]. divergence: None without KL."""
+        """The loss to follow; parts are means over rows, per agent [N] or value [V]. divergence: None without KL."""
         config = self.config
         loss = policy.sum() + config.vf_loss_coeff * value.sum() - config.entropy_coeff * entropy.sum()
         self.losses = {POLICY_LOSS_KEY: policy, VF_LOSS_KEY: value, ENTROPY_KEY: entropy}

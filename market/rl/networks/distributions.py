@@ -1,7 +1,6 @@
 """Distributions of a population's actions: Gaussian, and Gaussian squashed by tanh. Nothing here needs RLlib.
 
-Shapes: B rows, N agents, A numbers per action. Log-probabilities, entropies and divergences are [B, N], one per agent;
-those of the joint distributions, which see the same actions as one, are [B, 1].
+Shapes: B rows, N agents, A numbers per action. Log-probabilities, entropies and divergences are [B, N], one per agent.
 """
 
 from __future__ import annotations
@@ -45,30 +44,20 @@ class AgentGaussian:
         """Log-probabilities of actions [B, N, A]."""
         scaled = (value - self.mean) * torch.exp(-self.log_std)
         constant = 0.5 * math.log(2.0 * math.pi) * value.shape[-1]
-        return self._over_agents((-0.5 * scaled.square() - self.log_std).sum(-1) - constant)
+        return (-0.5 * scaled.square() - self.log_std).sum(-1) - constant
 
     def entropy(self) -> Tensor:
         constant = 0.5 * math.log(2.0 * math.pi * math.e) * self.mean.shape[-1]
-        return self._over_agents(self.log_std.sum(-1) + constant)
+        return self.log_std.sum(-1) + constant
 
     def kl(self, other: AgentGaussian) -> Tensor:
         """KL divergence from self to other."""
         precision = torch.exp(-2.0 * other.log_std)
         spread = torch.exp(2.0 * self.log_std) + (self.mean - other.mean).square()
-        return self._over_agents((other.log_std - self.log_std + 0.5 * (spread * precision - 1.0)).sum(-1))
+        return (other.log_std - self.log_std + 0.5 * (spread * precision - 1.0)).sum(-1)
 
     def _draw(self) -> Tensor:
         return self.mean + self.log_std.exp() * torch.randn(*self.mean.shape, device=self.mean.device)
-
-    def _over_agents(self, x: Tensor) -> Tensor:
-        return x
-
-
-class JointGaussian(AgentGaussian):
-    """The same actions seen as one joint action."""
-
-    def _over_agents(self, x: Tensor) -> Tensor:
-        return x.sum(-1, keepdim=True)
 
 
 class SquashedGaussian(AgentGaussian):
@@ -97,8 +86,4 @@ class SquashedGaussian(AgentGaussian):
     def _logp_before_tanh(self, value: Tensor) -> Tensor:
         """log p(tanh(value)), with log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2x)), which does not cancel."""
         slope = 2.0 * (math.log(2.0) - value - functional.softplus(-2.0 * value))
-        return super().logp(value) - self._over_agents(slope.sum(-1))
-
-
-class JointSquashedGaussian(SquashedGaussian, JointGaussian):
-    """The same actions seen as one joint action."""
+        return super().logp(value) - slope.sum(-1)

@@ -1,7 +1,6 @@
 """The RLModules of a population: one per algorithm, for all modes, whose fields decide which networks it is made of.
 
-Shapes: B rows, N agents, V values per step (1 with a central critic, else N), R log-probabilities per step (1 for a
-joint action, else N).
+Shapes: B rows, N agents, V values per step (1 with a central critic, else N).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
 from market.rl.modes import MODES, Mode
-from market.rl.networks.distributions import AgentGaussian, JointGaussian, JointSquashedGaussian, SquashedGaussian
+from market.rl.networks.distributions import AgentGaussian, SquashedGaussian
 from market.rl.networks.stacked import (
     Actor,
     CentralMLP,
@@ -38,12 +37,12 @@ class PopulationActor(TorchRLModule, InferenceOnlyAPI):
 
     model_config: {"mode": a TrainingMode, "hidden": layer widths, "activation": name, "initial_std": of actions}.
     Initialisation and standard deviations are those that Andrychowicz et al. 2021, arXiv:2006.05990, recommend.
-    distributions: of the agents' actions, and of a joint action.
+    distribution: of each agent's actions.
     """
 
     mode: Mode
     observed_std = False  # standard deviations depend on the observation
-    distributions: tuple[type[AgentGaussian], type[AgentGaussian]] = (AgentGaussian, JointGaussian)
+    distribution: type[AgentGaussian] = AgentGaussian
 
     def setup(self) -> None:
         settings = self.model_config
@@ -59,7 +58,7 @@ class PopulationActor(TorchRLModule, InferenceOnlyAPI):
         else:
             orthogonal_(network.layers, last_gain=0.01)
             self.actor = GaussianActor(network, log_std)
-        self.action_dist_cls = self.distributions[self.mode.joint_ratio]
+        self.action_dist_cls = self.distribution  # RLlib's constructor has set it to None
 
     @property
     def player(self) -> Actor:
@@ -127,7 +126,7 @@ class PopulationSACModule(PopulationActor):
     """
 
     observed_std = True
-    distributions = (SquashedGaussian, JointSquashedGaussian)
+    distribution = SquashedGaussian
 
     def setup(self) -> None:
         super().setup()
@@ -137,13 +136,13 @@ class PopulationSACModule(PopulationActor):
         shape = (*self.observation_space.shape, self.action_space.shape[-1])
         self.critic = TwinCritic(shape, settings["hidden"], settings["activation"], self.mode.central_critic)
         initial = settings["temperature"] / (shape[0] if self.mode.team_reward else 1)
-        self.temperature = Temperature(self.mode.ratios(shape[0]), initial)
+        self.temperature = Temperature(shape[0], initial)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """What the losses need, in the order in which RLlib's SAC draws its random numbers.
 
-        Log-probabilities [B, R] of actions drawn at the observations (with gradient) and at the next ones, and values
+        Log-probabilities [B, N] of actions drawn at the observations (with gradient) and at the next ones, and values
         of the actions played [2, B, V], of those drawn [B, V] (their gradient reaches the actor alone), and of those
         drawn next, from the target networks [B, V].
         """
@@ -160,5 +159,5 @@ class PopulationSACModule(PopulationActor):
             return {LOGP: logp, Q_PLAYED: played, Q_RESAMPLED: resampled, Q_TARGET: target, LOGP_NEXT: logp_next}
 
     def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions [B, N, act] with gradient, and their log-probabilities [B, R]."""
+        """Actions [B, N, act] with gradient, and their log-probabilities [B, N]."""
         return self.action_dist_cls.from_logits(self.actor(observation)).sample()

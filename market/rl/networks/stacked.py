@@ -251,7 +251,7 @@ class TwinCritic(nn.Module):
 
 
 class Temperature(Stacked):
-    """The weights of the entropy in the objective, in logarithms: one row for each of R actors."""
+    """The weights of the entropy in the objective, in logarithms: one row for each of N agents."""
 
     def __init__(self, count: int, initial: float) -> None:
         super().__init__(count)

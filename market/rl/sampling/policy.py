@@ -55,7 +55,7 @@ class Rollout:
     actions: as drawn, before they are clipped to the action space, [E, T, N, act].
     rewards, agent_rewards: of the team [E, T], and each agent's own [E, T, N].
     terminated: whether an episode ended for good, [E].
-    logp: log-probabilities of the actions, [E, T, R] (R: 1 for a joint action, else N).
+    logp: log-probabilities of the actions, [E, T, N].
     logits: parameters of the actions' distributions, [E, T, N, 2 act].
     """
 
