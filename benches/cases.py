@@ -11,7 +11,7 @@ from functools import partial
 
 from benches.case import Axis, Case, Grid, Params, table
 from benches.rivals import bare, stock
-from benches.workloads import feeders, inputs, learning, training
+from benches.workloads import feeders, inputs, training
 from benches.workloads import references as reference
 from benches.workloads.inputs import INPUTS, SEED, number
 from benches.workloads.training import EPISODES, PROFILES_AXIS, STEPS
@@ -228,16 +228,6 @@ CASES = table(
         references={"classic": stock.classic_iteration},
         work=lambda params: _training(params, EPISODES),
         rounds=lambda _: 3,
-        clock="wall",
-    ),
-    Case(
-        name="train/learning",
-        size="agents",
-        grids={"full": {"mode": MODES, "algorithm": ALGORITHMS, "iterations": (50,), "agents": (10,)}},
-        setup=lambda params: params,
-        warmup=lambda _: None,
-        call=learning.learn,
-        work=lambda params: _training(params, len(learning.SEEDS) * number(params, "iterations") * EPISODES),
         clock="wall",
     ),
     Case(
