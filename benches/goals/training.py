@@ -29,8 +29,10 @@ LARGE = 1000
 """Agents of the goals for large populations."""
 FEW, SEEDS = 5, range(5)
 """Agents and seeds of the goals of learning."""
-BEST, LONG, SHORT, EVERY = (("ppo", "dtde"), ("ppo", "ctde")), 200, 60, 5
-"""What has to become good and its iterations, those of all others, and those between two evaluations."""
+BEST, LONG, SHORT, SLOW, EVERY = (("ppo", "dtde"), ("ppo", "ctde")), 150, 40, {"sac": 80}, 5
+"""What has to become good; its iterations, those of all others, those of slow algorithms, those of an evaluation."""
+LAST = 3
+"""Evaluations that the end of a training is the mean of."""
 GOOD, PROCESSES = 0.75, 2
 OVERHEAD_ROUNDS = 30
 APART = ("-m", "benches.goals.training")
@@ -130,7 +132,7 @@ def profiler() -> Iterator[Figure]:
 def learning() -> Iterator[Figure]:
     """Positions on days held out of training, 5 agents, 5 seeds: above what does not learn, good, and lasting."""
     combinations = [(algorithm, mode) for algorithm in algorithms() for mode in MODES]
-    iterations = {each: LONG if each in BEST else SHORT for each in combinations}
+    iterations = {each: LONG if each in BEST else SLOW.get(each[0], SHORT) for each in combinations}
     cells: list[Cell] = [References(FEW, seed, EVALUATION_EPISODES) for seed in SEEDS]
     cells += [Training(*each, FEW, seed, iterations[each], EVERY) for seed in SEEDS for each in combinations]
     with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +141,8 @@ def learning() -> Iterator[Figure]:
     rivals, curves = references(lines)[FEW, EVALUATION_EPISODES], curves_of(lines)
     passed = {seed: max(rivals[name][seed] for name in RIVALS) for seed in SEEDS}
     for group, curve in curves.items():
-        name, last = f"learning, {group.algorithm}, {group.mode}, {group.iterations} iterations", curve.lasts
+        name = f"learning, {group.algorithm}, {group.mode}, {group.iterations} iterations"
+        last = curve.positions[:, -LAST:].mean(1)
         detail = f"position {last.mean():.2f}, {last.min():.2f} to {last.max():.2f} over {len(last)} seeds"
         above = intervals.of_mean([each - passed[seed] for each, seed in zip(last, curve.results, strict=True)])
         found = f"{detail}; interval {above.low:.2f} to {above.high:.2f}"
