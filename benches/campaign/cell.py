@@ -18,25 +18,24 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from benches.campaign.changes import TODAY, changed
 from benches.measure import machine
 from benches.measure.records import plain
 from benches.measure.runs import append_line
 from benches.terminal.text import named, one_line
+from benches.workloads.references import evaluated
 from market.community.scenario import Scenario
-from market.evaluation.optimum import alone_cost, cooperative_optimum
+from market.evaluation.optimum import attainable
 from market.evaluation.policies import POLICIES, play
 from market.rl.results import mean_of_numbers
 from market.support.files import write_whole
 from market.support.kernels import digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from market import RLTrainer
     from market.clearing.orders import Floats
-    from market.community.agents import Params
-    from market.simulation.history import State
 
 Result = dict[str, Any]
 
@@ -100,27 +99,16 @@ def measure(cell: Cell, file: Path) -> bool:
     return True
 
 
-def played(scenario: Scenario, seed: int, episodes: int, *, held_out: bool) -> tuple[Params, State]:
-    """The episodes that `RLTrainer.evaluate` plays, and how they begin."""
-    from market.envs import MarketVectorEnv
-    from market.rl.scopes import Stream, derive
-
-    env = MarketVectorEnv(scenario.unseen if held_out else scenario, episodes)
-    env.reset(seed=derive(seed, Stream.EVALUATE))
-    return env.params, env.start
-
-
-def to_gain(params: Params, state: State) -> Floats:
-    """What the cooperative optimum saves over the DSO alone, [E] $; nan where that is nothing."""
-    alone = alone_cost(params, state)
-    gap = alone - [cooperative_optimum(params, state, market).cost for market in range(len(alone))]
-    return np.where(gap > 1e-9, gap, np.nan)
+def measure_each(cells: Sequence[Cell], file: Path) -> bool:
+    """`measure` of all of them; one that fails stops no other."""
+    went = [measure(cell, file) for cell in cells]
+    return all(went)
 
 
 def references(cell: References) -> Result:
     """Mean position of every row of POLICIES."""
-    params, start = played(Scenario.study(cell.agents, cell.seed), cell.seed, cell.episodes, held_out=True)
-    gap, found = to_gain(params, start), {}
+    params, start = evaluated(Scenario.study(cell.agents, cell.seed).unseen, cell.seed, cell.episodes)
+    gap, found = attainable(params, start), {}
     for name, policy in POLICIES.items():
         history = play(params, start.episode, policy)[1]
         found[name] = mean_of_numbers(history.saving.sum((0, 2)) / gap)
@@ -133,7 +121,7 @@ def trained(cell: Training, kept: Path) -> Result:
 
     hyperparameters, arguments = changed(cell.algorithm, cell.change)
     scenario = Scenario.study(cell.agents, cell.seed)
-    gaps = [to_gain(*played(scenario, cell.seed, cell.episodes, held_out=held_out)) for held_out in (True, False)]
+    gaps = [attainable(*evaluated(days, cell.seed, cell.episodes)) for days in (scenario.unseen, scenario)]
     if kept.exists():
         trainer, done = _restored(kept)
     else:
@@ -157,12 +145,11 @@ def trained(cell: Training, kept: Path) -> Result:
 def _evaluated(trainer: RLTrainer, episodes: int, gaps: list[Floats]) -> dict[str, float]:
     """Positions on held-out days and on those of training; on the former also who is worse off."""
     held_out, training = (trainer.evaluate(episodes, scenario).kpis for scenario in (None, trainer.scenario))
-    found = {
+    return {
         "position": mean_of_numbers(held_out["cost_saving"] / gaps[0]),
         "training_position": mean_of_numbers(training["cost_saving"] / gaps[1]),
+        "share_worse_off": mean_of_numbers(held_out["share_worse_off"]),
     }
-    worse_off = held_out.get("share_worse_off")
-    return found if worse_off is None else found | {"share_worse_off": mean_of_numbers(worse_off)}
 
 
 def _keep(trainer: RLTrainer, done: Result, kept: Path) -> None:
@@ -186,6 +173,5 @@ if __name__ == "__main__":  # its parent has pinned the threads
     asked = [json.loads(text) for text in sys.argv[2:]]
     with contextlib.suppress(KeyboardInterrupt):  # the parent says so
         cells = [(Training if "algorithm" in each else References)(**each) for each in asked]
-        went = [measure(cell, Path(sys.argv[1])) for cell in cells]  # one that fails stops no other
-        sys.exit(not all(went))
+        sys.exit(not measure_each(cells, Path(sys.argv[1])))
     sys.exit(1)

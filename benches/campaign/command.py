@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benches.campaign import tables
-from benches.campaign.cell import Cell, References, Training, key_of, measure, settings
+from benches.campaign.cell import Cell, References, Training, key_of, measure_each, settings
 from benches.campaign.changes import CHANGES, TODAY
 from benches.measure import machine
 from benches.terminal import show
@@ -120,12 +120,6 @@ def apart(cells: Sequence[Cell], file: Path) -> bool:
     return status == 0
 
 
-def here(cells: Sequence[Cell], file: Path) -> bool:
-    """`measure` of cells in this process."""
-    went = [measure(cell, file) for cell in cells]
-    return all(went)
-
-
 def batched(cells: Sequence[Cell], size: int) -> list[Sequence[Cell]]:
     """The cells in runs of at most `size`."""
     return [cells[first : first + size] for first in range(0, len(cells), size)]
@@ -143,7 +137,7 @@ def run(
     size = 1 if processes == 1 else max(1, min(TOGETHER, len(left) // processes))
     batches = batched(left, size)
     with ThreadPoolExecutor(processes) as pool:
-        each = partial(here if processes == 1 else apart, file=file)
+        each = partial(measure_each if processes == 1 else apart, file=file)
         try:
             for batch, went in zip(batches, (map if processes == 1 else pool.map)(each, batches), strict=True):
                 well &= went

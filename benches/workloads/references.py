@@ -12,9 +12,11 @@ from benches.workloads.inputs import number
 from benches.workloads.training import EVALUATION_EPISODES, explained, population, seed_of
 
 if TYPE_CHECKING:
+    from market import Scenario
     from market.clearing.orders import Ints
     from market.community.agents import Params as Market
     from market.evaluation.policies import Policy
+    from market.simulation.history import State
 
 MANY = 200
 """Up to so many agents the optimum of every evaluation episode is found, beyond of the first FEW."""
@@ -49,22 +51,29 @@ class Evaluation:
     policy: Policy | None
 
 
+def evaluated(scenario: Scenario, seed: int, episodes: int) -> tuple[Market, State]:
+    """The episodes that `RLTrainer.evaluate` plays on these days with that seed, and how they begin."""
+    from market.envs import MarketVectorEnv
+    from market.rl.scopes import Stream, derive
+
+    env = MarketVectorEnv(scenario, episodes)
+    env.reset(seed=derive(seed, Stream.EVALUATE))
+    return env.params, env.start
+
+
 def episodes(params: Params) -> Evaluation:
     """The episodes that `RLTrainer.evaluate` plays with the same population and seed.
 
     Raises Unsupported for a policy that takes too long for so many agents.
     """
-    from market.envs import MarketVectorEnv
     from market.evaluation.policies import POLICIES
-    from market.rl.scopes import Stream, derive
 
     if params.get("policy") in HORIZONS and number(params, "agents") > MOST:
         raise Unsupported(f"{params['policy']} solves a programme in each step: it is played up to {MOST} agents")
     scenario = population(params)
-    env = MarketVectorEnv(scenario.unseen, EVALUATION_EPISODES)
-    env.reset(seed=derive(seed_of(params), Stream.EVALUATE))
+    market, start = evaluated(scenario.unseen, seed_of(params), EVALUATION_EPISODES)
     policy = POLICIES[str(params["policy"])] if "policy" in params else None
-    return Evaluation(env.params, scenario.params, env.start.episode, policy)
+    return Evaluation(market, scenario.params, start.episode, policy)
 
 
 def play(prepared: Evaluation, _: int) -> Outcome:

@@ -159,13 +159,16 @@ def optimal_kpis(params: Params, state: State, optima: Sequence[Optimum]) -> dic
     return found | {"community_cost": paid / 1000, "cost_saving": saved}
 
 
+def attainable(params: Params, state: State) -> Floats:
+    """What the cooperative optimum saves over the DSO alone, [E] $; nan where the two are the same to 1e-9 $."""
+    alone = alone_cost(params, state)
+    gap = alone - [cooperative_optimum(params, state, market).cost for market in range(len(alone))]
+    return np.where(gap > 1e-9, gap, np.nan)
+
+
 def position(params: Params, state: State, history: History) -> Floats:
     """Where the episodes stand between the DSO-only baseline (0) and the cooperative optimum (1), [E].
 
     Negative when worse than no market; nan where the two ends are the same to 1e-9 $.
     """
-    alone = alone_cost(params, state)
-    best = np.array([cooperative_optimum(params, state, market).cost for market in range(len(alone))])
-    gap = alone - best
-    saved = history.saving.sum((0, 2))
-    return np.divide(saved, gap, out=np.full(len(gap), np.nan), where=gap > 1e-9)
+    return np.asarray(history.saving.sum((0, 2)) / attainable(params, state))

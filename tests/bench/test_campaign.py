@@ -106,13 +106,13 @@ def test_a_position_is_that_of_the_episodes_that_are_played():
             return np.clip(learned(observe(params, state).astype(np.float32)), -1, 1)
 
         for held_out in (True, False):
-            params, start = cells.played(scenario, 3, 4, held_out=held_out)
+            params, start = cells.evaluated(scenario.unseen if held_out else scenario, 3, 4)
             saved = trainer.evaluate(4, None if held_out else trainer.scenario).kpis["cost_saving"]
             history = play(params, start.episode, as_trained)[1]
             expected = position(params, start, history)
-            assert saved / cells.to_gain(params, start) == pytest.approx(expected, rel=1e-6)
+            assert saved / cells.attainable(params, start) == pytest.approx(expected, rel=1e-6)
     rival = cells.references(cells.References(2, 3, 4))["positions"]["truthful"]
-    params, start = cells.played(scenario, 3, 4, held_out=True)
+    params, start = cells.evaluated(scenario.unseen, 3, 4)
     assert rival == pytest.approx(position(params, start, play(params, start.episode, truthful)[1]).mean())
 
 

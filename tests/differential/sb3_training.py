@@ -17,9 +17,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benches.campaign.cell import played, to_gain
+from benches.workloads.references import evaluated
 from market.community.scenario import Scenario
 from market.envs import MarketVectorEnv
+from market.evaluation.optimum import attainable
 from market.evaluation.policies import play
 from market.simulation.dynamics import observe
 
@@ -78,9 +79,9 @@ def trained(algorithm: str, agents: int, seed: int, steps: int, episodes: int) -
     def policy(params, state):
         return model.predict(observe(params, state).astype(np.float32), deterministic=True)[0]
 
-    params, start = played(scenario, seed, episodes, held_out=True)
+    params, start = evaluated(scenario.unseen, seed, episodes)
     saved = play(params, start.episode, policy)[1].saving.sum((0, 2))
-    return float(np.nanmean(saved / to_gain(params, start)))
+    return float(np.nanmean(saved / attainable(params, start)))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benches.campaign.cell import played, to_gain
 from benches.stats.intervals import of_mean
+from benches.workloads.references import evaluated
 from market import RLTrainer, Scenario
+from market.evaluation.optimum import attainable
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-sb3" / "bin" / "python"
@@ -43,7 +44,7 @@ def ours(algorithm: str, agents: int, seed: int) -> float:
             steps += trainer.train_iteration().env_steps
         saved = trainer.evaluate(EPISODES).kpis["cost_saving"]
     assert steps == STEPS[algorithm]
-    return float(np.nanmean(saved / to_gain(*played(scenario, seed, EPISODES, held_out=True))))
+    return float(np.nanmean(saved / attainable(*evaluated(scenario.unseen, seed, EPISODES))))
 
 
 def compared(algorithm: str, agents: int, seeds: tuple[int, ...] = SEEDS) -> tuple[list[float], list[float]]:
