@@ -16,7 +16,7 @@ class Bare(ABC):
     """A trainer's learner, and the same update on a copy of its networks: weights stay equal to rounding.
 
     Both learn from the same episodes, with the same networks, minibatches, Adam and number of threads; the loop leaves
-    out RLlib, metrics and checks.
+    out RLlib, metrics and checks, and its networks compiled kernels.
     """
 
     def __init__(self, prepared: RLTrainer) -> None:
@@ -24,6 +24,9 @@ class Bare(ABC):
         self.settings: Any = prepared.hyperparameters
         self.learner: Any = prepared._algorithm.learner_group._learner
         self.module: Any = copy.deepcopy(self.learner.population)
+        for part in self.module.modules():
+            if hasattr(part, "compiled"):
+                part.compiled = False
 
     def learn(self, episodes: list[Any]) -> None:
         """The learner's update."""
@@ -91,8 +94,6 @@ class BarePPO(Bare):
         import torch
 
         settings = self.settings
-        weight = rows["loss_mask"].float()
-        weight = weight / weight.sum()
         mean, log_std = self.module.actor(rows["obs"]).chunk(2, dim=-1)
         density: Any = torch.distributions.Normal(mean, log_std.clamp(-5.0, 2.0).exp(), validate_args=False)
         logp = density.log_prob(rows["actions"]).sum(-1)
@@ -101,7 +102,7 @@ class BarePPO(Bare):
         gain, band = rows["advantages"], ratio.clamp(1 - settings.clip, 1 + settings.clip)
         surrogate = torch.min(ratio * gain, band * gain).sum(-1)
         error = (value - rows["value_targets"]).square().sum(-1)
-        return weight @ (settings.value_coeff * error - surrogate)
+        return (settings.value_coeff * error - surrogate).mean()
 
 
 COLUMNS = ("obs", "actions", "action_logp", "old_logp", "rewards")
@@ -224,13 +225,12 @@ class BareSAC(Bare):
             following, logp_next = self._draw(batch["new_obs"])
             cost = alpha * logp_next
             cost = cost.sum(-1, keepdim=True) if module.mode.central_critic else cost
-            value = module.target_critic.value(module.target_critic.observe(batch["new_obs"]), following).amin(0) - cost
+            value = module.target_critic(batch["new_obs"], following).amin(0) - cost
             target = batch["rewards"] + self.settings.gamma * (1.0 - batch["terminateds"]).unsqueeze(-1) * value
-        observed = module.critic.observe(batch["obs"])
-        error = (module.critic.value(observed, batch["actions"]) - target).abs()
+        error = (module.critic(batch["obs"], batch["actions"]) - target).abs()
         huber = torch.where(error < 1.0, 0.5 * error.square(), error - 0.5)
         module.critic.requires_grad_(False)
-        q = module.critic.value(observed.detach(), action).amin(0)
+        q = module.critic(batch["obs"], action).amin(0)
         module.critic.requires_grad_(True)
         temperature = log_alpha * (-logp.detach() - self._entropy)
         return (huber.sum() + (alpha * logp).sum() - q.sum() + temperature.sum()) / len(q)

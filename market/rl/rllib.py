@@ -6,7 +6,7 @@ market/docs/rllib.md lists every private name, why it is needed, and what to che
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -15,14 +15,15 @@ import ray
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.impala import impala
-from ray.rllib.core import COMPONENT_RL_MODULE
+from ray.rllib.core import ALL_MODULES, COMPONENT_RL_MODULE
 from ray.rllib.core.learner import training_data
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.env import env_runner_group
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
-from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_TRAINED_LIFETIME
 
 QUIET = {
     **dict.fromkeys(("RAY_USAGE_STATS_ENABLED", "RAY_prestart_worker_first_driver", "RAY_DEDUP_LOGS"), "0"),
@@ -106,10 +107,10 @@ class RLlibAlgorithm(Algorithm):
 
 
 class RLlibLearner(TorchLearner):
-    """RLlib's learner, without its ways from episodes to minibatches.
+    """RLlib's learner with a loop over minibatches of its own: RLlib's logs a dozen metrics per gradient step.
 
-    Subclasses have `minibatches(episodes, plan)`: a batch of RLlib's kind per gradient step. plan: RLlib's number of
-    epochs, minibatch size and so on, by name.
+    Subclasses have `minibatches(episodes, plan)`, the columns for each gradient step, and `gradient_step(columns)`.
+    plan: RLlib's number of epochs, minibatch size and so on, by name.
     """
 
     @property
@@ -122,9 +123,24 @@ class RLlibLearner(TorchLearner):
         """The position of this learner among all."""
         return int(self._learner_index)
 
-    def update_without_results(self, *args: Any, **kwargs: Any) -> None:
-        """RLlib's update, after which more can be logged before `results`."""
-        super().update(*args, **kwargs, _no_metrics_reduce=True)
+    def update_without_results(
+        self,
+        training_data: TrainingData | None = None,
+        *,
+        episodes: list[SingleAgentEpisode] | None = None,
+        timesteps: dict[str, Any] | None = None,
+        **plan: Any,
+    ) -> None:
+        """All gradient steps on the episodes, after which more can be logged before `results`."""
+        data = training_data or TrainingData(episodes=episodes)
+        data.validate()
+        data.solve_refs()
+        self._weights_seq_no += 1
+        for columns in self.minibatches(data.episodes, plan):
+            self.gradient_step(columns)
+        trained = sum(len(episode) for episode in data.episodes)
+        self.metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), trained, reduce="lifetime_sum")
+        self.after_gradient_based_update(timesteps=timesteps or {})
 
     def results(self, return_state: bool) -> Any:
         """What was logged since the last call. return_state: and the actor's weights, where RLlib's IMPALA looks."""
@@ -135,9 +151,6 @@ class RLlibLearner(TorchLearner):
                 state[COMPONENT_RL_MODULE] = ray.put(state[COMPONENT_RL_MODULE])
             found["_rl_module_state_after_update"] = state
         return found
-
-    def _create_iterator_if_necessary(self, *, training_data: Any, **plan: Any) -> Iterable[Any]:
-        return self.minibatches(training_data.episodes, plan)
 
 
 class RLlibEnvRunner(SingleAgentEnvRunner):

@@ -31,17 +31,20 @@ def seeded(seed: int, stream: Stream, *position: int) -> Iterator[int]:
     RLlib draws from the global generators. Seeding each use by its position makes a run independent of what else
     happens in the process, and lets a restored run continue identically without storing random states.
     """
-    states = random.getstate(), np.random.get_state()
+    generator = torch.default_generator
+    states = random.getstate(), np.random.get_state(), generator.get_state()
     number = derive(seed, stream, *position)
-    with torch.random.fork_rng(devices=[]):
-        try:
-            random.seed(number)
-            np.random.seed(number)
-            torch.manual_seed(number)
-            yield number
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+    try:
+        random.seed(number)
+        np.random.seed(number)
+        generator.manual_seed(number)
+        if torch.cuda.is_initialized():  # else torch.manual_seed keeps a stack trace for each call, for later
+            torch.cuda.manual_seed_all(number)
+        yield number
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        generator.set_state(states[2])
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,20 +14,21 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import TARGET_NETWORK_ACTION_DIST_INPUTS
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from torch import Tensor
+from torch.nn import functional
 
 from market.rl.algorithms.run import Run, configure, surrogate
 from market.rl.hyperparameters import APPOHyperparameters
 from market.rl.learning.advantages import standardised, vtrace
 from market.rl.learning.batches import stack_episodes
 from market.rl.learning.learners import MAX_LOG_RATIO, SurrogateLearner
-from market.rl.networks.modules import TargetPopulationModule
+from market.rl.networks.modules import LOG_STD, MEAN, TargetPopulationModule
 from market.rl.rllib import RLlibAlgorithm
 
 DISCOUNTS, OLD_LOGP = "discounts", "old_logp"
 """Columns of a batch: discount after each step [E, T, 1], the target policy's log-probabilities [E, T, N]."""
 
-MAX_TARGET_RATIO = 2.0
-"""The ratio of the policy that sampled to the target policy is cut here, as in RLlib (IMPACT, arXiv:1912.00167)."""
+MAX_LOG_TARGET_RATIO = math.log(2.0)
+"""The log ratio of the policy that sampled to the target policy is cut here, as in RLlib (IMPACT, arXiv:1912.00167)."""
 
 
 class PopulationAPPO(RLlibAlgorithm, APPO):
@@ -76,27 +78,22 @@ class PopulationAPPOLearner(SurrogateLearner):
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
     ) -> Tensor:
-        def mean(x: Tensor) -> Tensor:
-            """Mean over episodes and steps: [E, T, N or V] -> [N or V]."""
-            return x.mean((0, 1))
-
+        """Sums over agents of means over episodes and steps."""
         distribution = self.population.action_dist_cls
-        current = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS][:, :-1])
+        current = distribution.bounded(fwd_out[MEAN][:, :-1], fwd_out[LOG_STD])
         values = fwd_out[Columns.VF_PREDS]
         sampled, old = batch[Columns.ACTION_LOGP], batch[OLD_LOGP]
         log_rhos = (old - sampled).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         rewards, central = batch[Columns.REWARDS], self.population.mode.central_critic
         targets, advantage = vtrace(values.detach(), rewards, batch[DISCOUNTS], log_rhos, central)
-        advantage = standardised(advantage)
-        log_ratio = current.logp(batch[Columns.ACTIONS]) - sampled
-        ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * (-log_rhos).exp().clamp(max=MAX_TARGET_RATIO)
+        log_ratio = current.logp(batch[Columns.ACTIONS]) - sampled + (-log_rhos).clamp(max=MAX_LOG_TARGET_RATIO)
         divergence = None
         if config.use_kl_loss:
-            divergence = mean(distribution.from_logits(batch[TARGET_NETWORK_ACTION_DIST_INPUTS]).kl(current))
+            divergence = distribution.from_logits(batch[TARGET_NETWORK_ACTION_DIST_INPUTS]).kl(current).mean((0, 1))
         return self.total(
-            -mean(self.clipped(advantage, ratio)),
-            0.5 * mean((values[:, :-1] - targets).square()),
-            mean(current.entropy()),
+            self.clipped(standardised(advantage), log_ratio),
+            0.5 * functional.mse_loss(values[:, :-1], targets, reduction="none"),
+            current.entropy(),
             divergence,
         )
 

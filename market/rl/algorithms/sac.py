@@ -31,7 +31,6 @@ from market.rl.learning.learners import PopulationLearner
 from market.rl.learning.replay import EpisodeReplay
 from market.rl.networks.modules import LOGP, LOGP_NEXT, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
 from market.rl.rllib import RLlibAlgorithm
-from market.support.phases import phase
 
 TEMPERATURE, TEMPERATURE_LOSS = "alpha_value", "alpha_loss"
 
@@ -102,11 +101,9 @@ class PopulationSACLearner(PopulationLearner):
         }
         return policy_loss + critic_loss.sum() + alpha_loss.sum()
 
-    def apply_gradients(self, gradients_dict: dict[Any, Tensor]) -> None:
-        """Step the optimisers, then the target networks."""
-        super().apply_gradients(gradients_dict)
-        with phase("optimiser"):
-            self.average(*self.averaged, None)
+    def after_step(self) -> None:
+        """A step of the target networks."""
+        self.average(*self.averaged, None)
 
     def get_local_state(self) -> dict[str, Any]:
         return self.replay.get_state()

@@ -15,11 +15,11 @@ SMALLEST_DEVIATION = 1e-4
 def estimate_advantages(
     values: Tensor, rewards: Tensor, terminated: Tensor, gamma: float, lambda_: float
 ) -> tuple[Tensor, Tensor]:
-    """Standardised advantages and value targets [E, T + 1, V] (generalised advantage estimation, arXiv:1506.02438).
+    """Standardised advantages and value targets [E, T, V] (generalised advantage estimation, arXiv:1506.02438).
 
     Each column of V is standardised over the steps that were played, so that an average action has the advantage 0.
     RLlib appends a row to each episode, lets its advantage reach into the next episode of the batch, and counts it in
-    mean and deviation; here it has the advantage 0 and decides nothing.
+    mean, deviation and minibatches; here there is none.
 
     values: [E, T + 1, V].
     rewards: [E, T, V].
@@ -29,15 +29,11 @@ def estimate_advantages(
     following = values[:, 1:].clone()
     following[:, -1] *= (1.0 - terminated)[:, None]
     residuals = rewards + gamma * following - values[:, :-1]
-    advantages = torch.empty_like(values)
-    running = torch.zeros_like(values[:, 0])
+    advantages, running = torch.empty_like(residuals), torch.zeros_like(residuals[:, 0])
     for t in range(steps - 1, -1, -1):
         running = residuals[:, t] + gamma * lambda_ * running
         advantages[:, t] = running
-    advantages[:, -1] = 0.0
-    targets = advantages + values
-    advantages[:, :-1] = standardised(advantages[:, :-1])
-    return advantages, targets
+    return standardised(advantages), advantages + values[:, :-1]
 
 
 def standardised(advantages: Tensor) -> Tensor:

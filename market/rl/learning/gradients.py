@@ -1,15 +1,50 @@
-"""Gradient clipping by norm with an agent axis, and what happens to gradients that are not finite."""
+"""Adam's steps on gradients that are clipped by norm, with an agent axis; gradients that are not finite are left out.
+
+Clipping and step are one pass over a row of parameters and moments: on a CPU compiled, elsewhere torch's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from market.rl.networks.stacked import Stacked
+from market.support.kernels import kernel
+
+FAST = {"error_model": "numpy", "fastmath": {"contract", "arcp", "reassoc"}}
+"""Options that let the compiler use vector instructions; what is not a number stays so."""
+
+
+@kernel(**FAST)
+def _add_squares(gradients, sums):  # type: ignore[no-untyped-def]
+    """Add each row's sum of squares, [R, P] -> [R]."""
+    for r in range(gradients.shape[0]):
+        total = np.float32(0.0)
+        for i in range(gradients.shape[1]):
+            total += gradients[r, i] * gradients[r, i]
+        sums[r] += total
+
+
+@kernel(**FAST)
+def _adam(parameters, gradients, mean, square, scale, decays, rate, correction, epsilon):  # type: ignore[no-untyped-def]
+    """The step of `ClippedAdam._move` on rows [R, P]."""
+    one = np.float32(1.0)
+    keep, keep_square = decays
+    for r in range(parameters.shape[0]):
+        if scale[r] != scale[r]:
+            continue
+        for i in range(parameters.shape[1]):
+            g = gradients[r, i] * scale[r]
+            m = keep * mean[r, i] + (one - keep) * g
+            v = keep_square * square[r, i] + (one - keep_square) * g * g
+            mean[r, i], square[r, i] = m, v
+            parameters[r, i] -= rate * m / (np.sqrt(v) * correction + epsilon)
 
 
 @dataclass(frozen=True)
@@ -17,79 +52,91 @@ class Group:
     """Parameters that are clipped together: stacked ones [K N, ...] for each row apart, others as a whole.
 
     owners: number of agents N whose rows these are, K times over (twins follow each other), or 1: the community.
+    rows: K N, or 1: the whole.
     """
 
     parameters: tuple[nn.Parameter, ...]
-    stacked: bool
     owners: int
+    rows: int
 
-    def gradients(self) -> list[Tensor]:
-        return [p.grad for p in self.parameters if p.grad is not None]
+    def learned(self) -> Iterator[nn.Parameter]:
+        """Parameters that have a gradient."""
+        return (p for p in self.parameters if p.grad is not None)
 
-    def norms(self) -> Tensor:
-        """Norm over all gradients of the group, [K N] if stacked, else [1]."""
-        first = 1 if self.stacked else 0
-        norms = [torch.linalg.vector_norm(g, dim=tuple(range(first, g.dim()))) for g in self.gradients()]
-        return torch.stack(norms).square().sum(0).sqrt().reshape(-1)
-
-
-def _over(values: Tensor, x: Tensor) -> Tensor:
-    """`values` [rows] or [1] shaped to broadcast over x [rows, ...] or [...]."""
-    return values.view(-1, *[1] * (x.dim() - 1))
+    def flat(self, x: Any) -> Tensor:
+        """A parameter, or what has its shape, as [rows, numbers]."""
+        return x.detach().reshape(self.rows, -1)  # type: ignore[no-any-return]
 
 
-class GradientClipper:
-    """Clips the gradients of each of `parts` by norm: per row in its `Stacked` layers, jointly in all others.
+class ClippedAdam:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980) on the gradients of `parts`, clipped by norm before.
 
-    An agent (or the central networks) whose gradient is not finite sits the step out: its gradient is zeroed, and
-    inside `guard` its parameters and Adam's moments stay as they were.
+    Rows of `Stacked` layers are clipped apart, all others of a part as a whole. An agent (or the central networks)
+    whose gradient is not finite sits the step out, in all parts: parameters and moments stay as they were.
+    State and settings are those of torch's optimisers, one for each part.
+
+    limit: largest norm.
     """
 
-    def __init__(self, *parts: nn.Module, limit: float) -> None:
-        self.groups: list[Group] = []
-        for part in parts:
-            layers = [layer for layer in part.modules() if isinstance(layer, Stacked)]
-            stacked = [p for layer in layers for p in layer.parameters()]
-            taken = {id(p) for p in stacked}
-            central = [p for p in part.parameters() if id(p) not in taken]
-            owners = layers[0].owners if layers else 1
-            self.groups += [
-                Group(tuple(ps), own, n) for ps, own, n in ((stacked, True, owners), (central, False, 1)) if ps
-            ]
+    compiled = True
+
+    def __init__(self, *parts: tuple[nn.Module, torch.optim.Adam], limit: float) -> None:
         self.limit = limit
-        self._broken: list[tuple[Group, Tensor]] = []
+        self.groups: list[tuple[Group, torch.optim.Adam]] = []
+        for part, optimizer in parts:
+            layers = [layer for layer in part.modules() if isinstance(layer, Stacked)]
+            stacked = tuple(p for layer in layers for p in layer.parameters())
+            taken = {id(p) for p in stacked}
+            central = tuple(p for p in part.parameters() if id(p) not in taken)
+            if stacked:
+                self.groups.append((Group(stacked, layers[0].owners, len(stacked[0])), optimizer))
+            if central:
+                self.groups.append((Group(central, 1, 1), optimizer))
 
     @torch.no_grad()
-    def clip(self) -> int:
-        """Clip in place. Returns how many agents (or central networks) have a gradient that is not finite."""
-        self._broken = []
-        norms = [group.norms() for group in self.groups]
-        finite: dict[int, Tensor] = {}
-        for group, norm in zip(self.groups, norms, strict=True):
-            rows = norm.isfinite().view(-1, group.owners).all(0)
-            finite[group.owners] = rows & finite[group.owners] if group.owners in finite else rows
-        for group, norm in zip(self.groups, norms, strict=True):
-            scale = self.limit / (norm + 1e-6).clamp(min=self.limit)
-            broken = ~finite[group.owners]
-            if broken.any():
-                broken = broken.repeat(len(norm) // group.owners)
-                self._broken.append((group, broken))
-                scale[broken] = 1.0
-                for g in group.gradients():
-                    g.masked_fill_(_over(broken, g), 0.0)
-            for g in group.gradients():
-                g.mul_(_over(scale, g))
+    def step(self) -> int:
+        """Returns how many agents (or central networks) have a gradient that is not finite."""
+        norms = [self._norms(group) for group, _ in self.groups]
+        finite: dict[int, NDArray[np.bool_]] = {}
+        for (group, _), norm in zip(self.groups, norms, strict=True):
+            rows = np.isfinite(norm).reshape(-1, group.owners).all(0)
+            finite[group.owners] = rows & finite.get(group.owners, np.True_)
+        for (group, optimizer), norm in zip(self.groups, norms, strict=True):
+            moves = np.tile(finite[group.owners], group.rows // group.owners)
+            scale = self.limit / np.maximum(norm + np.float32(1e-6), np.float32(self.limit))
+            self._move(group, optimizer, np.where(moves, scale, np.float32(np.nan)))
         return sum(int((~rows).sum()) for rows in finite.values())
 
-    @contextmanager
-    def guard(self, *optimizers: torch.optim.Optimizer) -> Iterator[None]:
-        """Around the optimisers' steps: what has no finite gradient does not move."""
-        kept = []
-        for group, broken in self._broken:
-            for p in group.parameters:
-                states = [optimizer.state[p] for optimizer in optimizers if p in optimizer.state]
-                moments = [m for state in states for m in state.values() if m.shape == p.shape]
-                kept += [(x, _over(broken, x), x.clone()) for x in (p.data, *moments)]
-        yield
-        for x, broken, before in kept:
-            x.copy_(torch.where(broken, before, x))
+    def _norms(self, group: Group) -> NDArray[np.float32]:
+        """Norm over all gradients of a group, [rows]."""
+        squares = np.zeros(group.rows, np.float32)
+        for p in group.learned():
+            gradients = group.flat(p.grad)
+            if self.compiled and gradients.device.type == "cpu":
+                _add_squares(gradients.numpy(), squares)
+            else:
+                squares += gradients.square().sum(1).cpu().numpy()
+        return np.sqrt(squares)
+
+    def _move(self, group: Group, optimizer: torch.optim.Adam, scale: NDArray[np.float32]) -> None:
+        """One step on gradients times `scale`, [rows]; rows whose scale is not a number stay."""
+        settings = optimizer.param_groups[0]
+        decays, epsilon = settings["betas"], settings["eps"]
+        for p in group.learned():
+            state: Any = optimizer.state[p]
+            if not state:
+                state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+            state["step"] += 1.0
+            first, second = (1.0 - decay ** float(state["step"]) for decay in decays)
+            numbers = [*map(np.float32, (settings["lr"] / first, second**-0.5, epsilon))]
+            rows = [group.flat(x) for x in (p, p.grad, state["exp_avg"], state["exp_avg_sq"])]
+            if self.compiled and p.device.type == "cpu":
+                _adam(*(x.numpy() for x in rows), scale, tuple(map(np.float32, decays)), *numbers)
+                continue
+            here = torch.from_numpy(scale).to(p.device)[:, None]
+            old, gradient, mean, square = rows[0], rows[1] * here, rows[2], rows[3]
+            m = mean.lerp(gradient, 1.0 - decays[0])
+            v = decays[1] * square + (1.0 - decays[1]) * gradient.square()
+            moved = old - float(numbers[0]) * m / (v.sqrt() * float(numbers[1]) + epsilon)
+            for x, new in ((old, moved), (mean, m), (square, v)):
+                x.copy_(torch.where(here.isnan(), x, new))

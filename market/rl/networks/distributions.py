@@ -20,7 +20,11 @@ LARGEST_ACTION = 1.0 - 1e-6
 
 
 class AgentGaussian:
-    """Independent Gaussian actions of the N agents. mean, log_std: [B, N, A]."""
+    """Independent Gaussian actions of the N agents.
+
+    mean: [B, N, A].
+    log_std: logarithms of the standard deviations, [B, N, A], or [N, A] for all rows.
+    """
 
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         self.mean, self.log_std = mean, log_std
@@ -28,7 +32,11 @@ class AgentGaussian:
     @classmethod
     def from_logits(cls, logits: Tensor) -> Self:
         """From means and then log standard deviations, [B, N, 2 A]."""
-        mean, log_std = logits.chunk(2, dim=-1)
+        return cls.bounded(*logits.chunk(2, dim=-1))
+
+    @classmethod
+    def bounded(cls, mean: Tensor, log_std: Tensor) -> Self:
+        """With log standard deviations that are cut to `LOG_STD_RANGE`."""
         return cls(mean, log_std.clamp(*LOG_STD_RANGE))
 
     def most_likely(self) -> Tensor:
@@ -44,9 +52,10 @@ class AgentGaussian:
         """Log-probabilities of actions [B, N, A]."""
         scaled = (value - self.mean) * torch.exp(-self.log_std)
         constant = 0.5 * math.log(2.0 * math.pi) * value.shape[-1]
-        return (-0.5 * scaled.square() - self.log_std).sum(-1) - constant
+        return -0.5 * scaled.square().sum(-1) - (self.log_std.sum(-1) + constant)
 
     def entropy(self) -> Tensor:
+        """[B, N], or [N] where all rows have the same standard deviations."""
         constant = 0.5 * math.log(2.0 * math.pi * math.e) * self.mean.shape[-1]
         return self.log_std.sum(-1) + constant
 

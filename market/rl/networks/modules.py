@@ -21,6 +21,7 @@ from market.rl.networks.stacked import (
     Actor,
     CentralMLP,
     GaussianActor,
+    Stack,
     StackedMLP,
     Temperature,
     TwinCritic,
@@ -28,6 +29,8 @@ from market.rl.networks.stacked import (
 )
 from market.support.phases import phase
 
+MEAN, LOG_STD = "mean", "log_std"
+"""What a training pass of PPO and APPO gives, beside the values."""
 LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, LOGP_NEXT = "logp", "q_played", "q_resampled", "q_target", "logp_next"
 """What a training pass gives: see `PopulationSACModule._forward_train`."""
 
@@ -53,10 +56,10 @@ class PopulationActor(TorchRLModule, InferenceOnlyAPI):
         log_std = torch.full((agents, act), math.log(settings["initial_std"]))
         network = self._network(self.mode.joint_actor, out=(1 + self.observed_std) * act, heads=agents)
         if self.observed_std:
-            network.layers[-1].bias.data.view(agents, -1)[:, act:] += log_std  # type: ignore[operator]
+            network.stack.layers()[-1][1].data.view(agents, -1)[:, act:] += log_std
             self.actor: Any = network
         else:
-            orthogonal_(network.layers, last_gain=0.01)
+            orthogonal_(network.stack, last_gain=0.01)
             self.actor = GaussianActor(network, log_std)
         self.action_dist_cls = self.distribution  # RLlib's constructor has set it to None
 
@@ -69,10 +72,10 @@ class PopulationActor(TorchRLModule, InferenceOnlyAPI):
         """On the observations of all agents, or stacked ones on their own."""
         agents, obs = self.observation_space.shape
         settings = self.model_config
-        widths = (obs, *settings["hidden"], out)
+        hidden, activation = settings["hidden"], settings["activation"]
         if central:
-            return CentralMLP(agents, widths, settings["activation"], heads)
-        return StackedMLP(agents, widths, settings["activation"])
+            return CentralMLP(Stack.drawn(1, (agents * obs, *hidden, heads * out), activation), heads)
+        return StackedMLP(Stack.drawn(agents, (obs, *hidden, out), activation))
 
     def _forward(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """Observations [B, N, obs] -> means and log standard deviations [B, N, 2 act]."""
@@ -89,16 +92,20 @@ class PopulationModule(PopulationActor):
         super().setup()
         if not self.inference_only:
             self.critic = self._network(self.mode.central_critic, out=1, heads=1)
-            orthogonal_(self.critic.layers, last_gain=1.0)
+            orthogonal_(self.critic.stack, last_gain=1.0)
 
     def values(self, observations: Tensor) -> Tensor:
         """[B, N, obs] -> values [B, V]: one of the community (central critic), or one per agent."""
         return self.critic(observations).squeeze(-1)
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
-        """Actor and critic in one pass, so that several learners average the gradients of both."""
+        """Actor and critic in one pass, so that several learners average the gradients of both.
+
+        Means [B, N, act], log standard deviations [N, act], values [B, V].
+        """
         with phase("forward"):
-            return {**self._forward(batch), Columns.VF_PREDS: self.values(batch[Columns.OBS])}
+            mean, log_std = self.actor.apart(batch[Columns.OBS])
+            return {MEAN: mean, LOG_STD: log_std, Columns.VF_PREDS: self.values(batch[Columns.OBS])}
 
 
 class TargetPopulationModule(PopulationModule):
@@ -115,7 +122,9 @@ class TargetPopulationModule(PopulationModule):
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         observations = batch[Columns.OBS]
         rows = super()._forward_train({Columns.OBS: observations.flatten(0, 1)})
-        return {name: x.reshape(*observations.shape[:2], *x.shape[1:]) for name, x in rows.items()}
+        for name in (MEAN, Columns.VF_PREDS):
+            rows[name] = rows[name].unflatten(0, observations.shape[:2])
+        return rows
 
 
 class PopulationSACModule(PopulationActor):
@@ -150,11 +159,10 @@ class PopulationSACModule(PopulationActor):
             drawn, logp = self._draw(batch[Columns.OBS])
             with torch.no_grad():
                 following, logp_next = self._draw(batch[Columns.NEXT_OBS])
-                target = self.target_critic.both(batch[Columns.NEXT_OBS], following).amin(0)
-            observed = self.critic.observe(batch[Columns.OBS])
-            played = self.critic.value(observed, batch[Columns.ACTIONS])
+                target = self.target_critic(batch[Columns.NEXT_OBS], following).amin(0)
+            played = self.critic(batch[Columns.OBS], batch[Columns.ACTIONS])
             self.critic.requires_grad_(False)
-            resampled = self.critic.value(observed.detach(), drawn).amin(0)
+            resampled = self.critic(batch[Columns.OBS], drawn).amin(0)
             self.critic.requires_grad_(True)
             return {LOGP: logp, Q_PLAYED: played, Q_RESAMPLED: resampled, Q_TARGET: target, LOGP_NEXT: logp_next}
 

@@ -41,10 +41,11 @@ def agent_policy(actor: Actor, agent: int) -> Policy:
     means: Any = getattr(actor.network, "network", actor.network)
     if not isinstance(means, StackedMLP):
         raise ValueError(f"agent_policy: got agent {agent} of a joint actor; allowed: modes with an actor per agent")
-    if not 0 <= agent < means.num_agents:
-        raise ValueError(f"agent: got {agent!r}; allowed: 0 to {means.num_agents - 1}")
-    own: Any = actor.network
-    return population_policy(Actor(own.agent(agent), actor.distribution))
+    if not 0 <= agent < means.owners:
+        raise ValueError(f"agent: got {agent!r}; allowed: 0 to {means.owners - 1}")
+    network: Any = actor.network
+    own = population_policy(Actor(network.agent(agent), actor.distribution))
+    return lambda observation: own(observation[:, None])[:, 0]
 
 
 @dataclass(frozen=True)

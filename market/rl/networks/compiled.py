@@ -1,0 +1,176 @@
+"""Stacked networks as compiled code for CPUs: forward and backward passes, network by network.
+
+What one network works on stays in the cache, and bias, activation and their derivatives are one pass over it; the
+products are BLAS's. `Stack.plain` in `stacked.py` is the same in torch.
+
+Shapes: R networks of L layers, X batches of inputs of B rows each; network r reads batch r modulo X. Parameters of a
+network are one row [P]: the weight [in, out] and the bias [out] of each layer in turn. What its hidden layers gave is
+one row, too: [B, width] after [B, width].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401 - numba takes the products from here
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from market.support.kernels import kernel
+from market.support.threads import in_parts
+
+TANH_LIMIT = np.float32(7.90531110763549805)
+"""From here on tanh is one, in single precision."""
+ODD = tuple(map(np.float32, (
+    -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
+    1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03,
+)))  # fmt: skip
+EVEN = tuple(map(np.float32, (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)))
+"""tanh x is nearly x P(x^2) / Q(x^2): the minimax coefficients of P and Q, highest power first, that Eigen uses
+(Eigen/src/Core/MathFunctionsImpl.h, generic_fast_tanh_float)."""
+
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
+FAST = {"error_model": "numpy", "fastmath": {"contract", "arcp"}}
+"""Options that let the compiler use vector instructions; what is not a number stays so."""
+
+
+@kernel(inline="always", **FAST)
+def _tanh(x):  # type: ignore[no-untyped-def]
+    """tanh of a number, within 3e-7."""
+    v = min(max(x, -TANH_LIMIT), TANH_LIMIT)
+    v = x if x != x else v  # not a number stays so
+    s = v * v
+    p = (((((ODD[0] * s + ODD[1]) * s + ODD[2]) * s + ODD[3]) * s + ODD[4]) * s + ODD[5]) * s + ODD[6]
+    q = ((EVEN[0] * s + EVEN[1]) * s + EVEN[2]) * s + EVEN[3]
+    return v * p / q
+
+
+@kernel(**FAST)
+def _activate(x, bias, relu):  # type: ignore[no-untyped-def]
+    """x [B, out] becomes the activation of x + bias."""
+    for i in range(x.shape[0]):
+        if relu:
+            for j in range(x.shape[1]):
+                v = x[i, j] + bias[j]
+                x[i, j] = ZERO if v < ZERO else v
+        else:
+            for j in range(x.shape[1]):
+                x[i, j] = _tanh(x[i, j] + bias[j])
+
+
+@kernel(**FAST)
+def _shift(x, bias):  # type: ignore[no-untyped-def]
+    """x [B, out] becomes x + bias."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[i, j] += bias[j]
+
+
+@kernel(**FAST)
+def _derive(gradient, y, bias, relu):  # type: ignore[no-untyped-def]
+    """The gradient by an activation's values y becomes that by its inputs, [B, out]; bias [out]: the sum over rows."""
+    bias[:] = ZERO
+    for i in range(y.shape[0]):
+        if relu:
+            for j in range(y.shape[1]):
+                gradient[i, j] = ZERO if y[i, j] <= ZERO else gradient[i, j]
+                bias[j] += gradient[i, j]
+        else:
+            for j in range(y.shape[1]):
+                gradient[i, j] *= ONE - y[i, j] * y[i, j]
+                bias[j] += gradient[i, j]
+
+
+@kernel(**FAST)
+def _sum_rows(gradient, bias):  # type: ignore[no-untyped-def]
+    """bias [out] becomes the sum of gradient [B, out] over rows."""
+    bias[:] = ZERO
+    for i in range(gradient.shape[0]):
+        for j in range(gradient.shape[1]):
+            bias[j] += gradient[i, j]
+
+
+@kernel
+def _forward(x, flat, widths, relu, hidden, out, first, last):  # type: ignore[no-untyped-def]
+    """Fill `hidden` and `out` [R, B, out] of the networks first to last - 1."""
+    rows, top = x.shape[1], widths.size - 2
+    for r in range(first, last):
+        below, at, kept = x[r % x.shape[0]], 0, 0
+        for layer in range(top + 1):
+            n, m = widths[layer], widths[layer + 1]
+            weight, bias = flat[r, at : at + n * m].reshape(n, m), flat[r, at + n * m : at + n * m + m]
+            at += n * m + m
+            if layer == top:
+                np.dot(below, weight, out[r])
+                _shift(out[r], bias)
+            else:
+                above = hidden[r, kept : kept + rows * m].reshape(rows, m)
+                np.dot(below, weight, above)
+                _activate(above, bias, relu)
+                below, kept = above, kept + rows * m
+
+
+@kernel
+def _backward(gradient, x, flat, widths, relu, hidden, flat_gradient, x_gradient, first, last):  # type: ignore[no-untyped-def]
+    """Fill the gradients by the parameters [R, P] and by the inputs [R, B, in]; those without rows are not asked for.
+
+    gradient: by the outputs, [R, B, out].
+    """
+    rows, top, learns = x.shape[1], widths.size - 2, len(flat_gradient) > 0
+    space, widest = np.empty((2, rows * widths.max()), np.float32), widths.max()
+    unread = np.empty(0 if learns else widest, np.float32)
+    for r in range(first, last):
+        by_above, at, kept = gradient[r], flat.shape[1], hidden.shape[1]
+        if learns:
+            _sum_rows(by_above, flat_gradient[r, at - widths[top + 1] :])
+        for layer in range(top, -1, -1):
+            n, m = widths[layer], widths[layer + 1]
+            at -= n * m + m
+            weight = flat[r, at : at + n * m].reshape(n, m)
+            if layer > 0:
+                kept -= rows * n
+                below = hidden[r, kept : kept + rows * n].reshape(rows, n)
+            else:
+                below = x[r % x.shape[0]]
+            if learns:
+                np.dot(below.T, by_above, flat_gradient[r, at : at + n * m].reshape(n, m))
+            if layer > 0:
+                by_below = space[layer % 2, : rows * n].reshape(rows, n)
+                np.dot(by_above, weight.T, by_below)
+                _derive(by_below, below, flat_gradient[r, at - n : at] if learns else unread[:n], relu)
+                by_above = by_below
+            elif len(x_gradient) > 0:
+                np.dot(by_above, weight.T, x_gradient[r])
+
+
+class StackFunction(torch.autograd.Function):
+    """Inputs [X, B, in] and parameters [R, P] -> outputs [R, B, out], on a CPU in single precision.
+
+    R is a multiple of X. Networks are shared out over torch's number of threads.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, flat: Tensor, widths: NDArray[np.int64], relu: bool) -> Tensor:
+        x = x.contiguous()
+        out = torch.empty(len(flat), x.shape[1], int(widths[-1]))
+        hidden = torch.empty(len(flat), x.shape[1] * int(widths[1:-1].sum()))
+        arrays = (x.detach().numpy(), flat.detach().numpy(), widths, relu, hidden.numpy(), out.numpy())
+        in_parts(lambda part: _forward(*arrays, part.start, part.stop), len(flat), torch.get_num_threads())
+        ctx.save_for_backward(x, flat, hidden)
+        ctx.widths, ctx.relu = widths, relu
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, flat, hidden = ctx.saved_tensors
+        by_x, by_flat = ctx.needs_input_grad[:2]
+        flat_gradient = torch.empty(flat.shape if by_flat else (0, 0))
+        x_gradient = torch.empty((len(flat), *x.shape[1:]) if by_x else (0, 0, 0))
+        known = (gradients[0].contiguous(), x, flat.detach())
+        arrays = (*(t.numpy() for t in known), ctx.widths, ctx.relu)
+        found = (hidden.numpy(), flat_gradient.numpy(), x_gradient.numpy())
+        in_parts(lambda part: _backward(*arrays, *found, part.start, part.stop), len(flat), torch.get_num_threads())
+        shared = x_gradient.view(-1, *x.shape).sum(0) if by_x else None
+        return shared, flat_gradient if by_flat else None, None, None
