@@ -6,9 +6,12 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 from market.support.phases import record
 
@@ -30,6 +33,7 @@ def seeded(seed: int, stream: Stream, *position: int) -> Iterator[int]:
 
     RLlib draws from the global generators. Seeding each use by its position makes a run independent of what else
     happens in the process, and lets a restored run continue identically without storing random states.
+    (`torch.manual_seed` would keep a stack trace of each call for CUDA's sake, where CUDA does not run.)
     """
     generator = torch.default_generator
     states = random.getstate(), np.random.get_state(), generator.get_state()
@@ -38,7 +42,7 @@ def seeded(seed: int, stream: Stream, *position: int) -> Iterator[int]:
         random.seed(number)
         np.random.seed(number)
         generator.manual_seed(number)
-        if torch.cuda.is_initialized():  # else torch.manual_seed keeps a stack trace for each call, for later
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed_all(number)
         yield number
     finally:
@@ -56,6 +60,18 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries of numpy and scipy."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Compiled networks call BLAS for one network after the other: threads inside a product would fight over cores."""
+    limits: AbstractContextManager[Any] = _blas().limit(limits=1)
+    return limits
 
 
 def recorded_phases(device: torch.device) -> AbstractContextManager[Mapping[str, float]]:

@@ -29,7 +29,6 @@ from market.config import RLAlgorithm
 from market.rl import APPOHyperparameters, PPOHyperparameters
 from market.rl.hyperparameters import ClippedSurrogate
 from market.rl.learning.learners import PopulationLearner
-from market.rl.networks.stacked import StackedLinear
 from market.rl.rllib import quiet_rllib, without_object_store
 from market.rl.sampling.policy import AGENT_REWARDS
 from market.rl.scopes import Stream, seeded
@@ -48,15 +47,15 @@ COMMON: dict[str, Any] = {
 
 
 class PlayedAdvantages(GeneralAdvantageEstimation):
-    """RLlib's advantages, standardised once more over the steps that were played; the rows it appended have none."""
+    """RLlib's rows without those that it appended, and their advantages standardised once more."""
 
     def __call__(self, *, batch: dict[str, Any], **kwargs: Any) -> Any:
         super().__call__(batch=batch, **kwargs)
         for columns in batch.values():
-            advantages, played = columns[Postprocessing.ADVANTAGES], columns[Columns.LOSS_MASK]
-            counted = advantages[played]
-            standard = (advantages - counted.mean()) / counted.std(correction=0)
-            columns[Postprocessing.ADVANTAGES] = torch.where(played, standard, 0.0)
+            played = columns[Columns.LOSS_MASK]
+            columns |= {name: x[played] for name, x in columns.items()}
+            advantages = columns[Postprocessing.ADVANTAGES]
+            columns[Postprocessing.ADVANTAGES] = (advantages - advantages.mean()) / advantages.std(correction=0)
         return batch
 
 
@@ -144,15 +143,14 @@ STOCKS = {
 
 
 def paired_layers(stock: Any, ours: Any) -> Iterator[tuple[nn.Linear, Any]]:
+    """Their layers, and weight and bias [N, in, out] and [N, 1, out] of ours."""
     encoder = stock.encoder
     networks = [(ours.actor, (encoder.actor_encoder, stock.pi)), (ours.critic, (encoder.critic_encoder, stock.vf))]
     if hasattr(ours, "target_actor"):
         networks.append((ours.target_actor, (stock._old_encoder.actor_encoder, stock._old_pi)))
     for network, parts in networks:
         theirs = [layer for part in parts for layer in part.modules() if isinstance(layer, nn.Linear)]
-        layers = getattr(network, "network", network).layers
-        mine = [layer for layer in layers if isinstance(layer, StackedLinear | nn.Linear)]
-        yield from zip(theirs, mine, strict=True)
+        yield from zip(theirs, getattr(network, "network", network).stack.layers(), strict=True)
 
 
 def paired_spreads(stock: Any, ours: Any) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:
@@ -164,9 +162,8 @@ def paired_spreads(stock: Any, ours: Any) -> Iterator[tuple[nn.Parameter, nn.Par
 
 def of_agent(layer: Any, agent: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias as nn.Linear holds them."""
-    if isinstance(layer, StackedLinear):
-        return layer.weight[agent].detach().T, layer.bias[agent, 0].detach()
-    return layer.weight.detach(), layer.bias.detach()
+    weight, bias = layer
+    return weight[agent].detach().T, bias[agent, 0].detach()
 
 
 def own_episode(episode: SingleAgentEpisode, agent: int) -> SingleAgentEpisode:

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from market.rl import SACHyperparameters
 from market.rl.algorithms.sac import PopulationSACLearner
-from market.rl.networks.stacked import SplitLinear, TwinCritic
 from market.rl.rllib import quiet_rllib, without_object_store
 from rl_support import ACTIONS, Targets, TargetTrainer
 
@@ -99,27 +98,17 @@ def linears(*parts: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
                 yield layer.weight, layer.bias
 
 
-def critic_layers(critic: TwinCritic, row: int) -> Iterator[tuple[Tensor, Tensor]]:
-    for layer in critic.modules():
-        if isinstance(layer, SplitLinear):
-            yield torch.cat((layer.observation_weight[row], layer.action_weight[row])).T, layer.bias[row, 0]
-        elif hasattr(layer, "weight"):
-            yield layer.weight[row].T, layer.bias[row, 0]  # type: ignore[index, union-attr]
-
-
 def paired(stock: Any, ours: Any, agent: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Every parameter of the stock module, and ours of this agent in the same shape; the temperature is not one."""
-    for layer, (weight, bias) in zip(
-        [x for x in ours.actor.layers if hasattr(x, "weight")], linears(stock.pi_encoder, stock.pi), strict=True
-    ):
-        stacked = layer.weight.dim() == 3
-        yield weight, layer.weight[agent].T if stacked else layer.weight
-        yield bias, layer.bias[agent, 0] if stacked else layer.bias
+    networks = [(ours.actor.stack, agent, (stock.pi_encoder, stock.pi))]
     for prefix, critic in (("", ours.critic), ("target_", ours.target_critic)):
         for twin, name in enumerate(("qf", "qf_twin")):
-            theirs = linears(getattr(stock, f"{prefix}{name}_encoder"), getattr(stock, f"{prefix}{name}"))
-            for a, b in zip(theirs, critic_layers(critic, twin * critic.owners + agent), strict=True):
-                yield from zip(a, b, strict=True)
+            parts = (getattr(stock, f"{prefix}{name}_encoder"), getattr(stock, f"{prefix}{name}"))
+            networks.append((critic.twins, twin * critic.owners + agent, parts))
+    for stack, row, parts in networks:
+        for (their_weight, their_bias), (weight, bias) in zip(linears(*parts), stack.layers(), strict=True):
+            yield their_weight, weight[row].T
+            yield their_bias, bias[row, 0]
 
 
 @pytest.mark.parametrize(("mode", "agents"), [("dtde", 3), ("ctde", 1), ("ctce", 1)])

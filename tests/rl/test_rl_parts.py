@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
 from ray.rllib.algorithms.impala.torch.vtrace_torch_v2 import vtrace_torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchDiagGaussian
@@ -14,11 +18,11 @@ from torch import nn
 
 from market.config import TrainingMode
 from market.rl.learning.advantages import estimate_advantages, vtrace
-from market.rl.learning.gradients import GradientClipper
+from market.rl.learning.gradients import ClippedAdam
 from market.rl.modes import MODES
 from market.rl.networks.distributions import AgentGaussian
 from market.rl.networks.modules import PopulationModule
-from market.rl.networks.stacked import CentralMLP, StackedLinear, StackedMLP, orthogonal_
+from market.rl.networks.stacked import CentralMLP, Stack, orthogonal_
 from market.rl.rllib import quiet_rllib
 from market.rl.sampling.policy import agent_policy, population_policy
 from market.rl.scopes import Stream, derive, seeded, torch_threads
@@ -42,25 +46,63 @@ def observations(agents: int = AGENTS, rows: int = ROWS) -> torch.Tensor:
     return torch.randn(rows, agents, OBS, generator=torch.Generator().manual_seed(1))
 
 
-def test_stacked_network_is_n_networks() -> None:
-    net = StackedMLP(AGENTS, (OBS, 8, 3), "relu")
-    x = observations()
-    for agent in range(AGENTS):
-        layers: list[nn.Module] = []
-        for layer in net.layers:
-            if isinstance(layer, StackedLinear):
-                linear = nn.Linear(*layer.weight.shape[1:])
-                linear.weight.data.copy_(layer.weight[agent].detach().T)
-                linear.bias.data.copy_(layer.bias[agent, 0].detach())
-                layers.append(linear)
-            else:
-                layers.append(layer)
-        torch.testing.assert_close(net(x)[:, agent], nn.Sequential(*layers)(x[:, agent]))
+def plain_network(stack: Stack, row: int) -> nn.Sequential:
+    """One network of a stack, as torch builds it."""
+    layers: list[nn.Module] = []
+    for weight, bias in stack.layers():
+        linear = nn.Linear(*weight.shape[1:])
+        linear.weight.data.copy_(weight[row].detach().T)
+        linear.bias.data.copy_(bias[row, 0].detach())
+        layers += [linear, nn.Tanh() if stack.activation == "tanh" else nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+@given(
+    st.sampled_from(["tanh", "relu"]),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.lists(st.integers(1, 9), min_size=3, max_size=5),
+    st.integers(1, 7),
+    st.integers(1, 3),
+)
+def test_a_stack_is_separate_networks_and_so_are_its_gradients(
+    activation: str, inputs: int, copies: int, widths: list[int], rows: int, threads: int
+) -> None:
+    """Compiled, in torch, and one by one; several networks may read the same inputs."""
+    with seeded(4, Stream.BUILD, rows), torch_threads(threads):
+        stack = Stack.drawn(inputs * copies, widths, activation)
+        x = torch.randn(inputs, rows, widths[0], requires_grad=True)
+        asked = torch.randn(inputs * copies, rows, widths[-1])
+        outs = [
+            stack(x),
+            stack.plain(x),
+            torch.stack([plain_network(stack, row)(x[row % inputs]) for row in range(inputs * copies)]),
+        ]
+        found = [torch.autograd.grad((out * asked).sum(), x) for out in outs]
+        learned = [torch.autograd.grad((out(x) * asked).sum(), stack.flat) for out in (stack, stack.plain)]
+    for out, (by_input,) in zip(outs[1:], found[1:], strict=True):
+        torch.testing.assert_close(out, outs[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(by_input, found[0][0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(*learned, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_what_is_not_a_number_stays_so_in_a_stack(activation: str) -> None:
+    stack = Stack.drawn(2, (3, 4, 2), activation)
+    x = torch.randn(2, 5, 3)
+    x[1, 2, 0] = math.nan
+    out = stack(x)
+    assert out[0].isfinite().all()
+    assert out[1, 2].isnan().all()
+    out.sum().backward()
+    assert stack.flat.grad is not None
+    assert stack.flat.grad[0].isfinite().all()
+    assert stack.flat.grad[1].isnan().any()
 
 
 def test_central_network_sees_everybody() -> None:
     x = observations().requires_grad_()
-    out = CentralMLP(AGENTS, (OBS, 8, 3), "tanh", heads=2)(x)
+    out = CentralMLP(Stack.drawn(1, (AGENTS * OBS, 8, 2 * 3), "tanh"), heads=2)(x)
     assert out.shape == (ROWS, 2, 3)
     (gradient,) = torch.autograd.grad(out[0, 0, 0], x)
     assert (gradient[0] != 0).all()
@@ -107,12 +149,11 @@ def test_advantages_are_rllibs_for_every_agent(terminated: bool) -> None:
             lambda_=lambda_,
         )
         theirs = theirs.reshape(episodes, -1)
-        np.testing.assert_allclose(targets[:, :-1, agent], theirs[:, :-1], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(targets[..., agent], theirs[:, :-1], rtol=1e-5, atol=1e-5)
         advantages = theirs - values[..., agent]
         played = advantages[:, :-1]
         standard = (played - played.mean()) / played.std()
-        np.testing.assert_allclose(ours[:, :-1, agent], standard, rtol=1e-4, atol=1e-5)
-        assert not ours[:, -1, agent].any()
+        np.testing.assert_allclose(ours[..., agent], standard, rtol=1e-4, atol=1e-5)
         assert abs(played.mean() - advantages.mean()) > 1e-4, "the appended rows move nothing here"
 
 
@@ -154,46 +195,67 @@ def test_vtrace_is_rllibs_for_every_agent(mode: TrainingMode) -> None:
         torch.testing.assert_close(advantages[..., agent], advantage * own)
 
 
-def test_gradients_are_clipped_per_agent_and_centrally() -> None:
-    module = make_module(TrainingMode.CTDE)
-    clipper = GradientClipper(module, limit=0.5)
-    random = torch.Generator().manual_seed(0)
+def drawn_gradients(module: nn.Module, seed: int) -> None:
+    """Gradients of sizes from far below to far above the limit, by agent where parameters are stacked."""
+    random = torch.Generator().manual_seed(seed)
     size = torch.tensor([1e-3, 1.0, 10.0, 1e-2])
     for p in module.parameters():
         p.grad = torch.randn(p.shape, generator=random)
-    for p in module.actor.parameters():
-        p.grad.mul_(size.view(-1, *[1] * (p.dim() - 1)))  # type: ignore[union-attr]
-    before = [p.grad.clone() for p in module.actor.parameters()]  # type: ignore[union-attr]
-    assert clipper.clip() == 0
-    after = [p.grad for p in module.actor.parameters()]
-    for agent in range(AGENTS):
-        norm = torch.cat([g[agent].flatten() for g in before]).norm()
-        for g, b in zip(after, before, strict=True):
-            torch.testing.assert_close(g[agent], b[agent] * min(1.0, float(0.5 / norm)))  # type: ignore[index]
-    critic = torch.cat([p.grad.flatten() for p in module.critic.parameters()])  # type: ignore[union-attr]
-    assert float(critic.norm()) == pytest.approx(0.5, abs=1e-4)
+        if len(p) == AGENTS:
+            p.grad.mul_(size.view(-1, *[1] * (p.dim() - 1)))
 
 
+def rows_clipped_together(module: PopulationModule) -> list[list[tuple[torch.Tensor, int | slice]]]:
+    """Parameters, and which part of each, whose gradients have one norm: an agent's own, and the central ones."""
+    shared = [(p, slice(None)) for p in module.parameters() if len(p) != AGENTS or module.mode.joint_actor]
+    own = [p for p in module.parameters() if not any(p is q for q, _ in shared)]
+    return [group for group in (shared, *([(p, agent) for p in own] for agent in range(AGENTS))) if group]
+
+
+@EVERY_MODE
+@pytest.mark.parametrize("compiled", [True, False])
+def test_clipped_adam_is_torchs_adam_on_gradients_clipped_per_agent_and_centrally(
+    mode: TrainingMode, compiled: bool
+) -> None:
+    ours, theirs = make_module(mode), make_module(mode)
+    adam, reference = (torch.optim.Adam(m.parameters(), lr=0.01, eps=1e-5) for m in (ours, theirs))
+    steps = ClippedAdam((ours, adam), limit=0.5)
+    steps.compiled = compiled
+    for step in range(3):
+        for module in (ours, theirs):
+            drawn_gradients(module, step)
+        assert steps.step() == 0
+        for group in rows_clipped_together(theirs):
+            gradients = [p.grad[part] for p, part in group]  # type: ignore[index]
+            norm = torch.cat([g.flatten() for g in gradients]).norm()
+            for g in gradients:
+                g.mul_(min(1.0, float(0.5 / norm)))
+        reference.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
+        for name in ("exp_avg", "exp_avg_sq", "step"):
+            torch.testing.assert_close(adam.state[mine][name], reference.state[other][name], atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("steps_before", [0, 2])
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-def test_an_agent_without_finite_gradient_sits_out(steps_before: int, poison: float) -> None:
+def test_an_agent_without_finite_gradient_sits_out(steps_before: int, poison: float, compiled: bool) -> None:
     """Its weights and moments stay, those of the others move as if nothing had happened."""
     results = []
     for poisoned in (False, True):
         module = make_module(TrainingMode.DTDE)
-        optimizer = torch.optim.Adam(module.parameters(), fused=True)
-        clipper = GradientClipper(module, limit=0.5)
+        optimizer = torch.optim.Adam(module.parameters())
+        steps = ClippedAdam((module, optimizer), limit=0.5)
+        steps.compiled = compiled
         for step in range(steps_before + 1):
-            for k, p in enumerate(module.parameters()):
-                p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(10 * step + k))
+            drawn_gradients(module, step)
             if step == steps_before:
                 before = [p.detach().clone() for p in module.parameters()]
                 moments = [optimizer.state[p]["exp_avg"].clone() for p in module.parameters() if step]
                 if poisoned:
-                    next(module.critic.parameters()).grad[1, 0, 0] = poison  # type: ignore[index]
-            assert clipper.clip() == (poisoned and step == steps_before)
-            with clipper.guard(optimizer):
-                optimizer.step()
+                    next(module.critic.parameters()).grad[1, 0] = poison  # type: ignore[index]
+            assert steps.step() == (poisoned and step == steps_before)
         results.append([p.detach() for p in module.parameters()])
     for k, (clean, broken) in enumerate(zip(*results, strict=True)):
         assert torch.equal(broken[1], before[k][1])
@@ -209,7 +271,7 @@ def test_an_agent_without_finite_gradient_sits_out(steps_before: int, poison: fl
 def test_shapes(mode: TrainingMode, agents: int) -> None:
     module, row = make_module(mode, agents), MODES[mode]
     batch = {Columns.OBS: observations(agents)}
-    logits = module.forward_train(batch)[Columns.ACTION_DIST_INPUTS]
+    logits = module.actor(batch[Columns.OBS])
     assert logits.shape == (ROWS, agents, 2 * ACT)
     assert module.values(batch[Columns.OBS]).shape == (ROWS, 1 if row.central_critic else agents)
     logp = module.action_dist_cls.from_logits(logits).logp(torch.zeros(ROWS, agents, ACT))
@@ -221,7 +283,7 @@ def test_who_depends_on_whom(mode: TrainingMode) -> None:
     """Gradients of actions and values show exactly the observations that a mode lets them read."""
     module, row = make_module(mode), MODES[mode]
     x = observations().requires_grad_()
-    logits = module.forward_train({Columns.OBS: x})[Columns.ACTION_DIST_INPUTS]
+    logits = module.actor(x)
     values = module.values(x)
     for i in range(AGENTS):
         (gradient,) = torch.autograd.grad(logits[:, i].sum(), x, retain_graph=True)
@@ -264,22 +326,22 @@ def test_random_states_and_threads_are_given_back() -> None:
     assert derive(5, Stream.LEARN, 1) != derive(5, Stream.SAMPLE, 1) != derive(6, Stream.SAMPLE, 1)
 
 
-@pytest.mark.parametrize("shape", [(3, 9, 4), (3, 4, 9), (6, 6)])
-def test_initial_weights_are_orthogonal_for_each_owner(shape: tuple[int, ...]) -> None:
-    layer = StackedLinear(shape[0], *shape[1:]) if len(shape) == 3 else nn.Linear(*shape)
-    orthogonal_(nn.Sequential(layer), last_gain=0.5)
-    weight = layer.weight.detach().reshape(-1, *shape[-2:])
-    tall = weight if shape[-2] >= shape[-1] else weight.transpose(1, 2)
-    identity = torch.eye(tall.shape[-1]).expand(len(tall), -1, -1)
-    torch.testing.assert_close(tall.transpose(1, 2) @ tall, 0.25 * identity, atol=1e-6, rtol=0)
-    assert not layer.bias.detach().any()
-    assert len(weight) == 1 or not torch.equal(weight[0], weight[1])
+@pytest.mark.parametrize("count", [1, 3])
+def test_initial_weights_are_orthogonal_for_each_network(count: int) -> None:
+    stack = Stack.drawn(count, (9, 4, 4, 6), "tanh")
+    orthogonal_(stack, last_gain=0.5)
+    for gain, (weight, bias) in zip((2.0, 2.0, 0.25), stack.layers(), strict=True):
+        tall = weight.detach() if weight.shape[1] >= weight.shape[2] else weight.detach().transpose(1, 2)
+        identity = torch.eye(tall.shape[-1]).expand(count, -1, -1)
+        torch.testing.assert_close(tall.transpose(1, 2) @ tall, gain * identity, atol=1e-5, rtol=0)
+        assert not bias.detach().any()
+        assert count == 1 or not torch.equal(weight[0], weight[1])
 
 
 @EVERY_MODE
 def test_standard_deviations_are_those_asked_for_and_depend_on_no_observation(mode: TrainingMode) -> None:
     module = make_module(mode)
-    logits = module.forward_train({Columns.OBS: observations()})[Columns.ACTION_DIST_INPUTS]
+    logits = module.actor(observations())
     mean, log_std = logits.detach().chunk(2, -1)
     assert not log_std.any()  # log 1.0
     assert 0 < float(mean.abs().max()) < 0.1, "exploration starts around the middle of every action"

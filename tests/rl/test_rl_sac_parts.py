@@ -93,7 +93,7 @@ def test_who_depends_on_whom(mode: TrainingMode) -> None:
     out[Q_RESAMPLED].sum().backward()
     assert all(p.grad is None for p in module.critic.parameters())
     assert all(p.grad is not None and p.grad.any() for p in module.actor.parameters())
-    torch.testing.assert_close(module.target_critic.both(obs, action), out[Q_PLAYED])
+    torch.testing.assert_close(module.target_critic(obs, action), out[Q_PLAYED])
     assert float(module.temperature.log_alpha[0].detach().exp()) == pytest.approx(
         0.5 / (AGENTS if row.team_reward else 1)
     )

@@ -36,7 +36,7 @@ class PopulationPPOLearner(SurrogateLearner):
         outputs = (Columns.ACTION_LOGP, *([Columns.ACTION_DIST_INPUTS] if config.use_kl_loss else []))
         steps = stack_episodes(episodes, mode, self.device, *outputs)
         observations, rewards = steps.pop(Columns.OBS), steps.pop(Columns.REWARDS)
-        values = module.values(observations.flatten(0, 1)).unflatten(0, observations.shape[:2])
+        values = module.values(observations.flatten(0, 1)).reshape(*observations.shape[:2], -1)
         advantages, targets = estimate_advantages(
             values, rewards, steps.pop(Columns.TERMINATEDS), config.gamma, config.lambda_
         )

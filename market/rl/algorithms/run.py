@@ -96,7 +96,6 @@ def configure(
         train_batch_size_per_learner=run.steps_per_learner,
     )
     config.fault_tolerance(restart_failed_env_runners=False)  # a lost actor is an error, not another measurement
-    config.framework(torch_skip_nan_gradients=True)  # PopulationLearner does this itself, and says how often
     config.reporting(min_time_s_per_iteration=0)
     config.debugging(log_level="ERROR", log_sys_usage=False)  # no seed: it turns on slow kernels; see scopes.seeded
     return config

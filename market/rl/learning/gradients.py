@@ -14,21 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from market.rl.networks.compiled import FAST
 from market.rl.networks.stacked import Stacked
 from market.support.kernels import kernel
 
-FAST = {"error_model": "numpy", "fastmath": {"contract", "arcp", "reassoc"}}
-"""Options that let the compiler use vector instructions; what is not a number stays so."""
 
-
-@kernel(**FAST)
+@kernel
 def _add_squares(gradients, sums):  # type: ignore[no-untyped-def]
     """Add each row's sum of squares, [R, P] -> [R]."""
     for r in range(gradients.shape[0]):
-        total = np.float32(0.0)
-        for i in range(gradients.shape[1]):
-            total += gradients[r, i] * gradients[r, i]
-        sums[r] += total
+        sums[r] += np.dot(gradients[r], gradients[r])
 
 
 @kernel(**FAST)
@@ -65,7 +60,7 @@ class Group:
 
     def flat(self, x: Any) -> Tensor:
         """A parameter, or what has its shape, as [rows, numbers]."""
-        return x.detach().reshape(self.rows, -1)  # type: ignore[no-any-return]
+        return x.detach().reshape(self.rows, -1)
 
 
 class ClippedAdam:
@@ -100,7 +95,7 @@ class ClippedAdam:
         finite: dict[int, NDArray[np.bool_]] = {}
         for (group, _), norm in zip(self.groups, norms, strict=True):
             rows = np.isfinite(norm).reshape(-1, group.owners).all(0)
-            finite[group.owners] = rows & finite.get(group.owners, np.True_)
+            finite[group.owners] = np.logical_and(rows, finite.get(group.owners, True))
         for (group, optimizer), norm in zip(self.groups, norms, strict=True):
             moves = np.tile(finite[group.owners], group.rows // group.owners)
             scale = self.limit / np.maximum(norm + np.float32(1e-6), np.float32(self.limit))

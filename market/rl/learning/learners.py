@@ -26,7 +26,7 @@ from market.rl.networks.distributions import LOG_STD_RANGE
 from market.rl.networks.modules import PopulationActor, PopulationModule
 from market.rl.results import MARKET
 from market.rl.rllib import RLlibLearner
-from market.rl.scopes import Stream, recorded_phases, seeded
+from market.rl.scopes import Stream, one_blas_thread, recorded_phases, seeded
 from market.support.allocator import keep_freed_memory
 from market.support.phases import phase
 
@@ -41,12 +41,10 @@ MAX_LOG_RATIO = 20.0
 
 
 class PopulationLearner(RLlibLearner):
-    """Fused Adam, gradients clipped per agent, seeds by position, and counts of updates that were skipped.
+    """Adam on gradients clipped per agent, seeds by position, and counts of updates that were skipped.
 
     Subclasses have `draw(episodes, plan)`, the columns of each minibatch, and RLlib's `compute_loss_for_module`, which
     leaves what to report in `losses`.
-    `torch_skip_nan_gradients` must be on: it turns off RLlib's own scans of every gradient, which `GradientClipper`
-    replaces.
     """
 
     adam_epsilon = 1e-5  # of PPO by custom: Huang et al. 2022, The 37 implementation details of PPO
@@ -85,7 +83,8 @@ class PopulationLearner(RLlibLearner):
         start = time.perf_counter()
         self.gradient_steps = self.skipped_updates = 0
         seed = self.config.learner_config_dict["seed"]
-        with recorded_phases(self.device) as phases, seeded(seed, Stream.LEARN, self.updates, self.index):
+        position = (self.updates, self.index)
+        with recorded_phases(self.device) as phases, seeded(seed, Stream.LEARN, *position), one_blas_thread():
             self.update_without_results(*args, **kwargs)
         self.metrics.log_dict(dict(phases), key=(*REPORT, "phases"), reduce="sum")
         measured = {
@@ -109,7 +108,7 @@ class PopulationLearner(RLlibLearner):
     def gradient_step(self, columns: dict[str, Tensor]) -> None:
         """Losses of one minibatch, their gradients, clipped, and a step of each optimiser."""
         self.gradient_steps += 1
-        out = self.module[DEFAULT_MODULE_ID]._forward_train(columns)
+        out = self.module[DEFAULT_MODULE_ID].forward_train(columns)
         with phase("loss"):
             loss = self.compute_loss_for_module(
                 module_id=DEFAULT_MODULE_ID, config=self.config, batch=columns, fwd_out=out
@@ -117,7 +116,7 @@ class PopulationLearner(RLlibLearner):
         with phase("backward"):
             for parameter in self.population.parameters():
                 parameter.grad = None
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         with phase("optimiser"):
             self.skipped_updates += self.steps.step()
             self.after_step()

@@ -32,7 +32,7 @@ EVEN = tuple(map(np.float32, (1.19825839466702e-06, 1.18534705686654e-04, 2.2684
 (Eigen/src/Core/MathFunctionsImpl.h, generic_fast_tanh_float)."""
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
-FAST = {"error_model": "numpy", "fastmath": {"contract", "arcp"}}
+FAST: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "arcp"}}
 """Options that let the compiler use vector instructions; what is not a number stays so."""
 
 
@@ -54,7 +54,7 @@ def _activate(x, bias, relu):  # type: ignore[no-untyped-def]
         if relu:
             for j in range(x.shape[1]):
                 v = x[i, j] + bias[j]
-                x[i, j] = ZERO if v < ZERO else v
+                x[i, j] = ZERO if v < ZERO else v  # noqa: FURB136 - max would lose what is not a number
         else:
             for j in range(x.shape[1]):
                 x[i, j] = _tanh(x[i, j] + bias[j])

@@ -123,7 +123,7 @@ class TargetPopulationModule(PopulationModule):
         observations = batch[Columns.OBS]
         rows = super()._forward_train({Columns.OBS: observations.flatten(0, 1)})
         for name in (MEAN, Columns.VF_PREDS):
-            rows[name] = rows[name].unflatten(0, observations.shape[:2])
+            rows[name] = rows[name].reshape(*observations.shape[:2], *rows[name].shape[1:])
         return rows
 
 

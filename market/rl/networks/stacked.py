@@ -55,7 +55,7 @@ class Stack(nn.Module):
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         """Weight [R, in, out] and bias [R, 1, out] of each layer: views of `flat`."""
         shapes = list(pairwise(self.widths.tolist()))
-        parts = iter(self.flat.split([size for n, m in shapes for size in (n * m, m)], dim=1))
+        parts = iter(torch.split(self.flat, [size for n, m in shapes for size in (n * m, m)], dim=1))
         return [(next(parts).view(-1, n, m), next(parts).unsqueeze(1)) for n, m in shapes]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,7 +96,10 @@ class StackedMLP(Stacked):
 
 
 class CentralMLP(nn.Module):
-    """One network on the features of all agents: [B, N, in] -> [B, heads, out]. stack: of one, [N in] -> [heads out]."""
+    """One network on the features of all agents: [B, N, in] -> [B, heads, out].
+
+    stack: of one network, [1, B, N in] -> [1, B, heads out].
+    """
 
     def __init__(self, stack: Stack, heads: int) -> None:
         super().__init__()
@@ -145,7 +148,8 @@ class GaussianActor(nn.Module):
     def agent(self, agent: int) -> GaussianActor:
         """A copy of one of separate actors, for a population of one."""
         log_std = self.spread.log_std[agent : agent + 1].detach().clone()
-        return GaussianActor(self.network.agent(agent), log_std)  # type: ignore[union-attr]
+        own: Any = self.network
+        return GaussianActor(own.agent(agent), log_std)
 
     def apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means [B, N, A] and log standard deviations [N, A], to be taken for every row."""
