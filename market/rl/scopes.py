@@ -37,7 +37,9 @@ def seeded(seed: int, stream: Stream, *position: int) -> Iterator[int]:
         try:
             random.seed(number)
             np.random.seed(number)
-            torch.manual_seed(number)
+            torch.default_generator.manual_seed(number)
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                torch.cuda.manual_seed_all(number)  # torch.manual_seed notes its caller's stack until a GPU is in use
             yield number
         finally:
             random.setstate(states[0])
