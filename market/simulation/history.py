@@ -11,6 +11,7 @@ import numpy as np
 from market.clearing.batch import Cleared
 from market.clearing.orders import Bools, Floats, Ints, Trades
 from market.clearing.single import all_trades
+from market.simulation.settlement import Account
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +95,19 @@ def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class StepRecord(Flows):
-    """One step of E episodes, arrays [E, N] and [E]. cleared: what was matched."""
+    """One step of E episodes, arrays [E, N] and [E].
+
+    cleared: what was matched.
+    account, sums: what it brought each agent, [E, N], and all together, [E].
+    """
 
     cleared: Cleared
+    account: Account
+    sums: Account
+
+    @property
+    def net_import(self) -> Floats:
+        return self.sums.from_dso - self.sums.to_dso
 
     def trades(self, episode: int) -> Trades:
         """All trades of one of the episodes, the DSO's too."""
