@@ -76,7 +76,7 @@ def orders(params: Params, state: State, action: Floats) -> Book:
     partner: in equal parts nobody, the DSO, and the anchors; used with partner preference only.
     """
     config, t = params.config, state.step
-    action = np.clip(action, -1.0, 1.0)
+    action = np.minimum(np.maximum(action, -1.0), 1.0)
     net = params.generation[state.day, t] - params.demand[state.day, t]
     is_buy = action[..., 2] >= 0
     can_buy = np.maximum(params.fleet.acceptable(state.energy) - net, 0.0)
@@ -145,7 +145,7 @@ def team_reward(params: Params, record: StepRecord) -> Floats:
 
 def _reward(params: Params, saving: Floats, cooperation: Floats) -> Floats:
     """Saving in units of reward_scale, within +-REWARD_LIMIT, and the cooperation score by its weight."""
-    return np.clip(saving, -REWARD_LIMIT, REWARD_LIMIT) + params.cooperation_weight * cooperation
+    return np.minimum(np.maximum(saving, -REWARD_LIMIT), REWARD_LIMIT) + params.cooperation_weight * cooperation
 
 
 def storage_value(params: Params, state: State) -> Floats:

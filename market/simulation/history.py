@@ -90,7 +90,7 @@ PER_COMMUNITY = _NAMES[len(PER_AGENT) :]
 def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
     """part / whole within [0, 1], of their common shape; `empty` where the whole is zero."""
     share = np.divide(part, whole, out=np.full(np.shape(whole), empty), where=whole > 0)
-    return np.clip(share, 0.0, 1.0)
+    return np.minimum(np.maximum(share, 0.0), 1.0)  # on a few numbers a fifth of np.clip
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,26 +15,11 @@ from market.simulation.settlement import Account
 from market.support.kernels import kernel
 from market.support.rng import ERROR_STREAM, uniform
 
-MARKET_SIGNALS = (
-    *("hour_sine", "hour_cosine", "elapsed", "feed_in_tariff", "utility_price", "next_feed_in_tariff"),
-    *("next_utility_price", "mean_utility_price", "last_clearing_price", "last_price_over_dso_mid", "p2p_volume"),
-    *("dso_buy_volume", "dso_sell_volume", "generation", "demand", "bid_surplus"),
-)
-"""What all agents know of the market."""
-OWN_SIGNALS = (
-    *("generation", "demand", "surplus", "stored", "deliverable", "acceptable", "next_generation", "next_demand"),
-    *("bought_p2p", "sold_p2p", "filled", "imported", "exported", "saving", "reputation", "relative_capacity"),
-)
-"""What each agent knows of itself, with an error of measurement."""
-COMMUNITY_KPIS = (
-    *("self_sufficiency", "self_consumption", "p2p_share", "cooperation", "congestion_mean", "congestion_max"),
-    *("welfare", "loss_share", "mean_reputation", "mean_stored"),
-)
-"""How the community fared in the last step."""
-OWN_AT = len(MARKET_SIGNALS)
-KPIS_AT = OWN_AT + len(OWN_SIGNALS)
-ANCHORS_AT = KPIS_AT + len(COMMUNITY_KPIS)
-"""Where own signals, community KPIs and the anchors' reputations begin in an observation."""
+MARKET_SIGNALS, OWN_SIGNALS, COMMUNITY_KPIS = 16, 16, 10
+"""How many numbers tell of the market, of each agent (with an error of measurement), and of how the last step went."""
+KPIS_AT = MARKET_SIGNALS + OWN_SIGNALS
+ANCHORS_AT = KPIS_AT + COMMUNITY_KPIS
+"""Where the community KPIs and the anchors' reputations begin in an observation."""
 LIMIT = 10.0
 """Observations are clipped to +-LIMIT."""
 
@@ -43,11 +28,6 @@ def observation_size(params: Params) -> int:
     """Numbers that each agent sees; the same for any number of agents."""
     anchors = params.anchors.shape[1] if params.config.enable_partner_preference else 0
     return ANCHORS_AT + anchors
-
-
-@kernel(inline="always")
-def _clip(x):  # type: ignore[no-untyped-def]
-    return min(max(x, -LIMIT), LIMIT)
 
 
 @kernel(inline="always")
@@ -100,15 +80,16 @@ def _observe(steps, clock, prices, community, kpis, sums, last, saving, agents, 
                 *(_share(bought + sold, last.ordered[e, i]), last.imported[e, i] / size, last.exported[e, i] / size),
                 *(saving[e, i] / reward_scale[i], reputation[e, i], capacity[i] / capacity_mean),
             )
-            for k in range(len(market)):
-                seen[k] = _clip(market[k])
-            for k in range(len(own)):
-                seen[OWN_AT + k] = _clip(own[k] * (1 + most * (2 * draws[e, i * len(own) + k] - 1)))
-            for k in range(len(community_kpis)):
-                seen[KPIS_AT + k] = _clip(community_kpis[k])
+            for k in range(MARKET_SIGNALS):
+                seen[k] = market[k]
+            for k in range(OWN_SIGNALS):
+                seen[MARKET_SIGNALS + k] = own[k] * (1 + most * (2 * draws[e, i * OWN_SIGNALS + k] - 1))
+            for k in range(COMMUNITY_KPIS):
+                seen[KPIS_AT + k] = community_kpis[k]
             for k in range(len(seen) - ANCHORS_AT):
-                peer = anchors[i, k]
-                seen[ANCHORS_AT + k] = reputation[e, peer] if peer >= 0 else 0.0
+                seen[ANCHORS_AT + k] = reputation[e, anchors[i, k]] if anchors[i, k] >= 0 else 0.0
+            for k in range(ANCHORS_AT):
+                seen[k] = min(max(seen[k], -LIMIT), LIMIT)
 
 
 def observation(params: Params, state: State) -> Floats:
@@ -119,8 +100,8 @@ def observation(params: Params, state: State) -> Floats:
     feed_in, utility, capacity = state.feed_in_tariff, state.utility_price, params.capacity.sum()
     rated, room = capacity * params.step_hours, max((fleet.high - fleet.low).sum(), 1e-9)
     if last is None:
-        none, nothing = np.zeros(shape[0]), np.zeros(shape)
-        sums, account, saving, kpis = Account(*[none] * 18), Account(*[nothing] * 18), nothing, (none,) * 7
+        sums, account = (Account(*np.zeros((len(Account._fields), *shape[:axes]))) for axes in (1, 2))
+        saving, kpis = account.cost, (sums.cost,) * 7
     else:
         sums, account, saving = last.sums, last.account, last.saving
         scores = (last.self_sufficiency, last.self_consumption, last.cooperation)
@@ -138,7 +119,7 @@ def observation(params: Params, state: State) -> Floats:
         (params.capacity * params.step_hours, params.capacity, params.reward_scale, state.reputation),
         (fleet.low, fleet.high, fleet.charge_efficiency, fleet.discharge_efficiency, fleet.step_limit, state.energy),
         (params.generation, params.demand, state.day),
-        (uniform(params.seed, state.episode, state.step, ERROR_STREAM, shape[1] * len(OWN_SIGNALS)), params.max_error),
+        (uniform(params.seed, state.episode, state.step, ERROR_STREAM, shape[1] * OWN_SIGNALS), params.max_error),
         params.anchors,
         out,
     )

@@ -40,7 +40,6 @@ class Account(NamedTuple):
 
 
 SUMS = Account._fields.index("from_dso")
-"""Fields from here on are sums of those before."""
 
 
 @kernel
@@ -115,5 +114,5 @@ def settle(
     _settle(trades, fee, *placed, batteries, (feed_in_tariff, utility_price), np.zeros((4, *is_buy.shape)), account)
     sums = Account(*flows.sum(-1))
     dso_trades = utility_price / 1000 * sums.from_dso - feed_in_tariff / 1000 * sums.to_dso
-    named = dict(zip(Account._fields[:SUMS], account, strict=False))
+    named: dict[str, Any] = dict(zip(Account._fields[:SUMS], account, strict=False))
     return named | {"dso_income": dso_trades + sums.fee + cleared.budget_surplus, "account": account, "sums": sums}

@@ -76,16 +76,14 @@ class Rollout:
         """Env-steps of all episodes, E x T."""
         return self.rewards.size
 
-    def __getitem__(self, steps: Any) -> Rollout:
-        """The whole episodes that a slice of the env-steps holds."""
+    def slice(self, steps: Any, len_lookback_buffer: int | None = None) -> Rollout:
+        """The whole episodes that a slice of the env-steps holds. len_lookback_buffer: of RLlib's, which has no use."""
         start, stop, _ = steps.indices(len(self))
         if start % self.length or stop % self.length:
             raise ValueError(f"steps: got {start} to {stop}; allowed: multiples of {self.length}, whole episodes")
         return Rollout(*(x[start // self.length : stop // self.length] for x in vars(self).values()))
 
-    def slice(self, steps: Any, len_lookback_buffer: int | None = None) -> Rollout:
-        """The same, by RLlib's name for what is left of an episode."""
-        return self[steps]
+    __getitem__ = slice  # noqa: A003
 
 
 @torch.no_grad()
