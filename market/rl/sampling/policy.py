@@ -86,7 +86,7 @@ class Rollout:
     __getitem__ = slice  # noqa: A003
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def rollout(env: Any, actor: Actor, *, seed: int, explore: bool) -> Rollout:
     """Play E parallel episodes to their common end; Python's work per step does not grow with E or N.
 
