@@ -105,10 +105,6 @@ class StepRecord(Flows):
     account: Account
     sums: Account
 
-    @property
-    def net_import(self) -> Floats:
-        return self.sums.from_dso - self.sums.to_dso
-
     def trades(self, episode: int) -> Trades:
         """All trades of one of the episodes, the DSO's too."""
         tariffs = float(self.feed_in_tariff[episode]), float(self.utility_price[episode])
