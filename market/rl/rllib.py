@@ -21,9 +21,13 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.env import env_runner_group
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
-from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
-from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_TRAINED_LIFETIME
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_ENV_STEPS_TRAINED_LIFETIME,
+)
 
 QUIET = {
     **dict.fromkeys(("RAY_USAGE_STATS_ENABLED", "RAY_prestart_worker_first_driver", "RAY_DEDUP_LOGS"), "0"),
@@ -83,11 +87,15 @@ class RLlibAlgorithm(Algorithm):
         with without_object_store():
             return super().step()
 
+    def get_auto_filled_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Nothing: Tune's would copy the whole configuration in each iteration."""
+        return {}
+
     def newest_actor(self) -> Any:
         """The module that plays in this process, with the newest weights."""
         return self.env_runner.module
 
-    def sample(self) -> list[SingleAgentEpisode]:
+    def sample(self) -> list[Any]:
         """An iteration's episodes, from all env runners; RLlib keeps their metrics."""
         episodes, metrics = synchronous_parallel_sample(
             worker_set=self.env_runner_group,
@@ -127,7 +135,7 @@ class RLlibLearner(TorchLearner):
         self,
         training_data: TrainingData | None = None,
         *,
-        episodes: list[SingleAgentEpisode] | None = None,
+        episodes: list[Any] | None = None,
         timesteps: dict[str, Any] | None = None,
         **plan: Any,
     ) -> None:
@@ -156,7 +164,8 @@ class RLlibLearner(TorchLearner):
 class RLlibEnvRunner(SingleAgentEnvRunner):
     """RLlib's env runner, without its loop over steps.
 
-    Subclasses have `play(steps, episodes, explore)`: whole episodes, so many env-steps and so many episodes at least.
+    Subclasses have `play(steps, episodes, explore)`: so many env-steps and whole episodes at least, in a list of parts.
+    A part has a length in env-steps, and RLlib shares parts out to learners by `part[:n]` and `part.slice(slice(n))`.
     """
 
     @property
@@ -164,20 +173,21 @@ class RLlibEnvRunner(SingleAgentEnvRunner):
         """The number of updates after which this runner's weights were taken."""
         return int(self._weights_seq_no)
 
-    def _sample(
+    def sample(
         self,
         *,
         num_timesteps: int | None = None,
         num_episodes: int | None = None,
-        explore: bool,
+        explore: bool | None = None,
         random_actions: bool = False,
         force_reset: bool = False,
-    ) -> list[SingleAgentEpisode]:
+    ) -> list[Any]:
+        """What `play` gives; of RLlib's metrics, the two by which its algorithms count."""
         if random_actions:
             raise ValueError("random_actions: got True; allowed: False (explore with the policy)")
+        explore = self.config.explore if explore is None else explore
         played = self.play(num_timesteps or 0, num_episodes or 0, explore)
-        steps = sum(len(episode) for episode in played)
-        self._done_episodes_for_metrics.extend(played)
-        self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=steps)
-        self._increase_sampled_metrics(steps, len(played))
+        steps = sum(map(len, played))
+        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, steps, reduce="sum")
+        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, steps, reduce="lifetime_sum")
         return played

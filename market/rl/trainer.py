@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
@@ -19,7 +20,7 @@ from market.rl.algorithms.registry import ALGORITHMS
 from market.rl.algorithms.run import Run
 from market.rl.hyperparameters import Hyperparameters
 from market.rl.networks.modules import PopulationActor
-from market.rl.results import MARKET, EvaluationResult, IterationRecord, SetUp, TrainingResult
+from market.rl.results import MARKET, EvaluationResult, IterationRecord, SetUp, TrainingResult, mean_of_numbers
 from market.rl.rllib import quiet_rllib, without_object_store
 from market.rl.sampling.policy import Policy, agent_policy, population_policy, rollout
 from market.rl.scopes import Stream, derive, torch_threads
@@ -143,19 +144,22 @@ class RLTrainer:
         with torch_threads(self._run.cpus):
             result = self._algorithm.train()
         total = time.perf_counter() - start
-        if MARKET not in result.get(ENV_RUNNER_RESULTS, {}):
+        found = result.get(ENV_RUNNER_RESULTS, {}).get(MARKET, [])
+        samples: list[dict[str, Any]] = found if isinstance(found, list) else [found]  # RLlib unpacks a list of one
+        if not samples:
             raise RuntimeError(f"iteration {self._iteration}: no env runner returned a sample")
-        sampled, learned = result[ENV_RUNNER_RESULTS][MARKET], result[LEARNER_RESULTS][DEFAULT_MODULE_ID][MARKET]
-        sampling, learning = float(sampled["sampling_seconds"]), float(learned["learning_seconds"])
-        env_steps = int(sampled["env_steps"])
+        learned = result[LEARNER_RESULTS][DEFAULT_MODULE_ID][MARKET]
+        sampling = max(sample["sampling_seconds"] for sample in samples)
+        learning, env_steps = float(learned["learning_seconds"]), sum(sample["env_steps"] for sample in samples)
+        kpis = {name: np.array([sample["kpis"][name] for sample in samples]) for name in samples[0]["kpis"]}
         record = IterationRecord(
             iteration=self._iteration,
             sampling_seconds=sampling,
             learning_seconds=learning,
             other_seconds=total - sampling - learning,
             total_seconds=total,
-            return_mean=float(sampled["return_mean"]),
-            kpis={name: float(value) for name, value in sampled.get("kpis", {}).items()},
+            return_mean=float(np.mean([sample["return_mean"] for sample in samples])),
+            kpis={name: mean_of_numbers(values) for name, values in kpis.items()},
             env_steps=env_steps,
             agent_steps=env_steps * self.num_agents,
             gradient_steps=int(learned["gradient_steps"]),
@@ -163,7 +167,7 @@ class RLTrainer:
             losses={name: float(value) for name, value in learned["losses"].items()},
             phases=combined(
                 total,
-                (sampled.get("phases", {}), 1 / max(1, self._run.num_env_runners)),
+                *((sample["phases"], 1 / max(1, self._run.num_env_runners)) for sample in samples),
                 (learned.get("phases", {}), 1 / max(1, self._run.num_learners)),
             ),
         )

@@ -7,12 +7,13 @@ episode in a batch equals the same episode alone, to the last bit.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from market.clearing.batch import Cleared, clear_batch
 from market.clearing.books import Book
-from market.clearing.orders import Bools, Floats, Ints, energy_of, price_of, price_ticks, reputation_ticks, sum_by
+from market.clearing.orders import Bools, Floats, Ints, price_of, price_ticks, reputation_ticks, sum_by
 from market.community.agents import Params
 from market.config import DSO, ENERGY_TICK, NO_PARTNER
 from market.grid.power_flow import voltage_deviation
@@ -75,7 +76,7 @@ def orders(params: Params, state: State, action: Floats) -> Book:
     partner: in equal parts nobody, the DSO, and the anchors; used with partner preference only.
     """
     config, t = params.config, state.step
-    action = np.clip(action, -1.0, 1.0)
+    action = np.minimum(np.maximum(action, -1.0), 1.0)
     net = params.generation[state.day, t] - params.demand[state.day, t]
     is_buy = action[..., 2] >= 0
     can_buy = np.maximum(params.fleet.acceptable(state.energy) - net, 0.0)
@@ -125,7 +126,7 @@ def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, S
     with phase("settlement"):
         generation, demand = params.generation[state.day, t], params.demand[state.day, t]
         settled = settle(cleared, book.is_buy, generation, demand, state.energy, params.fleet, feed_in, utility)
-    record = _record(params, state, book, cleared, settled | {"generation": generation, "demand": demand})
+    record = _record(params, state, book, cleared, settled)
     reward = _reward(params, record.saving / params.reward_scale, record.cooperation[:, None])
     price = np.where(np.isnan(record.clearing_price), state.last_price, record.clearing_price)
     reputation = _reputation(params, state, price_of(book.price), price, record)
@@ -144,7 +145,7 @@ def team_reward(params: Params, record: StepRecord) -> Floats:
 
 def _reward(params: Params, saving: Floats, cooperation: Floats) -> Floats:
     """Saving in units of reward_scale, within +-REWARD_LIMIT, and the cooperation score by its weight."""
-    return np.clip(saving, -REWARD_LIMIT, REWARD_LIMIT) + params.cooperation_weight * cooperation
+    return np.minimum(np.maximum(saving, -REWARD_LIMIT), REWARD_LIMIT) + params.cooperation_weight * cooperation
 
 
 def storage_value(params: Params, state: State) -> Floats:
@@ -152,7 +153,7 @@ def storage_value(params: Params, state: State) -> Floats:
     return state.feed_in_tariff.mean(1)[:, None] * params.fleet.discharge_efficiency
 
 
-def _record(params: Params, state: State, book: Book, cleared: Cleared, settled: dict[str, Floats]) -> StepRecord:
+def _record(params: Params, state: State, book: Book, cleared: Cleared, settled: dict[str, Any]) -> StepRecord:
     """The step's record, with the saving of each agent against the DSO alone."""
     t, day, alone = state.step, state.day, params.alone
     feed_in, utility = state.feed_in_tariff[:, t], state.utility_price[:, t]
@@ -165,7 +166,6 @@ def _record(params: Params, state: State, book: Book, cleared: Cleared, settled:
         deviation = voltage_deviation(feeder, params.node, fed_in, params.step_hours)
     return StepRecord(
         **settled,
-        ordered=energy_of(book.quantity),
         is_buy=book.is_buy,
         alone_cost=alone_cost,
         saving=alone_cost - settled["cost"] + storage_value(params, state) * more_stored / 1000,

@@ -30,7 +30,7 @@ from market.rl import APPOHyperparameters, PPOHyperparameters
 from market.rl.hyperparameters import ClippedSurrogate
 from market.rl.learning.learners import PopulationLearner
 from market.rl.rllib import quiet_rllib, without_object_store
-from market.rl.sampling.policy import AGENT_REWARDS
+from market.rl.sampling.policy import Rollout
 from market.rl.scopes import Stream, seeded
 from rl_support import Targets, TargetTrainer
 
@@ -166,28 +166,29 @@ def of_agent(layer: Any, agent: int) -> tuple[torch.Tensor, torch.Tensor]:
     return weight[agent].detach().T, bias[agent, 0].detach()
 
 
-def own_episode(episode: SingleAgentEpisode, agent: int) -> SingleAgentEpisode:
-    """What agent `agent` alone saw, did and earned."""
+def own_episodes(played: Rollout, agent: int) -> list[SingleAgentEpisode]:
+    """What agent `agent` alone saw, did and earned in each episode, as RLlib's own runners give it."""
 
-    def mine(values: Any) -> InfiniteLookbackBuffer:
-        return InfiniteLookbackBuffer(np.asarray(values)[:, agent].copy())
+    def mine(values: Any, e: int) -> InfiniteLookbackBuffer:
+        return InfiniteLookbackBuffer(values[e, :, agent].astype(np.float32))
 
-    logp = episode.get_extra_model_outputs(Columns.ACTION_LOGP)
-    logits = episode.get_extra_model_outputs(Columns.ACTION_DIST_INPUTS)
-    return SingleAgentEpisode(
-        observations=mine(episode.get_observations()),
-        actions=mine(episode.get_actions()),
-        rewards=mine(episode.get_extra_model_outputs(AGENT_REWARDS)),
-        infos=[{}] * (len(episode) + 1),
-        terminated=episode.is_terminated,
-        truncated=episode.is_truncated,
-        t_started=0,
-        len_lookback_buffer=0,
-        extra_model_outputs={
-            Columns.ACTION_LOGP: mine(logp if logp.ndim == 2 else logp[:, None]),
-            Columns.ACTION_DIST_INPUTS: mine(logits),
-        },
-    )
+    return [
+        SingleAgentEpisode(
+            observations=mine(played.observations, e),
+            actions=mine(played.actions, e),
+            rewards=mine(played.agent_rewards, e),
+            infos=[{}] * (played.length + 1),
+            terminated=bool(played.terminated[e]),
+            truncated=not played.terminated[e],
+            t_started=0,
+            len_lookback_buffer=0,
+            extra_model_outputs={
+                Columns.ACTION_LOGP: mine(played.action_logp, e),
+                Columns.ACTION_DIST_INPUTS: mine(played.action_dist_inputs, e),
+            },
+        )
+        for e in range(len(played.terminated))
+    ]
 
 
 def played_vtrace(**columns: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -230,7 +231,7 @@ def test_stacked_update_equals_stock_learners(
         coefficients = []
         for version in range(3):  # iterations enough for KL coefficients, target networks and Adam's moments to matter
             episodes = trainer._algorithm.env_runner.sample()
-            own = [[own_episode(episode, agent) for episode in episodes] for agent in range(agents)]
+            own = [own_episodes(episodes[0], agent) for agent in range(agents)]
             learner.update(
                 episodes=episodes,
                 timesteps={},

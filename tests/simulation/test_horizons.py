@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+import oracle_observation
 from market import Scenario
 from market.community.series import resample
 from market.envs import MarketVectorEnv, check_market_env
@@ -14,7 +15,7 @@ from market.evaluation.optimum import alone_cost, cooperative_optimum, position
 from market.records.audit import audit
 from market.simulation.dynamics import REWARD_LIMIT, initial, observe
 from market.simulation.history import Flows
-from market.simulation.observation import LIMIT, market_signals, own_signals
+from market.simulation.observation import LIMIT
 
 FIRST = np.arange(2)
 HORIZONS = {
@@ -91,7 +92,7 @@ def test_at_full_hours_quarter_hours_look_the_same(twice):
     hourly, fine = (observe(params, initial(params, FIRST)) for params in twice)
     by_step = ("next_", "deliverable", "acceptable")  # of the next step, and what the battery holds in power
     params, state = twice[0], initial(twice[0], FIRST)
-    names = (*market_signals(params, state), *own_signals(params, state))
+    names = (*oracle_observation.market_signals(params, state), *oracle_observation.own_signals(params, state))
     same = [i for i, name in enumerate(names) if not name.startswith(by_step)]
     np.testing.assert_allclose(hourly[..., same], fine[..., same], rtol=1e-9, atol=1e-12)
 

@@ -59,7 +59,10 @@ def settled(community, config, grid):
     energy = np.broadcast_to(stored, book.price.shape)
     fleet = Fleet(*limits[:2], stored, *limits[2:])
     made, used = np.array(generation), np.array(demand)
-    return cleared, settle(cleared, book.is_buy, made, used, energy, fleet, feed_in, utility)
+    result = settle(cleared, book.is_buy, made, used, energy, fleet, feed_in, utility)
+    for one, total in zip(result.pop("account"), result.pop("sums"), strict=True):
+        np.testing.assert_array_equal(one.sum(1), total)
+    return cleared, result
 
 
 @SHORT

@@ -12,7 +12,6 @@ from ray.rllib.algorithms.appo import APPO, APPOConfig
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import TARGET_NETWORK_ACTION_DIST_INPUTS
-from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,6 +22,7 @@ from market.rl.learning.batches import stack_episodes
 from market.rl.learning.learners import MAX_LOG_RATIO, SurrogateLearner
 from market.rl.networks.modules import LOG_STD, MEAN, TargetPopulationModule
 from market.rl.rllib import RLlibAlgorithm
+from market.rl.sampling.policy import Rollout
 
 DISCOUNTS, OLD_LOGP = "discounts", "old_logp"
 """Columns of a batch: discount after each step [E, T, 1], the target policy's log-probabilities [E, T, N]."""
@@ -57,12 +57,12 @@ class PopulationAPPOLearner(SurrogateLearner):
 
     population: TargetPopulationModule
 
-    def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+    def draw(self, episodes: list[Rollout], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
         """RLlib's minibatch size is in env-steps."""
-        return super().draw(episodes, {**plan, "minibatch_size": plan["minibatch_size"] // len(episodes[0])})
+        return super().draw(episodes, {**plan, "minibatch_size": plan["minibatch_size"] // episodes[0].length})
 
     @torch.no_grad()
-    def columns_of(self, module: TargetPopulationModule, episodes: list[SingleAgentEpisode]) -> dict[str, Tensor]:
+    def columns_of(self, module: TargetPopulationModule, episodes: list[Rollout]) -> dict[str, Tensor]:
         """E episodes of T steps: observations [E, T + 1, N, obs], all else [E, T, ...]."""
         columns = stack_episodes(episodes, module.mode, self.device, Columns.ACTION_LOGP)
         ends = columns.pop(Columns.TERMINATEDS)

@@ -8,7 +8,6 @@ import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.core.columns import Columns
-from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 from torch.nn import functional
@@ -20,6 +19,7 @@ from market.rl.learning.batches import agent_major, stack_episodes
 from market.rl.learning.learners import SurrogateLearner
 from market.rl.networks.modules import LOG_STD, MEAN, PopulationModule
 from market.rl.rllib import RLlibAlgorithm
+from market.rl.sampling.policy import Rollout
 
 
 class PopulationPPO(RLlibAlgorithm, PPO):
@@ -30,7 +30,7 @@ class PopulationPPOLearner(SurrogateLearner):
     """PPO's clipped surrogate with a probability ratio per agent and V values per step (1 or N, by mode)."""
 
     @torch.no_grad()
-    def columns_of(self, module: PopulationModule, episodes: list[SingleAgentEpisode]) -> dict[str, Tensor]:
+    def columns_of(self, module: PopulationModule, episodes: list[Rollout]) -> dict[str, Tensor]:
         """E episodes of T steps as rows [E T, ...]. The value after the last step is used, and not learned."""
         config, mode = self.config, module.mode
         outputs = (Columns.ACTION_LOGP, *([Columns.ACTION_DIST_INPUTS] if config.use_kl_loss else []))

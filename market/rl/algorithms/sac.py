@@ -18,7 +18,6 @@ from ray.rllib.algorithms.sac.sac_learner import QF_LOSS_KEY, QF_MEAN_KEY
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY
-from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,6 +30,7 @@ from market.rl.learning.learners import PopulationLearner
 from market.rl.learning.replay import EpisodeReplay
 from market.rl.networks.modules import LOGP, LOGP_NEXT, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
 from market.rl.rllib import RLlibAlgorithm
+from market.rl.sampling.policy import Rollout
 
 TEMPERATURE, TEMPERATURE_LOSS = "alpha_value", "alpha_loss"
 
@@ -69,7 +69,7 @@ class PopulationSACLearner(PopulationLearner):
             "alpha": (module.temperature, config.alpha_lr),
         }
 
-    def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+    def draw(self, episodes: list[Rollout], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
         """Add the episodes to the buffer, then draw from it."""
         self.replay.add(stack_episodes(episodes, self.population.mode, self.device))
         for _ in range(self.config.learner_config_dict["updates"]):

@@ -6,44 +6,37 @@ Shapes: B rows, E episodes of T steps, N agents, V values per step (1 or N, by m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from ray.rllib.core.columns import Columns
-from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from torch import Tensor
 
 from market.rl.modes import Mode
-from market.rl.sampling.policy import AGENT_REWARDS
+from market.rl.sampling.policy import Rollout
 
 
-def stack_episodes(
-    episodes: list[SingleAgentEpisode], mode: Mode, device: torch.device, *outputs: str
-) -> dict[str, Tensor]:
+def stack_episodes(episodes: list[Rollout], mode: Mode, device: torch.device, *outputs: str) -> dict[str, Tensor]:
     """E episodes of equal length as tensors: observations [E, T + 1, N, obs], all else [E, T, ...], terminated [E].
 
     Rewards are [E, T, V], of the team or own by mode.
     outputs: names of what else the sampling policy gave, such as its log-probabilities.
     """
-    lengths = {len(episode) for episode in episodes}
+    lengths = {part.length for part in episodes}
     if len(lengths) != 1:
         raise ValueError(f"episodes: got lengths {sorted(lengths)}; allowed: one length for all (fixed horizon)")
 
-    def tensor(parts: list[NDArray[Any]]) -> Tensor:
-        return torch.from_numpy(np.stack(parts, dtype=np.float32)).to(device)
+    def tensor(name: str) -> Tensor:
+        joined = np.concatenate([getattr(part, name) for part in episodes], dtype=np.float32, casting="same_kind")
+        return torch.from_numpy(joined).to(device)
 
-    def extra(key: str) -> Tensor:
-        return tensor([episode.get_extra_model_outputs(key) for episode in episodes])
-
-    team = mode.team_reward
     return {
-        Columns.OBS: tensor([episode.get_observations() for episode in episodes]),
-        Columns.ACTIONS: tensor([episode.get_actions() for episode in episodes]),
-        Columns.REWARDS: tensor([e.get_rewards() for e in episodes]).unsqueeze(-1) if team else extra(AGENT_REWARDS),
-        Columns.TERMINATEDS: torch.tensor([float(episode.is_terminated) for episode in episodes], device=device),
-        **{name: extra(name) for name in outputs},
+        Columns.OBS: tensor("observations"),
+        Columns.ACTIONS: tensor("actions"),
+        Columns.REWARDS: tensor("rewards").unsqueeze(-1) if mode.team_reward else tensor("agent_rewards"),
+        Columns.TERMINATEDS: tensor("terminated"),
+        **{name: tensor(name) for name in outputs},
     }
 
 

@@ -17,7 +17,6 @@ from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_KL_KEY
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import DEFAULT_OPTIMIZER, ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
-from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from torch import Tensor, nn
 
 from market.rl.learning.batches import minibatch_rows, take
@@ -26,6 +25,7 @@ from market.rl.networks.distributions import LOG_STD_RANGE
 from market.rl.networks.modules import PopulationActor, PopulationModule
 from market.rl.results import MARKET
 from market.rl.rllib import RLlibLearner
+from market.rl.sampling.policy import Rollout
 from market.rl.scopes import Stream, one_blas_thread, recorded_phases, seeded
 from market.support.allocator import keep_freed_memory
 from market.support.phases import phase
@@ -95,7 +95,7 @@ class PopulationLearner(RLlibLearner):
         self.metrics.log_dict(measured, key=REPORT, reduce="max", window=1)
         return self.results(return_state)
 
-    def minibatches(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+    def minibatches(self, episodes: list[Rollout], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
         """What `draw` gives; the time for it is in the phase "batch"."""
         drawn = self.draw(episodes, plan)
         while True:
@@ -158,7 +158,7 @@ class SurrogateLearner(PopulationLearner):
         agents = self.population.observation_space.shape[0]
         self.kl_coefficients = torch.full((agents,), float(self.config.kl_coeff), device=self.device)
 
-    def draw(self, episodes: list[SingleAgentEpisode], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
+    def draw(self, episodes: list[Rollout], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
         columns = self.columns_of(self.population, episodes)
         for rows in minibatch_rows(
             len(columns[Columns.OBS]),

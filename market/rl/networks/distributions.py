@@ -43,6 +43,10 @@ class AgentGaussian:
         """The action that is played without exploration, [B, N, A]."""
         return self.mean
 
+    def draw(self) -> Tensor:
+        """Actions [B, N, A] without their log-probabilities."""
+        return self._draw()
+
     def sample(self) -> tuple[Tensor, Tensor]:
         """Actions [B, N, A], through which gradients flow, and their log-probabilities."""
         value = self._draw()
@@ -78,6 +82,9 @@ class SquashedGaussian(AgentGaussian):
     def most_likely(self) -> Tensor:
         """tanh(mean), the median: what SAC plays when it does not explore."""
         return torch.tanh(self.mean)
+
+    def draw(self) -> Tensor:
+        return torch.tanh(self._draw())
 
     def sample(self) -> tuple[Tensor, Tensor]:
         """Log-probabilities are computed before tanh, and finite however large the sample is."""

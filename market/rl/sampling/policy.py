@@ -50,14 +50,14 @@ def agent_policy(actor: Actor, agent: int) -> Policy:
 
 @dataclass(frozen=True)
 class Rollout:
-    """E whole episodes of T steps.
+    """E whole episodes of T steps, as RLlib takes them: it asks how long they are, and to share them out to learners.
 
     observations: [E, T + 1, N, obs].
     actions: as drawn, before they are clipped to the action space, [E, T, N, act].
     rewards, agent_rewards: of the team [E, T], and each agent's own [E, T, N].
     terminated: whether an episode ended for good, [E].
-    logp: log-probabilities of the actions, [E, T, N].
-    logits: parameters of the actions' distributions, [E, T, N, 2 act].
+    action_logp: log-probabilities of the actions, [E, T, N].
+    action_dist_inputs: parameters of the actions' distributions, [E, T, N, 2 act].
     """
 
     observations: FloatArray
@@ -65,11 +65,29 @@ class Rollout:
     rewards: NDArray[np.float64]
     agent_rewards: NDArray[np.float64]
     terminated: NDArray[np.bool_]
-    logp: FloatArray
-    logits: FloatArray
+    action_logp: FloatArray
+    action_dist_inputs: FloatArray
+
+    @property
+    def length(self) -> int:
+        """Steps of an episode, T."""
+        return self.rewards.shape[1]
+
+    def __len__(self) -> int:
+        """Env-steps of all episodes, E x T."""
+        return self.rewards.size
+
+    def slice(self, steps: Any, len_lookback_buffer: int | None = None) -> Rollout:
+        """The whole episodes that a slice of the env-steps holds. len_lookback_buffer: of RLlib's, which has no use."""
+        start, stop, _ = steps.indices(len(self))
+        if start % self.length or stop % self.length:
+            raise ValueError(f"steps: got {start} to {stop}; allowed: multiples of {self.length}, whole episodes")
+        return Rollout(*(x[start // self.length : stop // self.length] for x in vars(self).values()))
+
+    __getitem__ = slice  # noqa: A003
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def rollout(env: Any, actor: Actor, *, seed: int, explore: bool) -> Rollout:
     """Play E parallel episodes to their common end; Python's work per step does not grow with E or N.
 
@@ -86,27 +104,24 @@ def rollout(env: Any, actor: Actor, *, seed: int, explore: bool) -> Rollout:
         with phase("policy"):
             logits = actor.logits(observation)
             distribution = actor.distribution.from_logits(logits)
-            if explore:
-                drawn, logp = distribution.sample()
-            else:
-                drawn = distribution.most_likely()
-                logp = distribution.logp(drawn)
-            action = drawn.cpu().numpy()
+            action = distribution.draw() if explore else distribution.most_likely()
+            played = np.minimum(np.maximum(action.cpu().numpy(), low), high)
         with phase("environment"):
-            observation, reward, terminated, truncated, info = env.step(np.clip(action, low, high))
+            observation, reward, terminated, truncated, info = env.step(played)
         observations.append(observation)
-        steps.append((action, reward, info[AGENT_REWARDS], logp.cpu().numpy(), logits.cpu().numpy()))
+        steps.append((action, logits, reward, info[AGENT_REWARDS]))
         done = terminated | truncated
     if not done.all():
         raise ValueError(f"env: got {int(done.sum())} of {len(done)} episodes ended; allowed: all end at the same step")
     with phase("batch"):
-        actions, rewards, agent_rewards, logps, all_logits = zip(*steps, strict=True)
+        all_actions, all_logits, rewards, agent_rewards = zip(*steps, strict=True)
+        actions, logits = torch.stack(all_actions, 1), torch.stack(all_logits, 1)
         return Rollout(
             observations=np.stack(observations, 1, dtype=np.float32),
-            actions=np.stack(actions, 1),
+            actions=actions.cpu().numpy(),
             rewards=np.stack(rewards, 1, dtype=np.float64),
             agent_rewards=np.stack(agent_rewards, 1, dtype=np.float64),
             terminated=np.array(terminated, bool),
-            logp=np.stack(logps, 1),
-            logits=np.stack(all_logits, 1),
+            action_logp=actor.distribution.from_logits(logits).logp(actions).cpu().numpy(),
+            action_dist_inputs=logits.cpu().numpy(),
         )

@@ -6,19 +6,16 @@ import time
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.rllib.core.columns import Columns
-from ray.rllib.env.single_agent_episode import SingleAgentEpisode
-from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
 
 from market.rl.results import MARKET, mean_of_numbers
 from market.rl.rllib import RLlibEnvRunner
-from market.rl.sampling.policy import AGENT_REWARDS, Rollout, rollout
+from market.rl.sampling.policy import Rollout, rollout
 from market.rl.scopes import Stream, recorded_phases, seeded
 from market.support.phases import phase
 
 
 class PopulationEnvRunner(RLlibEnvRunner):
-    """RLlib's runner with its inner loop replaced; episodes, weights and metrics travel as they do in RLlib.
+    """RLlib's runner with its inner loop replaced; rollouts, weights and metrics travel as episodes do in RLlib.
 
     env_config: {"make_env": (scenario, num_envs) -> environment, "scenario": ..., "seed": ...}.
     The random numbers of a sample depend on the seed, the version of the weights and this runner's number alone, so
@@ -31,13 +28,13 @@ class PopulationEnvRunner(RLlibEnvRunner):
         self.num_envs = self.env.num_envs
         self._last_version, self._repeats = -1, 0
 
-    def play(self, steps: int, episodes: int, explore: bool) -> list[SingleAgentEpisode]:
+    def play(self, steps: int, episodes: int, explore: bool) -> list[Rollout]:
         start = time.perf_counter()
         rollouts: list[Rollout] = []
         kpis: list[dict[str, NDArray[np.float64]]] = []
         sampled = 0
         with recorded_phases(next(self.module.parameters()).device) as phases:
-            while sampled < steps or len(rollouts) * self.num_envs < episodes:
+            while not rollouts or sampled < steps or len(rollouts) * self.num_envs < episodes:
                 self._repeats = self._repeats + 1 if self.version == self._last_version else 0
                 self._last_version = self.version
                 position = (self.version, self._repeats, max(1, self.worker_index or 1))
@@ -45,34 +42,13 @@ class PopulationEnvRunner(RLlibEnvRunner):
                     rollouts.append(rollout(self.env, self.module.player, seed=number, explore=explore))
                 with phase("environment"):
                     kpis.append(self.env.kpis())
-                sampled += rollouts[-1].rewards.size
-            with phase("batch"):
-                played = [self._episode(rolled, e) for rolled in rollouts for e in range(self.num_envs)]
-        means = {
+                sampled += len(rollouts[-1])
+        measured = {
             "return_mean": float(np.mean([rolled.rewards.sum(1).mean() for rolled in rollouts])),
             "kpis": {name: mean_of_numbers(np.concatenate([kpi[name] for kpi in kpis])) for name in kpis[0]},
+            "env_steps": sampled,
+            "phases": dict(phases),
+            "sampling_seconds": time.perf_counter() - start,
         }
-        self.metrics.log_dict(means, key=MARKET, reduce="mean", window=1)
-        self.metrics.log_dict({"env_steps": sampled, "phases": dict(phases)}, key=MARKET, reduce="sum")
-        self.metrics.log_value((MARKET, "sampling_seconds"), time.perf_counter() - start, reduce="max", window=1)
-        return played
-
-    def _episode(self, played: Rollout, e: int) -> SingleAgentEpisode:
-        """Episode e of a rollout as RLlib ships it: the whole population is one agent to RLlib."""
-        return SingleAgentEpisode(
-            observations=InfiniteLookbackBuffer(played.observations[e]),
-            observation_space=self.env.single_observation_space,
-            actions=InfiniteLookbackBuffer(played.actions[e]),
-            action_space=self.env.single_action_space,
-            rewards=InfiniteLookbackBuffer(played.rewards[e].astype(np.float32)),
-            infos=[{}] * played.observations.shape[1],
-            terminated=bool(played.terminated[e]),
-            truncated=not played.terminated[e],
-            t_started=0,
-            extra_model_outputs={
-                AGENT_REWARDS: InfiniteLookbackBuffer(played.agent_rewards[e].astype(np.float32)),
-                Columns.ACTION_LOGP: InfiniteLookbackBuffer(played.logp[e]),
-                Columns.ACTION_DIST_INPUTS: InfiniteLookbackBuffer(played.logits[e]),
-            },
-            len_lookback_buffer=0,
-        )
+        self.metrics.log_value(MARKET, measured, reduce="item_series")  # one entry: each costs as much as a step
+        return rollouts
