@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from benches.rivals.networks import Networks
+
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from collections.abc import Iterator
+
+    from torch import Tensor
 
     from market import RLTrainer
 
@@ -23,7 +26,7 @@ class Bare(ABC):
         self.trainer = prepared
         self.settings: Any = prepared.hyperparameters
         self.learner: Any = prepared._algorithm.learner_group._learner
-        self.module: Any = copy.deepcopy(self.learner.population)
+        self.module = Networks(self.learner.population)
 
     def learn(self, episodes: list[Any]) -> None:
         """The learner's update."""
@@ -42,49 +45,56 @@ class Bare(ABC):
         columns: dict[str, Tensor] = self.learner.columns_of(self.module, episodes)
         return columns
 
-    def clip(self, part: nn.Module) -> None:
-        """Clip the gradients of a part of the networks: stacked ones row by row, all others together."""
+    def adam(self, lr: float, eps: float, *parts: str) -> Any:
+        """A fused Adam of parts of the networks."""
         import torch
 
-        from market.rl.networks.stacked import Stacked
+        return torch.optim.Adam(self.module.named(*parts).values(), lr=lr, eps=eps, fused=True)
 
-        limit = self.settings.grad_clip
-        stacked = [p for layer in part.modules() if isinstance(layer, Stacked) for p in layer.parameters()]
-        taken = {id(p) for p in stacked}
-        if stacked:
-            gradients = [p.grad for p in stacked if p.grad is not None]
+    def clip(self, *parts: str) -> None:
+        """Clip the gradients of parts of the networks: those of agents' own row by row, all others together."""
+        import torch
+
+        limit, named = self.settings.grad_clip, self.module.named(*parts)
+        own = {part for part in parts if part == "temperature" or any(x.dim() == 3 for x in self.module.part(part))}
+        gradients = [x.grad for name, x in named.items() if name.split(".")[0] in own and x.grad is not None]
+        if gradients:
             norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
             scale = (limit / (norms + 1e-6)).clamp(max=1.0)
             for g in gradients:
                 g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
-        torch.nn.utils.clip_grad_norm_([p for p in part.parameters() if id(p) not in taken], limit)
+        torch.nn.utils.clip_grad_norm_([x for name, x in named.items() if name.split(".")[0] not in own], limit)
 
 
 class BarePPO(Bare):
     """A fused Adam, the clipped surrogate and the value loss; rows as PPO takes them."""
 
     def __init__(self, prepared: RLTrainer) -> None:
-        import torch
-
         super().__init__(prepared)
-        self.adam = torch.optim.Adam(self.module.parameters(), lr=self.settings.lr, eps=1e-5, fused=True)
+        self.optimizer = self.adam(self.settings.lr, 1e-5, "actor", "critic")
 
     def plan(self) -> dict[str, Any]:
         settings = self.settings
         return {"num_epochs": settings.epochs, "minibatch_size": settings.minibatch, "shuffle_batch_per_epoch": True}
 
+    def rows(self, columns: dict[str, Tensor]) -> Iterator[Any]:
+        """The rows of each minibatch."""
+        from market.rl.learning.batches import minibatch_rows
+
+        return minibatch_rows(len(columns["obs"]), self.settings.minibatch, epochs=self.settings.epochs)
+
     def update(self, episodes: list[Any]) -> None:
         import torch
 
-        from market.rl.learning.batches import minibatch_rows, take
+        from market.rl.learning.batches import take
 
-        columns, settings = self.batch(episodes), self.settings
-        for chosen in minibatch_rows(len(columns["obs"]), settings.minibatch, epochs=settings.epochs):
+        columns = self.batch(episodes)
+        for chosen in self.rows(columns):
             index = torch.from_numpy(chosen)
-            self.adam.zero_grad()
+            self.optimizer.zero_grad()
             self._loss({name: take(x, index) for name, x in columns.items()}).backward()  # type: ignore[no-untyped-call]
-            self.clip(self.module)
-            self.adam.step()
+            self.clip("actor", "critic")
+            self.optimizer.step()
 
     def _loss(self, rows: dict[str, Tensor]) -> Tensor:
         """The clipped surrogate and the squared errors of values, means over the rows that count, sums over agents."""
@@ -96,7 +106,7 @@ class BarePPO(Bare):
         mean, log_std = self.module.actor(rows["obs"]).chunk(2, dim=-1)
         density: Any = torch.distributions.Normal(mean, log_std.clamp(-5.0, 2.0).exp(), validate_args=False)
         logp = density.log_prob(rows["actions"]).sum(-1)
-        value = self.module.critic(rows["obs"]).squeeze(-1)
+        value = self.module.values(rows["obs"])
         ratio = (logp - rows["action_logp"]).exp()
         gain, band = rows["advantages"], ratio.clamp(1 - settings.clip, 1 + settings.clip)
         surrogate = torch.min(ratio * gain, band * gain).sum(-1)
@@ -111,11 +121,8 @@ class BareAPPO(Bare):
     """A fused Adam and the clipped surrogate on V-trace; minibatches are whole episodes."""
 
     def __init__(self, prepared: RLTrainer) -> None:
-        import torch
-
         super().__init__(prepared)
-        learned = [*self.module.actor.parameters(), *self.module.critic.parameters()]
-        self.adam = torch.optim.Adam(learned, lr=self.settings.lr, eps=1e-5, fused=True)
+        self.optimizer = self.adam(self.settings.lr, 1e-5, "actor", "critic")
 
     def plan(self) -> dict[str, Any]:
         config = self.trainer._algorithm.config
@@ -126,12 +133,12 @@ class BareAPPO(Bare):
         columns, size = self.batch(episodes), self.settings.minibatch
         for _ in range(self.settings.epochs):
             for first in range(0, len(columns["obs"]), size):
-                self.adam.zero_grad()
+                self.optimizer.zero_grad()
                 loss: Any = self._loss(*(columns[key][first : first + size] for key in COLUMNS))
                 loss.backward()
-                self.clip(self.module)
-                self.adam.step()
-        for mine, theirs in zip(self.module.target_actor.parameters(), self.module.actor.parameters(), strict=True):
+                self.clip("actor", "critic")
+                self.optimizer.step()
+        for mine, theirs in zip(self.module.part("target_actor"), self.module.part("actor"), strict=True):
             mine.data.copy_(theirs.data)
 
     def _loss(self, obs: Tensor, actions: Tensor, sampled: Tensor, old: Tensor, rewards: Tensor) -> Tensor:
@@ -142,7 +149,7 @@ class BareAPPO(Bare):
         mean, log_std = self.module.actor(flat).reshape(rows, steps + 1, obs.shape[2], -1)[:, :-1].chunk(2, -1)
         log_std = log_std.clamp(-5.0, 2.0)
         logp = (-0.5 * ((actions - mean) * torch.exp(-log_std)).square() - log_std - 0.9189385332046727).sum(-1)
-        values = self.module.critic(flat).reshape(rows, steps + 1, -1)
+        values = self.module.values(flat).reshape(rows, steps + 1, -1)
         with torch.no_grad():
             rho = (old - sampled).exp().clamp(max=1.0)
             trace = (
@@ -170,31 +177,24 @@ class BareSAC(Bare):
     """Three fused Adams, twin critics and their targets. It draws from the learner's replay buffer."""
 
     def __init__(self, prepared: RLTrainer) -> None:
-        import torch
-
         super().__init__(prepared)
-        module, settings = self.module, self.settings
-        self._entropy = settings.target_entropy * module.action_space.shape[1]
-        self._parts = (module.actor, module.critic, module.temperature)
-        rates = (settings.lr, settings.critic_lr, settings.temperature_lr)
-        self._adams = [
-            torch.optim.Adam(part.parameters(), lr=lr, eps=1e-7, fused=True)
-            for part, lr in zip(self._parts, rates, strict=True)
-        ]
+        settings = self.settings
+        self._entropy = settings.target_entropy * self.module.act
+        rates = {"actor": settings.lr, "critic": settings.critic_lr, "temperature": settings.temperature_lr}
+        self._adams = {part: self.adam(lr, 1e-7, part) for part, lr in rates.items()}
 
     def update(self, episodes: list[Any]) -> None:
         """The gradient steps of an iteration; the learner has put the episodes into the buffer."""
         import torch
 
-        pairs = list(zip(self.module.target_critic.parameters(), self.module.critic.parameters(), strict=True))
+        pairs = list(zip(self.module.part("target_critic"), self.module.part("critic"), strict=True))
         for _ in range(self.settings.updates):
             batch = self.learner.replay.sample(self.settings.minibatch)
-            for adam in self._adams:
+            for adam in self._adams.values():
                 adam.zero_grad()
             self._loss(batch).backward()  # type: ignore[no-untyped-call]
-            for part in self._parts:
+            for part, adam in self._adams.items():
                 self.clip(part)
-            for adam in self._adams:
                 adam.step()
             with torch.no_grad():
                 for mine, theirs in pairs:
@@ -203,8 +203,7 @@ class BareSAC(Bare):
     def _draw(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         import torch
 
-        module = self.module
-        mean, log_std = module.actor(obs).chunk(2, -1)
+        mean, log_std = self.module.actor(obs).chunk(2, -1)
         log_std = log_std.clamp(-5.0, 2.0)
         noise = torch.randn(mean.shape)
         raw = mean + log_std.exp() * noise
@@ -218,19 +217,18 @@ class BareSAC(Bare):
 
         module = self.module
         action, logp = self._draw(batch["obs"])
-        log_alpha = module.temperature.log_alpha.squeeze(-1)
+        log_alpha = module.weights["temperature.log_alpha"].squeeze(-1)
         alpha = log_alpha.detach().exp()
         with torch.no_grad():
             following, logp_next = self._draw(batch["new_obs"])
             cost = alpha * logp_next
             cost = cost.sum(-1, keepdim=True) if module.mode.central_critic else cost
-            value = module.target_critic.value(module.target_critic.observe(batch["new_obs"]), following).amin(0) - cost
+            observed = module.observe(batch["new_obs"], "target_critic")
+            value = module.value(observed, following, "target_critic").amin(0) - cost
             target = batch["rewards"] + self.settings.gamma * (1.0 - batch["terminateds"]).unsqueeze(-1) * value
-        observed = module.critic.observe(batch["obs"])
-        error = (module.critic.value(observed, batch["actions"]) - target).abs()
+        observed = module.observe(batch["obs"])
+        error = (module.value(observed, batch["actions"]) - target).abs()
         huber = torch.where(error < 1.0, 0.5 * error.square(), error - 0.5)
-        module.critic.requires_grad_(False)
-        q = module.critic.value(observed.detach(), action).amin(0)
-        module.critic.requires_grad_(True)
+        q = module.value(observed.detach(), action, frozen=True).amin(0)
         temperature = log_alpha * (-logp.detach() - self._entropy)
         return (huber.sum() + (alpha * logp).sum() - q.sum() + temperature.sum()) / len(q)
