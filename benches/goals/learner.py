@@ -23,25 +23,39 @@ from benches.rivals.bare import BARE
 from benches.workloads import inputs
 from benches.workloads.training import EPISODES
 
-BEFORE: dict[str, dict[str, dict[int, float]]] = {}
-"""CPU time of the learner at fc46f2a over that of the bare loop: algorithm, mode, agents."""
-SURROGATE = {1: 0.5, 10: 0.65, 100: 0.85}
-SHARE = {"ppo": SURROGATE, "appo": SURROGATE, "sac": {1: 0.6, 10: 0.7, 100: 0.9}}
-"""How much of that is allowed: algorithm, agents."""
-ROUNDS = {1: 20, 10: 10, 100: 5}
+BEFORE = {
+    ("ppo", "ctce"): (1.50, 1.42, 1.25),
+    ("ppo", "ctde"): (1.43, 1.33, 1.06),
+    ("ppo", "dtde"): (1.46, 1.31, 1.01),
+    ("appo", "ctce"): (1.28, 1.31, 1.19),
+    ("appo", "ctde"): (1.30, 1.24, 1.08),
+    ("appo", "dtde"): (1.39, 1.18, 1.08),
+    ("sac", "ctce"): (1.25, 1.09, 0.98),
+    ("sac", "ctde"): (1.33, 1.11, 1.00),
+    ("sac", "dtde"): (1.23, 1.05, 1.00),
+}
+"""CPU time of the learner at fc46f2a over that of the bare loop, by algorithm and mode, for each of SIZES."""
+SIZES, ROUNDS = (1, 10, 100), (20, 10, 5)
+SURROGATE = (0.5, 0.65, 0.85)
+SHARES = {"ppo": SURROGATE, "appo": SURROGATE, "sac": (0.6, 0.7, 0.9)}
+"""How much of that is allowed, for each of SIZES."""
 LARGE, THREAD_ROUNDS, FREE = 1000, 3, 1.8
 """Agents and rounds of the goal of two threads; CPUs that two busy threads must get for it to be judged."""
-FLOORS = {100: 1.0, 1000: 60 / 25}
-"""Orders or agents, and the limit in loops of 1,000 additions, which take about 25 us."""
+STEP = replace(CASES["step/agents"], call=inputs.advance)
+FLOORS = (
+    ("clear", CASES["clear/orders"], {"orders": 100}, 1.0),
+    ("clear", CASES["clear/orders"], {"orders": 1000}, 60 / 25),
+    ("step of one community", STEP, {"episodes": 1, "agents": 100}, 1.0),
+)
+"""Limits in loops of 1,000 additions, which take about 25 us."""
 
 
 def learner() -> Iterator[Figure]:
     """CPU time of an update against the bare loop's, and how far the products and XLA are."""
-    for algorithm, modes in BEFORE.items():
-        for mode, sizes in modes.items():
-            for agents, before in sizes.items():
-                taken = cpu_in_turns({"mode": mode, "algorithm": algorithm, "agents": agents}, ROUNDS[agents])
-                yield against_bare(f"{algorithm}, {mode}, N={agents}", taken, before * SHARE[algorithm][agents])
+    for (algorithm, mode), ratios in BEFORE.items():
+        for agents, rounds, before, share in zip(SIZES, ROUNDS, ratios, SHARES[algorithm], strict=True):
+            taken = cpu_in_turns({"mode": mode, "algorithm": algorithm, "agents": agents}, rounds)
+            yield against_bare(f"{algorithm}, {mode}, N={agents}", taken, share * before)
 
 
 def against_bare(name: str, taken: dict[str, list[float]], limit: float) -> Figure:
@@ -128,12 +142,10 @@ def free_cpus(count: int = 2) -> float:
 
 def floors() -> Iterator[Figure]:
     """`clear`, and a step of one community, against a loop in plain Python."""
-    clear, step = CASES["clear/orders"], replace(CASES["step/agents"], call=inputs.advance)
-    for what, case, axes in (("clear", clear, {}), ("step of one community", step, {"episodes": 1})):
-        for size, limit in FLOORS.items():
-            point = Point(replace(case, references={"additions": additions}), {**axes, case.size: size})
-            name = f"{what}, {size} {case.size}, against 1,000 additions in Python"
-            yield measured_ratio(measured_point(point), "additions", limit, name)
+    for what, case, params, limit in FLOORS:
+        point = Point(replace(case, references={"additions": additions}), params)
+        name = f"{what}, {point.size:.0f} {case.size}, against 1,000 additions in Python"
+        yield measured_ratio(measured_point(point), "additions", limit, name)
 
 
 def additions(_prepared: Any, _turn: int) -> None:

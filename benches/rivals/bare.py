@@ -5,12 +5,13 @@ To add an algorithm, write a subclass of `Bare` in `loops.py`, and add a row to 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 from benches.case import Params, Unsupported
 from benches.rivals.loops import Bare, BareAPPO, BarePPO, BareSAC
-from benches.rivals.products import Products, products_of
+from benches.rivals.products import products_of, ready
 from benches.rivals.xla import Xla
 from benches.workloads.inputs import SEED
 from benches.workloads.training import trainer
@@ -27,9 +28,9 @@ class Pair:
         self.episodes: Any = self.trainer._algorithm.env_runner.sample()
 
     @cached_property
-    def products(self) -> Products:
+    def products(self) -> Callable[[], None]:
         """Those of the bare loop's update; the learner has updated before, for SAC's replay buffer."""
-        return Products(products_of(lambda: bare_update(self, 0)))
+        return ready(products_of(lambda: bare_update(self, 0)))
 
     @cached_property
     def xla(self) -> Xla:

@@ -51,19 +51,29 @@ class Bare(ABC):
 
         return torch.optim.Adam(self.module.named(*parts).values(), lr=lr, eps=eps, fused=True)
 
+    def followed(self, part: str) -> list[tuple[Tensor, Tensor]]:
+        """The weights of a part's target networks, each with the one that it follows."""
+        named = self.module.named
+        return list(zip(named(f"target_{part}").values(), named(part).values(), strict=True))
+
     def clip(self, *parts: str) -> None:
         """Clip the gradients of parts of the networks: those of agents' own row by row, all others together."""
         import torch
 
-        limit, named = self.settings.grad_clip, self.module.named(*parts)
-        own = {part for part in parts if part == "temperature" or any(x.dim() == 3 for x in self.module.part(part))}
-        gradients = [x.grad for name, x in named.items() if name.split(".")[0] in own and x.grad is not None]
+        limit = self.settings.grad_clip
+        own: list[Tensor] = []
+        together: list[Tensor] = []
+        for part in parts:
+            weights = self.module.named(part).values()
+            stacked = part == "temperature" or any(x.dim() == 3 for x in weights)
+            (own if stacked else together).extend(weights)
+        gradients = [x.grad for x in own if x.grad is not None]
         if gradients:
             norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
             scale = (limit / (norms + 1e-6)).clamp(max=1.0)
             for g in gradients:
                 g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
-        torch.nn.utils.clip_grad_norm_([x for name, x in named.items() if name.split(".")[0] not in own], limit)
+        torch.nn.utils.clip_grad_norm_(together, limit)
 
 
 class BarePPO(Bare):
@@ -138,7 +148,7 @@ class BareAPPO(Bare):
                 loss.backward()
                 self.clip("actor", "critic")
                 self.optimizer.step()
-        for mine, theirs in zip(self.module.part("target_actor"), self.module.part("actor"), strict=True):
+        for mine, theirs in self.followed("actor"):
             mine.data.copy_(theirs.data)
 
     def _loss(self, obs: Tensor, actions: Tensor, sampled: Tensor, old: Tensor, rewards: Tensor) -> Tensor:
@@ -187,7 +197,7 @@ class BareSAC(Bare):
         """The gradient steps of an iteration; the learner has put the episodes into the buffer."""
         import torch
 
-        pairs = list(zip(self.module.part("target_critic"), self.module.part("critic"), strict=True))
+        pairs = self.followed("critic")
         for _ in range(self.settings.updates):
             batch = self.learner.replay.sample(self.settings.minibatch)
             for adam in self._adams.values():

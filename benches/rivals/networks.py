@@ -22,7 +22,7 @@ class Networks:
 
     def __init__(self, population: Any) -> None:
         self.mode, self.action_dist_cls = population.mode, population.action_dist_cls
-        self.agents, self.act = population.action_space.shape
+        self.act = population.action_space.shape[1]
         self._activation = population.model_config["activation"]
         self.weights: dict[str, Tensor] = {
             name: x.detach().clone().requires_grad_(not name.startswith(TARGET))
@@ -32,10 +32,6 @@ class Networks:
     def named(self, *parts: str) -> dict[str, Tensor]:
         """The weights of these parts of the module ("actor", "critic")."""
         return {name: x for name, x in self.weights.items() if name.split(".")[0] in parts}
-
-    def part(self, name: str) -> list[Tensor]:
-        """The weights of one part."""
-        return list(self.named(name).values())
 
     def actor(self, obs: Tensor, part: str = "actor") -> Tensor:
         """[B, N, in] -> means and log standard deviations [B, N, 2 A]."""
@@ -48,7 +44,7 @@ class Networks:
         return torch.cat((mean, spread.expand_as(mean)), -1)
 
     def target_actor(self, obs: Tensor) -> Tensor:
-        """The same of the target policy."""
+        """That of the target policy."""
         return self.actor(obs, "target_actor")
 
     def values(self, obs: Tensor) -> Tensor:
@@ -59,24 +55,20 @@ class Networks:
         """SAC's twin critics: [B, N, in] -> the observations' part of their first layer, [2 V, B, hidden]."""
         import torch
 
-        first = f"{part}.first"
-        return torch.baddbmm(
-            self.weights[f"{first}.bias"], self._for_twins(obs, first), self.weights[f"{first}.observation_weight"]
-        )
+        bias, weight = (self.weights[f"{part}.first.{name}"] for name in ("bias", "observation_weight"))
+        return torch.baddbmm(bias, self._for_twins(obs, len(bias)), weight)
 
     def value(self, observed: Tensor, action: Tensor, part: str = "critic", *, frozen: bool = False) -> Tensor:
         """What `observe` gave, and [B, N, A] -> action values [2, B, V]. frozen: no gradients of weights."""
         import torch
 
-        first = f"{part}.first"
-        weight = self.weights[f"{first}.action_weight"]
-        x = torch.baddbmm(observed, self._for_twins(action, first), weight.detach() if frozen else weight)
+        weight = self.weights[f"{part}.first.action_weight"]
+        x = torch.baddbmm(observed, self._for_twins(action, len(weight)), weight.detach() if frozen else weight)
         out = self._layers(f"{part}.rest", self._activate(x), frozen)
         return out.reshape(2, -1, len(action)).transpose(1, 2)
 
-    def _for_twins(self, x: Tensor, first: str) -> Tensor:
-        owners = len(self.weights[f"{first}.bias"]) // 2
-        return x.reshape(len(x), owners, -1).transpose(0, 1).repeat(2, 1, 1)
+    def _for_twins(self, x: Tensor, count: int) -> Tensor:
+        return x.reshape(len(x), count // 2, -1).transpose(0, 1).repeat(2, 1, 1)
 
     def _network(self, prefix: str, x: Tensor, out: int) -> Tensor:
         """Stacked networks, each on its own agent's features, or one on those of all."""
@@ -88,8 +80,7 @@ class Networks:
         """Layers with an activation between two of them; stacked ones [N, B, in] -> [N, B, out]."""
         import torch
 
-        found = [self.weights[name] for name in self.weights if name.startswith(f"{prefix}.")]
-        found = [w.detach() for w in found] if frozen else found
+        found = [w.detach() if frozen else w for name, w in self.weights.items() if name.startswith(f"{prefix}.")]
         for number, (weight, bias) in enumerate(zip(found[::2], found[1::2], strict=True)):
             x = self._activate(x) if number else x
             x = torch.baddbmm(bias, x, weight) if weight.dim() == 3 else torch.addmm(bias, x, weight.t())

@@ -40,7 +40,7 @@ class Xla:
             }
             np.savez(path := Path(folder, "update.npz"), **arrays)
             command = [str(PYTHON), str(SCRIPT), str(path)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
             self._answer()
 
     def update(self) -> float:
@@ -65,5 +65,6 @@ class Xla:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"jax's process: {machine.ending(self._process.wait())}")
+            self.close()
+            raise RuntimeError(f"jax's process: {machine.ending(self._process.returncode)}")
         return line.strip()
