@@ -62,12 +62,7 @@ def measured_median(case: str, limit: float, unit_seconds: float, unit: str, nam
 
 def measured_record(case: str, **params: int | str) -> Record:
     """A cell of the table, measured now, with its references in every round."""
-    return measured_point(Point(CASES[case], params))
-
-
-def measured_point(point: Point) -> Record:
-    """The same of a cell that need not be in the table."""
-    seen = Measurement()
+    point, seen = Point(CASES[case], params), Measurement()
     measure(point, seen, math.inf)
     return record_of(point, seen, status="ok", error=None, profile="goals")
 

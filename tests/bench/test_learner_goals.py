@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import market
-from benches.case import Case, Unsupported, table
+from benches.case import Case, Point, Unsupported
 from benches.goals import learner
 from benches.goals.command import GOALS, main
 from benches.goals.goal import Goal
@@ -27,7 +27,7 @@ def test_the_learner_is_judged_by_the_median_over_rounds(limit, met):
 
 
 def test_the_limits_are_the_issues_shares_of_what_was(monkeypatch):
-    monkeypatch.setattr(learner, "cpu_in_turns", lambda params, rounds: TAKEN)
+    monkeypatch.setattr(learner, "cpu_in_turns", lambda point, rounds: TAKEN)
     figures = list(learner.learner())
     assert len(figures) == 27
     limits = {figure.name.rpartition("loop, ")[2]: figure.limit for figure in figures}
@@ -61,9 +61,8 @@ def test_turns_alternate_and_other_processes_count_themselves(monkeypatch):
         references={"bare": spends("bare", 1.0), "xla": missing, "far": lambda *_: 0.125},
         work=lambda params: {},
     )
-    monkeypatch.setattr(learner, "CASES", table(case))
     monkeypatch.setattr(learner, "time", SimpleNamespace(process_time=lambda: now[0]))
-    taken = learner.cpu_in_turns({"agents": 1}, 2)
+    taken = learner.cpu_in_turns(Point(case, {"agents": 1}), 2)
     assert taken == {"learner": [2.0, 2.0], "bare": [1.0, 1.0], "far": [0.125, 0.125]}
     assert order == ["open", "call0", "bare0", "call1", "bare1", "call2", "bare2", "close"]
 
@@ -130,13 +129,11 @@ def test_the_threads_of_the_two_learners(monkeypatch):
 def test_the_floors_are_measured_beside_the_loop(monkeypatch):
     points = []
 
-    def measured(point):
+    def measured(point, rounds, block):
         points.append(point)
-        return SimpleNamespace(
-            seconds=[3.0, 3.0], references={"additions": [2.0, 2.0]}, ratios={"additions": 1.5}, case=point.case.name
-        )
+        return {"learner": [3.0, 3.0], "additions": [2.0, 2.0]}
 
-    monkeypatch.setattr(learner, "measured_point", measured)
+    monkeypatch.setattr(learner, "cpu_in_turns", measured)
     figures = list(learner.floors())
     assert [figure.limit for figure in figures] == [1.0, 2.4, 1.0]
     assert [figure.met for figure in figures] == [False, True, False]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,19 +149,19 @@ def test_a_process_that_ends_is_one_line(serving, pair):
 
 @pytest.mark.slow  # compiles
 @pytest.mark.skipif(not INSTALLED, reason="jax is not installed; make .venv-jax/.ready")
-@pytest.mark.parametrize("mode", TrainingMode)
-def test_xla_learns_the_same_weights_as_the_bare_loop(mode):
-    """Of an owner or two rounding decides on which side of the clip a ratio is; the others agree to five digits."""
-    prepared = Pair({"algorithm": "ppo", "mode": mode.value, "agents": 4})
+@pytest.mark.parametrize(("mode", "clip"), [("ctce", 10.0), ("ctde", 10.0), ("dtde", 10.0), ("dtde", 0.2)])
+def test_xla_learns_the_same_weights_as_the_bare_loop(mode, clip):
+    """Where the clip is narrow, rounding decides now and then on which side of it a ratio is: half the owners agree."""
+    prepared = Pair({"algorithm": "ppo", "mode": mode, "agents": 4})
+    prepared.bare.settings = replace(prepared.bare.settings, clip=clip)
     before = {name: x.detach().clone() for name, x in prepared.bare.module.weights.items()}
-    assert prepared.xla.update() > 0.0
-    bare_update(prepared, 0)
-    found = prepared.xla.weights()
+    with closing(prepared.trainer), closing(prepared.xla) as beside:
+        assert beside.update() > 0.0
+        bare_update(prepared, 0)
+        found = beside.weights()
     for name, now in prepared.bare.module.weights.items():
-        rows = len(now) if now.dim() == 3 else 1
+        rows = len(now) if now.dim() == 3 or (mode != "ctce" and "spread" in name) else 1
         moved = (now - before[name]).reshape(rows, -1).norm(dim=1)
         apart = ((torch.from_numpy(found[name]) - now).reshape(rows, -1).norm(dim=1) / moved).sort().values
-        assert moved.min() > 1e-3
-        assert apart[(rows - 1) // 2] <= 1e-3, name
-        assert apart[-1] <= 5e-2, name
-    close_pair(prepared)
+        assert moved.min() > 0.0
+        assert apart[-1 if clip > 1.0 else rows // 2 - 1] <= 1e-3, name
