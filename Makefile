@@ -16,6 +16,8 @@ PYMARKET := .venv-pymarket
 PYMARKET_PINS := $(CURDIR)/tests/differential/requirements.txt
 SB3 := .venv-sb3
 SB3_PINS := tests/differential/requirements-sb3.txt
+JAX := .venv-jax
+JAX_PINS := tests/differential/requirements-jax.txt
 
 # One thread per library: figures stay comparable, and small matrices do not fight over two cores.
 export OMP_NUM_THREADS = 1
@@ -64,7 +66,7 @@ study: $(READY) ## the study's 54 trainings and its report; continue with ARGS='
 test: $(READY) ## tests that are quick, on all cores, and each benchmark once, untimed; under 5 minutes
 	@$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadfile $(ARGS)
 
-test-all: $(READY) $(PYMARKET)/.ready $(SB3)/.ready ## every test, PyMarket's auction and SB3's learning beside ours
+test-all: $(READY) $(PYMARKET)/.ready $(SB3)/.ready $(JAX)/.ready ## every test; PyMarket's auction, SB3 and jax beside ours
 	@$(BIN)/pytest $(ARGS)
 
 # Kernels run as plain Python, which takes longer: tests of speed and whole trainings are left out.
@@ -85,6 +87,13 @@ $(SB3)/.ready: $(SB3_PINS) $(PINS)
 	@rm -rf $(SB3)
 	@$(PYTHON) -m venv $(SB3)
 	@$(SB3)/bin/python -m pip --disable-pip-version-check --no-input install -qq --requirement $(SB3_PINS)
+	@touch $@
+
+$(JAX)/.ready: $(JAX_PINS)
+	@echo "Installing jax into $(JAX) ..."
+	@rm -rf $(JAX)
+	@$(PYTHON) -m venv $(JAX)
+	@$(JAX)/bin/python -m pip --disable-pip-version-check --no-input install -qq --requirement $(JAX_PINS)
 	@touch $@
 
 lint: $(READY) ## ruff and mypy
@@ -121,5 +130,5 @@ lock: ## take the newest releases that pyproject.toml allows, and pin them
 	@touch $(READY)
 
 clean: ## remove all .venvs, caches and builds; results/ and .asv/ stay
-	@rm -rf $(VENV) $(PYMARKET) $(SB3) build dist .coverage .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
+	@rm -rf $(VENV) $(PYMARKET) $(SB3) $(JAX) build dist .coverage .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
 	@find market benches tests -name __pycache__ -type d -prune -exec rm -rf {} +

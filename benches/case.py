@@ -22,7 +22,7 @@ METHOD = 2
 
 
 class Unsupported(Exception):
-    """A cell of the table that is not built yet: it is recorded as such, and is no failure."""
+    """A cell of the table that is not built yet: it is recorded as such, and is no failure. So is a reference."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Case:
     seed: of every random input.
     options: axes that only a selection adds.
     references: what the call is compared with, by name; timed after it, round by round on the same inputs.
+        One that raises Unsupported is left out of the cell.
     figures(prepared, i): what a call yields rather than costs, by name ("trades"): the same on every machine.
     """
 

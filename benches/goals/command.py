@@ -18,6 +18,7 @@ from rich.text import Text
 
 from benches.cases import CASES
 from benches.goals.goal import Figure, Goal, measured_median, measured_ratio, measured_record
+from benches.goals.learner import LEARNER_GOALS
 from benches.goals.training import TRAINING_GOALS
 from benches.measure import counters
 from benches.terminal import show
@@ -82,6 +83,7 @@ GOALS = {
     "stepping": Goal(stepping, 5),
     "calls": Goal(calls, 10),
     **TRAINING_GOALS,
+    **LEARNER_GOALS,
 }
 
 

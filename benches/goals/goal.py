@@ -16,7 +16,10 @@ from benches.measure.stopwatch import Measurement, measure
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured figure. value: what the limit applies to. detail: what else was seen, for people."""
+    """A measured figure. value: what the limit applies to. detail: what else was seen, for people.
+
+    judged: False where this machine cannot tell now; then the limit decides nothing.
+    """
 
     name: str
     value: float
@@ -24,6 +27,7 @@ class Figure:
     unit: str
     detail: str
     at_least: bool = False
+    judged: bool = True
 
     def __str__(self) -> str:
         measured = self.detail if math.isnan(self.value) else f"{self.value:.3g} {self.unit}"
@@ -32,11 +36,13 @@ class Figure:
     @property
     def verdict(self) -> str:
         """In words."""
-        return "met" if self.met else "NOT MET"
+        return "not judged" if not self.judged else "met" if self.met else "NOT MET"
 
     @property
     def met(self) -> bool:
-        """Whether the value is within the limit; not a number never is."""
+        """Whether the value is within the limit, if it is judged; not a number never is."""
+        if not self.judged:
+            return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 

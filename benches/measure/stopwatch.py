@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from statistics import fmean
 from typing import Any, NoReturn
 
-from benches.case import Outcome, Point
+from benches.case import Outcome, Point, Unsupported
 from benches.measure import machine
 
 REFERENCE_SECONDS = 0.25
@@ -74,6 +74,7 @@ class Stopwatch:
         self.point, self.reference_seconds = point, reference_seconds
         self.seen = seen or Measurement()
         self._prepared: Any = None
+        self._references: dict[str, Call] = {}
         self._turn = 0
         self._began = 0.0
 
@@ -95,13 +96,19 @@ class Stopwatch:
         began = time.perf_counter()
         case.warm_up(self._prepared)
         seen.warmup_seconds = time.perf_counter() - began
-        for reference in case.references.values():
-            reference(self._prepared, 0)
+        self.try_references()
         if case.clock == "cpu" and self.point.rounds >= FEWEST_ROUNDS:
             seen.calls = self._calls_in_a_block(case.call)
-            seen.reference_calls = {name: self._calls_in_a_block(each) for name, each in case.references.items()}
+            seen.reference_calls = {name: self._calls_in_a_block(each) for name, each in self._references.items()}
             self._turn = seen.calls
         gc.collect()
+
+    def try_references(self) -> None:
+        """Call each reference once, cold; one that raises Unsupported is left out of the cell."""
+        for name, reference in self.point.case.references.items():
+            with contextlib.suppress(Unsupported):
+                reference(self._prepared, 0)
+                self._references[name] = reference
 
     def _calls_in_a_block(self, call: Call) -> int:
         """How many calls fill a block: the more of two tries, for on a busy machine fewer do."""
@@ -126,7 +133,7 @@ class Stopwatch:
         cpu = time.process_time() - cpu
         seen.seconds.append(wall / seen.calls)
         seen.cpu_seconds.append(cpu / seen.calls)
-        for name, reference in case.references.items():
+        for name, reference in self._references.items():
             taken = seen.references.setdefault(name, [])
             calls = seen.reference_calls.setdefault(name, 1)
             if len(taken) == number and (number < FEWEST_ROUNDS or sum(taken) * calls < self.reference_seconds):
@@ -199,6 +206,7 @@ def outlived() -> Iterator[None]:
 
 
 def execute(point: Point, seen: Measurement) -> None:
-    """Execute a cell's call once, cold, to see that it works."""
+    """Execute a cell's call and its references once, cold, to see that they work."""
     with Stopwatch(point, seen=seen) as watch:
         watch.round()
+        watch.try_references()

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor, nn
 
     from market import RLTrainer
@@ -76,13 +78,19 @@ class BarePPO(Bare):
         settings = self.settings
         return {"num_epochs": settings.epochs, "minibatch_size": settings.minibatch, "shuffle_batch_per_epoch": True}
 
+    def rows(self, columns: dict[str, Tensor]) -> Iterator[Any]:
+        """The rows of each minibatch."""
+        from market.rl.learning.batches import minibatch_rows
+
+        return minibatch_rows(len(columns["obs"]), self.settings.minibatch, epochs=self.settings.epochs)
+
     def update(self, episodes: list[Any]) -> None:
         import torch
 
-        from market.rl.learning.batches import minibatch_rows, take
+        from market.rl.learning.batches import take
 
-        columns, settings = self.batch(episodes), self.settings
-        for chosen in minibatch_rows(len(columns["obs"]), settings.minibatch, epochs=settings.epochs):
+        columns = self.batch(episodes)
+        for chosen in self.rows(columns):
             index = torch.from_numpy(chosen)
             self.adam.zero_grad()
             self._loss({name: take(x, index) for name, x in columns.items()}).backward()  # type: ignore[no-untyped-call]

@@ -205,13 +205,18 @@ def walk(params: Params) -> Walk:
     return Walk(step, observe, market, starts, actions, starts[0])
 
 
-def env_step(prepared: Walk, turn: int) -> None:
-    """What an environment does in a step: act, clear, settle, reward, observe as float32. No episode starts in it."""
+def advance(prepared: Walk, turn: int) -> None:
+    """Act, clear, settle and reward. No episode starts in it."""
     market = prepared.market
     if prepared.state.step == market.max_steps:
         prepared.state = prepared.starts[turn // market.max_steps % len(prepared.starts)]
     prepared.state = prepared.advance(market, prepared.state, prepared.actions[turn % len(prepared.actions)])[0]
-    prepared.see(market, prepared.state).astype(np.float32)
+
+
+def env_step(prepared: Walk, turn: int) -> None:
+    """What an environment does in a step: `advance`, and observe as float32."""
+    advance(prepared, turn)
+    prepared.see(prepared.market, prepared.state).astype(np.float32)
 
 
 def build_scenario(params: Params, turn: int) -> None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benches.case import Case, Outcome, Point
+from benches.case import Case, Outcome, Point, Unsupported
 from benches.measure import stopwatch as measuring
 from benches.measure.stopwatch import BLOCK, Measurement, Stopwatch, execute, measure, outlived
 
@@ -98,6 +98,26 @@ def test_a_cheap_call_is_as_warm_as_in_a_loop_of_its_own_whatever_its_references
     assert seen.reference_calls == {"slow": 1}
     assert seen.seconds == pytest.approx([2e-4] * 4), "the reference is no part of a round"
     assert seen.references["slow"] == pytest.approx([2 * BLOCK] * 4)
+
+
+@pytest.mark.parametrize("clock", ["cpu", "wall"])
+def test_a_reference_that_is_not_there_is_left_out_and_the_others_are_timed(clock):
+    def missing(*_):
+        raise Unsupported("not installed")
+
+    point = toy(references={"missing": missing, "there": lambda *_: None}, clock=clock)
+    seen = Measurement()
+    measure(point, seen)
+    assert set(seen.references) == {"there"}
+    assert len(seen.seconds) == 4
+    execute(point, Measurement())
+
+
+def test_a_reference_that_fails_fails_the_cell_timed_or_not():
+    point = toy(references={"broken": lambda *_: 1 / 0})
+    for attempt in (measure, execute):
+        with pytest.raises(ZeroDivisionError):
+            attempt(point, Measurement())
 
 
 def test_a_cheap_reference_is_timed_in_blocks_too_and_for_its_share_of_the_time(clock):
