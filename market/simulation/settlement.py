@@ -8,8 +8,34 @@ from __future__ import annotations
 import numpy as np
 
 from market.clearing.batch import Cleared
-from market.clearing.orders import Bools, Floats, Ints, energy_of, sum_by
+from market.clearing.orders import Bools, Floats
 from market.community.agents import Fleet, charge_discharge
+from market.config import PER_KWH
+from market.support.kernels import kernel
+
+NO_FEES: Floats = np.empty(0)
+
+
+@kernel
+def _sum_by_agent(orders, energy, price, seller_price, fee, left, is_buy, sums):  # type: ignore[no-untyped-def]
+    """Adds up trades [K] by agent: sums [7, E, N], zeros before: bought and sold by peers, then by the DSO, kWh; paid,
+    received and fees, $.
+
+    orders: flat bid and ask of each trade [3, K]. fee: $ [K], or [0] without a grid. left: ticks for the DSO [E, N].
+    """
+    size = left.shape[1]
+    for k in range(len(energy)):
+        (e, i), (f, j) = divmod(orders[0, k], size), divmod(orders[1, k], size)
+        sums[0, e, i] += energy[k]
+        sums[1, f, j] += energy[k]
+        sums[4, e, i] += energy[k] * price[k] / 1000
+        sums[5, f, j] += energy[k] * seller_price[k] / 1000
+        if len(fee):
+            sums[6, e, i] += fee[k] / 2
+            sums[6, f, j] += fee[k] / 2
+    for e in range(len(left)):
+        for i in range(size):
+            sums[2 if is_buy[e, i] else 3, e, i] = left[e, i] / PER_KWH
 
 
 def settle(
@@ -32,20 +58,11 @@ def settle(
     energy: stored before the step [E, N], kWh.
     feed_in_tariff, utility_price: [E], $/MWh.
     """
-    buyers, sellers = cleared.bid_order.astype(np.int64), cleared.ask_order.astype(np.int64)
-
-    def by_order(order: Ints, amount: Floats) -> Floats:
-        return sum_by(order, amount, is_buy.size).reshape(is_buy.shape)
-
-    bought_p2p, sold_p2p = by_order(buyers, cleared.energy), by_order(sellers, cleared.energy)
-    left = energy_of(cleared.left)
-    bought_dso, sold_dso = np.where(is_buy, left, 0.0), np.where(is_buy, 0.0, left)
-    paid = by_order(buyers, cleared.energy * cleared.price / 1000)
-    received = by_order(sellers, cleared.energy * cleared.seller_price / 1000)
-    fee = np.zeros(is_buy.shape)
-    if cleared.network is not None:
-        half_fee = cleared.network.fee / 2
-        fee = by_order(buyers, half_fee) + by_order(sellers, half_fee)
+    sums = np.zeros((7, *is_buy.shape))
+    network, traded = cleared.network, (cleared.energy, cleared.price, cleared.seller_price)
+    fee_of_trade = NO_FEES if network is None else network.fee
+    _sum_by_agent(cleared.orders, *traded, fee_of_trade, cleared.left, is_buy, sums)
+    bought_p2p, sold_p2p, bought_dso, sold_dso, paid, received, fee = sums
     residual = generation - demand + bought_p2p + bought_dso - sold_p2p - sold_dso
     battery = charge_discharge(residual, energy, fleet)
     balance = residual - battery.charged + battery.discharged
