@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from market.clearing.books import Book, Packed, price_limits, ranked
 from market.clearing.fees import Network, network_terms
 from market.clearing.matching import gather, interval, merge, sides
-from market.clearing.orders import MAX_POSITIONS, Energies, Floats, Ints, Positions, capacity_ticks, energy_of
+from market.clearing.orders import MAX_POSITIONS, Bools, Energies, Floats, Ints, Positions, capacity_ticks, energy_of
 from market.clearing.partners import serve_partners
 from market.clearing.pricing import RULES, Pairs
 from market.clearing.trade_reduction import reduce_trade
@@ -26,8 +26,11 @@ from market.support.kernels import kernel
 from market.support.threads import in_parts
 
 UNLIMITED = np.iinfo(np.int64).max // 4
-FIRST, IN_BOOK, ANY = (np.broadcast_to(one, MAX_POSITIONS) for one in (np.int64(0), np.int8(2), np.True_))
+FIRST: Ints = np.broadcast_to(np.int64(0), MAX_POSITIONS)
+IN_BOOK: NDArray[np.int8] = np.broadcast_to(np.int8(2), MAX_POSITIONS)
+ALL: Bools = np.broadcast_to(np.True_, MAX_POSITIONS)
 """Market, stage and "in the book" of any number of trades of a single market without partners; they take no memory."""
+NO_STAGE: NDArray[np.int8] = np.empty(0, np.int8)
 
 
 def _row(block: str, row: int) -> Any:
@@ -91,15 +94,15 @@ def _deduct(left, bid_order, ask_order, ticks):  # type: ignore[no-untyped-def]
 
 @kernel
 def _match(  # type: ignore[no-untyped-def]
-    first, keys, arrival, agent, left, capacity, bounds, reduces, pairs, limits, starts, stage, orders, prices, ends, figures
+    first, keys, arrival, agent, left, room, bounds, reduces, pairs, limits, starts, stage, orders, prices, offsets, out
 ):
     """Stage 2 of the markets from `first` on, as many as there are keys (sorted) [.., M], and their trades of stage 1.
 
-    Of all E markets: left [E, N]; arrival and agent, also [E, 0]. capacity: ticks that each may trade in all. bounds:
+    Of all E markets: left [E, N]; arrival and agent, also [E, 0]. room: ticks that each may trade in all. bounds:
     lowest and highest price in ticks. pairs, limits, starts: the `Partners`.
     Writes the trades one after the other, from first x N on: orders [3, E N] (flat bid, flat ask, ticks), prices
-    [2, E N] of bid and ask, $/MWh, and stage [E N], or [0] without partners; where those of each market
-    end, to ends [E]; and the first three rows of figures [6, E]: gains from trade, $, and the interval of clearing
+    [2, E N] of bid and ask, $/MWh, and stage [E N], or [0] without partners; where those of market e
+    end, to offsets[e + 1]; and the first three rows of out [6, E]: gains from trade, $, and the interval of clearing
     prices, $/MWh, nan where stage 2 is empty.
     """
     size = left.shape[1]
@@ -107,7 +110,7 @@ def _match(  # type: ignore[no-untyped-def]
     count = first * size
     for market in range(len(keys)):
         e = first + market
-        gains, room = 0.0, capacity
+        gains, free = 0.0, room
         begin, end = (starts[e], starts[e + 1]) if len(starts) else (0, 0)
         for m in range(begin, end):
             if pairs[2, m] == 0:
@@ -115,23 +118,28 @@ def _match(  # type: ignore[no-untyped-def]
             orders[0, count], orders[1, count], orders[2, count] = pairs[0, m], pairs[1, m], pairs[2, m]
             prices[0, count], prices[1, count], stage[count] = limits[0, m], limits[1, m], 1
             gains += pairs[2, m] * (limits[0, m] - limits[1, m]) * PER_PRICE
-            room -= pairs[2, m]
+            free -= pairs[2, m]
             count += 1
         in_book = count
         book = sides(keys[market], arrival[e], e * size)
         gather(book, left[e], energy)
         lower = upper = np.nan
         if reduces:
-            count, more, lower, upper = reduce_trade(book, energy, room, agent[e], bounds, count, orders, prices)
+            count, more, lower, upper = reduce_trade(book, energy, free, agent[e], bounds, count, orders, prices)
         else:
-            merged = merge(book, energy, room, count, orders, prices)
+            merged = merge(book, energy, free, count, orders, prices)
             count, more = merged.trades, merged.welfare
             if merged.last_bid >= 0:
                 lower, upper = interval(book, energy, merged)
         stage[in_book:count] = 2
-        ends[e] = count
-        figures[0, e] = (gains + more) / (PER_PRICE * PER_KWH * 1000)
-        figures[1, e], figures[2, e] = lower / PER_PRICE, upper / PER_PRICE
+        offsets[e + 1] = count
+        out[0, e] = (gains + more) / (PER_PRICE * PER_KWH * 1000)
+        out[1, e], out[2, e] = lower / PER_PRICE, upper / PER_PRICE
+
+
+def _match_part(book: Packed, left: Energies, config: MarketConfig, terms: tuple[Any, ...], part: slice) -> None:
+    """Stages 1 and 2 of a part of the markets; terms: the last arguments of `_match`."""
+    _match(part.start, ranked(book, left, part, config), book.by_arrival, book.agent, left, *terms)
 
 
 @kernel
@@ -155,13 +163,12 @@ def _sum_up(offsets, ticks, price, seller_price, reduces, figures):  # type: ign
 def _close_up(parts: list[slice], size: int, columns: Sequence[NDArray[Any]], offsets: Ints) -> None:
     """Moves the trades of parts of the markets, each at first x size of the columns [.., E N], next to each other."""
     count = 0
-    for part in sorted(parts, key=lambda part: part.start):
-        begin, end = part.start * size, int(offsets[part.stop])
+    for part in parts:
+        begin, end = part.start * size, offsets.item(part.stop)
         to, count = count, count + end - begin
-        if begin > to:
-            for column in columns:
-                column[..., to:count] = column[..., begin:end]
-            offsets[part.start + 1 : part.stop + 1] -= begin - to
+        for column in columns:
+            column[..., to:count] = column[..., begin:end]
+        offsets[part.start + 1 : part.stop + 1] -= begin - to
 
 
 def clear_batch(
@@ -185,35 +192,32 @@ def clear_batch(
     """
     packed = book.packed(check_positive_int("threads", threads)) if isinstance(book, Book) else book
     markets, size = packed.quantity.shape
-    if markets * size > MAX_POSITIONS:
+    positions = markets * size
+    if positions > MAX_POSITIONS:
         raise ValueError(f"book: got {markets} markets of {size} orders; allowed: at most {MAX_POSITIONS:,} in all")
     left = packed.quantity if packed.partner is None else packed.quantity.copy()
     capacity = UNLIMITED if grid is None else min(capacity_ticks(grid.capacity, step_hours), UNLIMITED)
     partners = serve_partners(packed, left, capacity)
     rule = RULES[config.price_mechanism]
-    orders, prices = np.empty((3, left.size), np.int32), np.empty((2, left.size))
-    stage = np.empty(0 if packed.partner is None else left.size, np.int8)
+    reduces = rule.reduces_trade
+    bounds = price_limits(config) if reduces else (0, 0)
+    orders, prices = np.empty((3, positions), np.int32), np.empty((2, positions))
+    stage = NO_STAGE if packed.partner is None else np.empty(positions, np.int8)
     offsets, figures = np.zeros(markets + 1, np.int64), np.empty((6, markets))
-    terms = (capacity, price_limits(config), rule.reduces_trade, *partners, stage, orders, prices, offsets[1:], figures)
-    parts: list[slice] = []
-
-    def match(part: slice) -> None:
-        keys = ranked(packed, left, part, config)
-        _match(part.start, keys, packed.by_arrival, packed.agent, left, *terms)
-        parts.append(part)
-
-    in_parts(match, markets, threads)
+    terms = (capacity, bounds, reduces, *partners, stage, orders, prices, offsets, figures)
+    parts = in_parts(partial(_match_part, packed, left, config, terms), markets, threads)
     if len(parts) > 1:
-        _close_up(parts, size, (orders, prices, stage) if len(stage) else (orders, prices), offsets)
-    count = int(offsets[-1])
+        _close_up(parts, size, (orders, prices, stage)[: 3 if len(stage) else 2], offsets)
+    count = offsets.item(-1)
     orders = orders[:, :count]
     stage = stage[:count] if packed.partner is not None else IN_BOOK[:count]
-    market, book = _markets(offsets), ANY[:count] if packed.partner is None else stage == 2
+    market, in_book = _markets(offsets), ALL[:count] if packed.partner is None else stage == 2
     tariffs = (feed_in_tariff, utility_price, last_price)
-    pairs = Pairs(prices[0, :count], prices[1, :count], market, book, config.spread_share, *tariffs, figures[1], figures[2])
+    bid, ask, lower, upper = prices[0, :count], prices[1, :count], figures[1], figures[2]
+    pairs = Pairs(bid, ask, market, in_book, config.spread_share, *tariffs, lower, upper)
     price = rule.price(pairs)
     seller_price = price if rule.seller_price is None else rule.seller_price(pairs)
-    _sum_up(offsets, orders[2], price, seller_price, rule.reduces_trade, figures)
+    _sum_up(offsets, orders[2], price, seller_price, reduces, figures)
     network = None
     if grid is not None:
         sent = (orders[:2], energy_of(orders[2]), price, offsets)

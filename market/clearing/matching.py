@@ -91,8 +91,8 @@ def read(price, quantity, is_buy, partner, bounds, keys, ticks):  # type: ignore
     """Orders as floats [n] to keys and energy ticks [1, n], in order of arrival and all of one reputation, in one pass.
 
     partner: [1, n], or [1, 0] without preferences; the keys of orders that name the DSO are EMPTY. bounds: lowest and
-    highest price, smallest and largest quantity that is not 0. Returns whether all orders keep to them, and the ticks of all bids
-    and of all asks.
+    highest price, smallest and largest quantity that is not 0. Returns whether all orders keep to them, and the ticks
+    of all bids and of all asks.
     """
     low, high, least, most = bounds
     fine = True

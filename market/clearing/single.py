@@ -46,24 +46,27 @@ class ClearingResult:
     _cleared: Cleared
     _tariffs: tuple[float, float]
 
-    def __init__(self, orders: Orders, cleared: Cleared, tariffs: tuple[float, float], wanted: int, offered: int) -> None:
+    def __init__(
+        self, orders: Orders, cleared: Cleared, tariffs: tuple[float, float], wanted: int, offered: int
+    ) -> None:
         """wanted, offered: ticks of all bids and of all asks."""
         welfare, lower, upper, price, volume, surplus = cleared.figures[:, 0].tolist()
         traded, network = round(volume * PER_KWH), cleared.network
-        vars(self).update(  # at once: value by value takes three times as long
-            clearing_price=price,
-            p2p_volume=volume,
-            dso_buy_volume=(offered - traded) / PER_KWH,
-            dso_sell_volume=(wanted - traded) / PER_KWH,
-            social_welfare=welfare,
-            budget_surplus=surplus,
-            price_interval=(lower, upper),
-            congestion_mean=0.0 if network is None else network.routing.mean.item(),
-            congestion_max=0.0 if network is None else network.routing.max.item(),
-            _orders=orders,
-            _cleared=cleared,
-            _tariffs=tariffs,
-        )
+        values = {
+            "clearing_price": price,
+            "p2p_volume": volume,
+            "dso_buy_volume": (offered - traded) / PER_KWH,
+            "dso_sell_volume": (wanted - traded) / PER_KWH,
+            "social_welfare": welfare,
+            "budget_surplus": surplus,
+            "price_interval": (lower, upper),
+            "congestion_mean": 0.0 if network is None else network.routing.mean.item(),
+            "congestion_max": 0.0 if network is None else network.routing.max.item(),
+            "_orders": orders,
+            "_cleared": cleared,
+            "_tariffs": tariffs,
+        }
+        object.__setattr__(self, "__dict__", values)  # at once: value by value takes three times as long
 
     @cached_property
     def trades(self) -> Trades:
@@ -89,8 +92,8 @@ def all_trades(
     distance, loss, fee = np.zeros((3, size))
     buyer[:count], seller[:count] = (bid, ask) if agent is None else (agent[bid], agent[ask])
     price[:count], quantity[:count], stage[:count] = cleared.price[mine], cleared.energy[mine], cleared.stage[mine]
-    ids = np.empty(0, np.int64) if agent is None else agent
-    _supply(left, is_buy, ids, *tariffs, count, buyer, seller, price, quantity, stage)
+    ids = POSITIONS[0] if agent is None else agent.copy()
+    _supply(left, is_buy.copy(), ids, *tariffs, count, buyer, seller, price, quantity, stage)
     seller_price = price
     if cleared.seller_price is not cleared.price:
         seller_price = price.copy()
@@ -144,11 +147,12 @@ def clear(
 def _book(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Book | Packed, int, int]:
     """The orders as a batch of one, and the ticks of all bids and of all asks.
 
-    They are checked against the limits of `config` and the nodes of `grid`.
+    They are checked against the limits of `config` and the nodes of `grid`. What kernels share with the simulation is
+    copied: they would be compiled again for read-only arrays.
     """
     size = len(orders)
-    agent = POSITIONS if orders.agent is None else orders.agent[None]
-    partner = None if orders.partner is None else orders.partner[None]
+    agent = POSITIONS if orders.agent is None else orders.agent[None].copy()
+    partner = None if orders.partner is None else orders.partner[None].copy()
     node = None if grid is None else _nodes(orders, grid)
     if partner is not None and orders.agent is not None:  # ids are renumbered from 0, to be looked up
         known = np.unique(agent)
@@ -165,7 +169,7 @@ def _book(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Book
     arrival = np.arange(size) if orders.arrival is None else np.argsort(orders.arrival, kind="stable")
     reputation = np.zeros(size) if orders.reputation is None else orders.reputation
     ticks, worth = price_ticks(orders.price), reputation_ticks(reputation)
-    book = Book(ticks[None], quantity, orders.is_buy[None], worth[None], arrival[None], agent, node, partner)
+    book = Book(ticks[None], quantity, orders.is_buy[None].copy(), worth[None], arrival[None], agent, node, partner)
     return book, wanted, offered
 
 
