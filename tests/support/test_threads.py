@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("screening")
 MARKETS, SIZE, GRID = 7, 60, grid_of(GridTopology.RING, 5, 100.0)
 
 FIGURES = ("bid_order", "ask_order", "ticks", "stage", "market", "price", "seller_price", "clearing_price", "volume")
-FIGURES += ("social_welfare", "budget_surplus", "lower", "upper", "quantity", "energy", "left")
+FIGURES += ("social_welfare", "budget_surplus", "lower", "upper", "quantity", "energy")
 
 
 def random_batch(seed: int, *, partners: bool = True, unit: bool = False) -> Book:
@@ -84,8 +84,9 @@ def test_a_batch_is_its_markets_alone(rule, grid):
         together = columns(cleared(book, rule, grid, threads=2))
         parts = [cleared(book, rule, grid, slice(e, e + 1)) for e in range(MARKETS)]
         for part, e in zip(parts, range(MARKETS), strict=True):
-            for name, step in {"bid_order": SIZE, "ask_order": SIZE, "market": 1}.items():
-                object.__setattr__(part, name, getattr(part, name) + step * e)
+            part.orders[:2] += SIZE * e
+        market = np.repeat(np.arange(MARKETS), [len(part.price) for part in parts])
+        assert together.pop("market")[2] == market.tobytes()
         alone = [columns(part) for part in parts]
         for name, (dtype, _, data) in together.items():
             assert {part[name][0] for part in alone} == {dtype}
