@@ -98,6 +98,8 @@ def choose(kind: type[Kind], value: object, field: str) -> Kind:
 
 def check_range(field: str, value: object, low: float = 0.0, high: float = math.inf, unit: str = "") -> float:
     """`value` as a float when it is a finite number within [low, high], else a one-line ValueError."""
+    if type(value) is float and low <= value <= high and value < math.inf:
+        return value  # the usual case, on the path of `clear`
     number = math.nan
     if not isinstance(value, bool | str | bytes):
         with contextlib.suppress(TypeError, ValueError):

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from market.clearing.books import Book, Packed, price_limits, ranked
 from market.clearing.fees import Network, network_terms
 from market.clearing.matching import gather, interval, merge, sides
-from market.clearing.orders import MAX_POSITIONS, Energies, Floats, Ints, Positions, capacity_ticks, energy_of, price_of
+from market.clearing.orders import MAX_POSITIONS, Bools, Energies, Floats, Ints, Positions, capacity_ticks, energy_of
 from market.clearing.partners import serve_partners
 from market.clearing.pricing import RULES, Pairs
 from market.clearing.trade_reduction import reduce_trade
@@ -24,27 +26,43 @@ from market.support.kernels import kernel
 from market.support.threads import in_parts
 
 UNLIMITED = np.iinfo(np.int64).max // 4
+FIRST: Ints = np.broadcast_to(np.int64(0), MAX_POSITIONS)
+IN_BOOK: NDArray[np.int8] = np.broadcast_to(np.int8(2), MAX_POSITIONS)
+ALL: Bools = np.broadcast_to(np.True_, MAX_POSITIONS)
+"""Market, stage and "in the book" of any number of trades of a single market without partners; they take no memory."""
+NO_STAGE: NDArray[np.int8] = np.empty(0, np.int8)
 
 
-@dataclass(frozen=True, eq=False)
+def _row(block: str, row: int) -> Any:
+    """A property: that row of a block of columns."""
+    return property(lambda self: getattr(self, block)[row])
+
+
+@dataclass(eq=False)  # not frozen, which takes three times as long to make
 class Cleared:
     """Stages 1 and 2 of E markets of N orders, K trades in all, market by market."""
 
-    bid_order: Positions  # flat order positions [K]
-    ask_order: Positions
-    ticks: Energies  # energy [K], Wh
+    orders: Positions  # the three rows below [3, K]
     stage: NDArray[np.int8]  # 1 partners, 2 book [K]
-    market: Ints  # [K]
+    offsets: Ints  # the trades of market e are offsets[e]:offsets[e+1], [E + 1]
     price: Floats  # what the buyer pays [K], $/MWh
     seller_price: Floats  # what the seller receives [K], $/MWh; `price` itself unless the rule sets two
-    clearing_price: Floats  # quantity-weighted mean price [E], $/MWh, nan without trades
-    volume: Floats  # [E] kWh
-    social_welfare: Floats  # [E] $
-    budget_surplus: Floats  # [E] $
-    lower: Floats  # interval of clearing prices [E], $/MWh, nan where stage 2 is empty
-    upper: Floats
+    figures: Floats  # the six rows below [6, E]
     network: Network | None  # losses, fees and congestion; None without a grid
     quantity: Energies  # of the orders [E, N], Wh
+
+    bid_order, ask_order = _row("orders", 0), _row("orders", 1)  # flat order positions [K]
+    ticks = _row("orders", 2)  # energy [K], Wh
+    social_welfare = _row("figures", 0)  # [E] $
+    lower, upper = _row("figures", 1), _row("figures", 2)  # of clearing prices [E], $/MWh, nan where stage 2 is empty
+    clearing_price = _row("figures", 3)  # quantity-weighted mean price [E], $/MWh, nan without trades
+    volume = _row("figures", 4)  # [E] kWh
+    budget_surplus = _row("figures", 5)  # [E] $
+
+    @property
+    def market(self) -> Ints:
+        """The market of each trade, [K]."""
+        return _markets(self.offsets)
 
     @cached_property
     def energy(self) -> Floats:
@@ -59,6 +77,13 @@ class Cleared:
         return left
 
 
+def _markets(offsets: Ints) -> Ints:
+    """The market of each trade, [K]: those of market e are offsets[e]:offsets[e+1], [E + 1]."""
+    if len(offsets) == 2:
+        return FIRST[: offsets[1]]
+    return np.repeat(np.arange(len(offsets) - 1), offsets[1:] - offsets[:-1])
+
+
 @kernel
 def _deduct(left, bid_order, ask_order, ticks):  # type: ignore[no-untyped-def]
     """Take what traded [K] off both orders; left: flat."""
@@ -68,78 +93,82 @@ def _deduct(left, bid_order, ask_order, ticks):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _sums(offsets, ticks, price, seller_price, reduces, out):  # type: ignore[no-untyped-def]
-    """out [E, 3]: sums over each market's trades of ticks, ticks x price, and ticks x seller_price.
-
-    reduces: whether the two prices differ.
-    """
-    for e in range(len(offsets) - 1):
-        volume, paid, received = np.int64(0), 0.0, 0.0
-        for k in range(offsets[e], offsets[e + 1]):
-            volume += ticks[k]
-            paid += ticks[k] * price[k]
-            if reduces:
-                received += ticks[k] * seller_price[k]
-        out[e, 0], out[e, 1], out[e, 2] = volume, paid, received if reduces else paid
-
-
-@kernel
 def _match(  # type: ignore[no-untyped-def]
-    first, keys, arrival, agent, left, room, bounds, reduces, served, limits, starts, orders, prices, stage, spans, sums
+    first, keys, arrival, agent, left, room, bounds, reduces, pairs, limits, starts, stage, orders, prices, offsets, out
 ):
     """Stage 2 of the markets from `first` on, as many as there are keys (sorted) [.., M], and their trades of stage 1.
 
-    Of all E markets: left [E, N]; arrival and agent, also [E, 0]; room [E]: ticks, what stage 1 leaves of the
-    capacity. bounds: lowest and highest price in ticks. served, limits, starts: the `Partners`.
-    Writes the trades of market e from e x N on: orders [3, E N] (flat bid, flat ask, ticks), prices [2, E N] of bid and
-    ask, $/MWh, stage [E N], and spans [E, 2], where they begin and end; and sums [E, 3]: gains from trade in price x
-    energy ticks, and the interval of clearing prices in ticks, nan where stage 2 is empty.
+    Of all E markets: left [E, N]; arrival and agent, also [E, 0]. room: ticks that each may trade in all. bounds:
+    lowest and highest price in ticks. pairs, limits, starts: the `Partners`.
+    Writes the trades one after the other, from first x N on: orders [3, E N] (flat bid, flat ask, ticks), prices
+    [2, E N] of bid and ask, $/MWh, and stage [E N], or [0] without partners; where those of market e
+    end, to offsets[e + 1]; and the first three rows of out [6, E]: gains from trade, $, and the interval of clearing
+    prices, $/MWh, nan where stage 2 is empty.
     """
     size = left.shape[1]
     energy = np.empty(keys.shape[1] + 2, np.int64)
     count = first * size
     for market in range(len(keys)):
         e = first + market
-        gains = 0.0
-        spans[e, 0] = count
-        for m in range(starts[e], starts[e + 1]):
-            if served[2, m] == 0:
+        gains, free = 0.0, room
+        begin, end = (starts[e], starts[e + 1]) if len(starts) else (0, 0)
+        for m in range(begin, end):
+            if pairs[2, m] == 0:
                 break
-            orders[0, count], orders[1, count], orders[2, count] = served[0, m], served[1, m], served[2, m]
+            orders[0, count], orders[1, count], orders[2, count] = pairs[0, m], pairs[1, m], pairs[2, m]
             prices[0, count], prices[1, count], stage[count] = limits[0, m], limits[1, m], 1
-            gains += served[2, m] * (limits[0, m] - limits[1, m]) * PER_PRICE
+            gains += pairs[2, m] * (limits[0, m] - limits[1, m]) * PER_PRICE
+            free -= pairs[2, m]
             count += 1
         in_book = count
         book = sides(keys[market], arrival[e], e * size)
         gather(book, left[e], energy)
         lower = upper = np.nan
         if reduces:
-            count, more, lower, upper = reduce_trade(book, energy, room[e], agent[e], bounds, count, orders, prices)
+            count, more, lower, upper = reduce_trade(book, energy, free, agent[e], bounds, count, orders, prices)
         else:
-            merged = merge(book, energy, room[e], count, orders, prices)
+            merged = merge(book, energy, free, count, orders, prices)
             count, more = merged.trades, merged.welfare
             if merged.last_bid >= 0:
                 lower, upper = interval(book, energy, merged)
         stage[in_book:count] = 2
-        spans[e, 1] = count
-        sums[e, 0], sums[e, 1], sums[e, 2] = gains + more, lower, upper
+        offsets[e + 1] = count
+        out[0, e] = (gains + more) / (PER_PRICE * PER_KWH * 1000)
+        out[1, e], out[2, e] = lower / PER_PRICE, upper / PER_PRICE
+
+
+def _match_part(book: Packed, left: Energies, config: MarketConfig, terms: tuple[Any, ...], part: slice) -> None:
+    """Stages 1 and 2 of a part of the markets; terms: the last arguments of `_match`."""
+    _match(part.start, ranked(book, left, part, config), book.by_arrival, book.agent, left, *terms)
 
 
 @kernel
-def _close_up(orders, prices, stage, spans, offsets):  # type: ignore[no-untyped-def]
-    """Moves the markets' trades next to each other; those of market e are then at offsets[e]:offsets[e+1], [E + 1]."""
-    for e in range(len(spans)):
-        to, begin, count = offsets[e], spans[e, 0], spans[e, 1] - spans[e, 0]
-        if begin > to:
-            for column in range(3):
-                for k in range(count):
-                    orders[column, to + k] = orders[column, begin + k]
-            for column in range(2):
-                for k in range(count):
-                    prices[column, to + k] = prices[column, begin + k]
-            for k in range(count):
-                stage[to + k] = stage[begin + k]
-        offsets[e + 1] = to + count
+def _sum_up(offsets, ticks, price, seller_price, reduces, figures):  # type: ignore[no-untyped-def]
+    """The other rows of figures [6, E]: mean price of each market's trades, $/MWh, volume, kWh, and surplus, $.
+
+    reduces: whether the two prices differ.
+    """
+    for e in range(len(offsets) - 1):
+        traded, paid, received = np.int64(0), 0.0, 0.0
+        for k in range(offsets[e], offsets[e + 1]):
+            traded += ticks[k]
+            paid += ticks[k] * price[k]
+            if reduces:
+                received += ticks[k] * seller_price[k]
+        volume, paid, received = traded / PER_KWH, paid / PER_KWH, (received if reduces else paid) / PER_KWH
+        figures[3, e] = paid / volume if traded > 0 else np.nan
+        figures[4, e], figures[5, e] = volume, (paid - received) / 1000
+
+
+def _close_up(parts: list[slice], size: int, columns: Sequence[NDArray[Any]], offsets: Ints) -> None:
+    """Moves the trades of parts of the markets, each at first x size of the columns [.., E N], next to each other."""
+    count = 0
+    for part in parts:
+        begin, end = part.start * size, offsets.item(part.stop)
+        to, count = count, count + end - begin
+        for column in columns:
+            column[..., to:count] = column[..., begin:end]
+        offsets[part.start + 1 : part.stop + 1] -= begin - to
 
 
 def clear_batch(
@@ -163,63 +192,34 @@ def clear_batch(
     """
     packed = book.packed(check_positive_int("threads", threads)) if isinstance(book, Book) else book
     markets, size = packed.quantity.shape
-    if markets * size > MAX_POSITIONS:
+    positions = markets * size
+    if positions > MAX_POSITIONS:
         raise ValueError(f"book: got {markets} markets of {size} orders; allowed: at most {MAX_POSITIONS:,} in all")
     left = packed.quantity if packed.partner is None else packed.quantity.copy()
     capacity = UNLIMITED if grid is None else min(capacity_ticks(grid.capacity, step_hours), UNLIMITED)
-    room = np.full(markets, capacity, np.int64)
-    partners = serve_partners(packed, left, room)
+    partners = serve_partners(packed, left, capacity)
     rule = RULES[config.price_mechanism]
-    orders, prices, stage = np.empty((3, left.size), np.int32), np.empty((2, left.size)), np.empty(left.size, np.int8)
-    spans, offsets, totals = np.empty((markets, 2), np.int64), np.zeros(markets + 1, np.int64), np.empty((markets, 3))
-    terms = (price_limits(config), rule.reduces_trade, *partners, orders, prices, stage, spans, totals)
-
-    def match(part: slice) -> None:
-        keys = ranked(packed.keys[part], packed.by_arrival[part], left[part], config)
-        _match(part.start, keys, packed.by_arrival, packed.agent, left, room, *terms)
-
-    in_parts(match, markets, threads)
-    _close_up(orders, prices, stage, spans, offsets)
-    count = offsets[-1]
-    bid_order, ask_order, ticks = orders[:, :count]
-    stage = stage[:count]
-    market = np.repeat(np.arange(markets), np.diff(offsets)) if markets > 1 else np.broadcast_to(np.int64(0), count)
-    lower, upper = price_of(totals[:, 1]), price_of(totals[:, 2])
-    pairs = Pairs(
-        bid=prices[0, :count],
-        ask=prices[1, :count],
-        market=market,
-        book=np.broadcast_to(np.True_, count) if packed.partner is None else stage == 2,
-        spread_share=config.spread_share,
-        feed_in_tariff=feed_in_tariff,
-        utility_price=utility_price,
-        last_price=last_price,
-        lower=lower,
-        upper=upper,
-    )
+    reduces = rule.reduces_trade
+    bounds = price_limits(config) if reduces else (0, 0)
+    orders, prices = np.empty((3, positions), np.int32), np.empty((2, positions))
+    stage = NO_STAGE if packed.partner is None else np.empty(positions, np.int8)
+    offsets, figures = np.zeros(markets + 1, np.int64), np.empty((6, markets))
+    terms = (capacity, bounds, reduces, *partners, stage, orders, prices, offsets, figures)
+    parts = in_parts(partial(_match_part, packed, left, config, terms), markets, threads)
+    if len(parts) > 1:
+        _close_up(parts, size, (orders, prices, stage)[: 3 if len(stage) else 2], offsets)
+    count = offsets.item(-1)
+    orders = orders[:, :count]
+    stage = stage[:count] if packed.partner is not None else IN_BOOK[:count]
+    market, in_book = _markets(offsets), ALL[:count] if packed.partner is None else stage == 2
+    tariffs = (feed_in_tariff, utility_price, last_price)
+    bid, ask, lower, upper = prices[0, :count], prices[1, :count], figures[1], figures[2]
+    pairs = Pairs(bid, ask, market, in_book, config.spread_share, *tariffs, lower, upper)
     price = rule.price(pairs)
     seller_price = price if rule.seller_price is None else rule.seller_price(pairs)
-    sums = np.empty((markets, 3))
-    _sums(offsets, ticks, price, seller_price, rule.reduces_trade, sums)
-    volume, paid, received = sums.T / PER_KWH
+    _sum_up(offsets, orders[2], price, seller_price, reduces, figures)
     network = None
     if grid is not None:
-        sent = (orders[:2, :count], energy_of(ticks), price, offsets)
+        sent = (orders[:2], energy_of(orders[2]), price, offsets)
         network = network_terms(packed, config, grid, *sent, utility_price, step_hours)
-    return Cleared(
-        bid_order=bid_order,
-        ask_order=ask_order,
-        ticks=ticks,
-        stage=stage,
-        market=market,
-        price=price,
-        seller_price=seller_price,
-        clearing_price=np.divide(paid, volume, out=np.full(markets, np.nan), where=volume > 0),
-        volume=volume,
-        social_welfare=totals[:, 0] / (PER_PRICE * PER_KWH * 1000),
-        budget_surplus=(paid - received) / 1000,
-        lower=lower,
-        upper=upper,
-        network=network,
-        quantity=packed.quantity,
-    )
+    return Cleared(orders, stage, offsets, price, seller_price, figures, network, packed.quantity)

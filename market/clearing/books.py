@@ -19,7 +19,7 @@ SCREENED = 1024
 """Single books with more orders are pre-filtered before sorting; smaller ones are faster to sort whole."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # not frozen: see `market.clearing.batch.Cleared`
 class Packed:
     """E books of N orders as sort keys, [E, N]; clearing uses the keys up."""
 
@@ -60,14 +60,15 @@ def price_limits(config: MarketConfig) -> tuple[int, int]:
     return round(config.min_price * PER_PRICE), round(config.max_price * PER_PRICE)
 
 
-def ranked(keys: Keys, by_arrival: Ints, left: Energies, config: MarketConfig) -> Keys:
-    """The keys of E markets, ascending [E, M]; made in place from those by arrival [E, N].
+def ranked(book: Packed, left: Energies, part: slice, config: MarketConfig) -> Keys:
+    """The keys of a part of the markets, ascending [.., M]; made in place from those by arrival.
 
     Orders of a large single market that cannot trade are left out, unless the pricing rule looks at them, too.
 
     left: ticks of the orders [E, N].
     """
-    if len(keys) == 1 and keys.size > SCREENED and not RULES[config.price_mechanism].reduces_trade:
-        keys = keys[:, : screen(keys[0], by_arrival[0], left[0], price_limits(config))]
+    keys = book.keys[part]
+    if len(left) == 1 and keys.size > SCREENED and not RULES[config.price_mechanism].reduces_trade:
+        keys = keys[:, : screen(keys[0], book.by_arrival[0], left[0], price_limits(config))]
     keys.sort(axis=1)
     return keys

@@ -87,13 +87,14 @@ def pack(price, is_buy, active, reputation, by_arrival, keys):  # type: ignore[n
 
 
 @kernel
-def read(price, quantity, is_buy, partner, low, high, least, most, keys, ticks):  # type: ignore[no-untyped-def]
-    """Orders as floats [n] to keys and energy ticks [n], in order of arrival and all of one reputation, in one pass.
+def read(price, quantity, is_buy, partner, bounds, keys, ticks):  # type: ignore[no-untyped-def]
+    """Orders as floats [n] to keys and energy ticks [1, n], in order of arrival and all of one reputation, in one pass.
 
-    partner: [n], or [0] without preferences; the keys of orders that name the DSO are EMPTY. low, high: limits of the
-    price; least, most: of a quantity that is not 0. Returns whether all orders keep to them, and the ticks of all bids
-    and of all asks.
+    partner: [1, n], or [1, 0] without preferences; the keys of orders that name the DSO are EMPTY. bounds: lowest and
+    highest price, smallest and largest quantity that is not 0. Returns whether all orders keep to them, and the ticks
+    of all bids and of all asks.
     """
+    low, high, least, most = bounds
     fine = True
     wanted = offered = np.int64(0)
     for i in range(len(price)):
@@ -101,9 +102,9 @@ def read(price, quantity, is_buy, partner, low, high, least, most, keys, ticks):
         fine &= (quantity[i] >= least) | (quantity[i] == 0.0)
         energy = np.int64(np.rint(quantity[i] / ENERGY_TICK))
         key = _key(np.int64(np.rint(price[i] / PRICE_TICK)), is_buy[i], 0, i)
-        away = energy == 0 or (len(partner) > 0 and partner[i] == DSO)
-        keys[i] = EMPTY if away else key
-        ticks[i] = energy
+        away = energy == 0 or (partner.shape[1] > 0 and partner[0, i] == DSO)
+        keys[0, i] = EMPTY if away else key
+        ticks[0, i] = energy
         wanted += energy * is_buy[i]
         offered += energy
     return fine, wanted, offered - wanted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,12 +109,13 @@ def _column(field: str, value: ArrayLike, size: int | None) -> NDArray[Any]:
         _refuse(field, raw, column != raw, "True or False" if dtype is np.bool_ else "whole numbers of 64 bits")
     if not (column.min(initial=0) >= low and column.max(initial=0) <= high):  # not a number fails, too
         _refuse(field, column, ~((column >= low) & (column <= high)), allowed)
+    column.flags.writeable = False
     return column
 
 
 @dataclass(frozen=True, eq=False)
 class Orders:
-    """A book of n orders.
+    """A book of n orders: checked and copied once, read-only from then on.
 
     price: limit price [n], $/MWh; rounded to 0.01 $/MWh.
     quantity: energy [n], kWh; rounded to 1 Wh; 0 is no order.
@@ -154,10 +154,14 @@ class Orders:
         if self.partner is not None:
             _refuse("partner", self.partner, self.partner == self.agents, "another agent than the order's own")
 
+    def __setstate__(self, columns: dict[str, Any]) -> None:
+        vars(self).update(columns)
+        self.__post_init__()  # arrays come out of a pickle writeable
+
     def __len__(self) -> int:
         return len(self.price)
 
-    @cached_property
+    @property
     def agents(self) -> Ints:
         """Agent of each order, [n]."""
         return np.arange(len(self), dtype=np.int64) if self.agent is None else self.agent
@@ -166,9 +170,9 @@ class Orders:
         """One-line ValueError for the first order outside the price or quantity limits of `config`."""
         (low, high, least, most), price, quantity = bounds_of(config), self.price, self.quantity
         allowed = f"{config.min_price:g} to {config.max_price:g} $/MWh"
-        _refuse("price", price, (price < low) | (price > high), allowed)
+        _refuse("price", price, ~((price >= low) & (price <= high)), allowed)  # not a number fails, too
         allowed = f"0 (no order) or {config.min_quantity:g} to {config.max_quantity:g} kWh"
-        _refuse("quantity", quantity, ((quantity < least) & (quantity > 0)) | (quantity > most), allowed)
+        _refuse("quantity", quantity, ~((quantity == 0) | (quantity >= least) & (quantity <= most)), allowed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,18 +18,21 @@ class Partners(NamedTuple):
 
     orders: Ints  # flat bid, flat ask, ticks [3, M]
     prices: Floats  # of bid and ask [2, M], $/MWh
-    starts: Ints  # where each market's trades begin [E + 1]
+    starts: Ints  # where each market's trades begin [E + 1]; [0] without preferences
 
 
-def serve_partners(book: Packed, left: Energies, room: Ints) -> Partners:
+NOBODY = Partners(np.empty((3, 0), np.int64), np.empty((2, 0)), np.empty(0, np.int64))
+
+
+def serve_partners(book: Packed, left: Energies, capacity: int) -> Partners:
     """Stage 1 of E markets: highest surplus first, ties by rank; ticks may be 0 where the capacity ends.
 
     left: ticks of the orders [E, N]; reduced.
-    room: ticks that each market may still trade [E]; reduced.
+    capacity: ticks that each market may trade in all.
     """
-    markets, size = left.shape
     if book.partner is None:
-        return Partners(np.empty((3, 0), np.int64), np.empty((2, 0)), np.zeros(markets + 1, np.int64))
+        return NOBODY
+    markets, size = left.shape
     if book.agent.shape[1]:
         orders, prices, bid_keys = _by_agents(book, book.partner)
     else:
@@ -41,7 +44,7 @@ def serve_partners(book: Packed, left: Energies, room: Ints) -> Partners:
     serving = np.lexsort((bid_keys, price_ticks(prices[1] - prices[0]), market))  # a bid's asks stay in their order
     starts = np.searchsorted(market[serving], np.arange(markets + 1))
     partners = Partners(orders[:, serving], prices[:, serving], starts)
-    _serve(partners.orders, starts, room, left)
+    _serve(partners.orders, starts, capacity, left)
     return partners
 
 
@@ -115,13 +118,13 @@ def _pair_up(keys, energy, start, market, size, by_arrival, orders, prices):  # 
 
 
 @kernel
-def _serve(orders, starts, room, left):  # type: ignore[no-untyped-def]
-    """Cuts each market's trades, in serving order, to its room [E]; room and left [E, N] are reduced."""
-    for e in range(len(room)):
-        base = e * left.shape[1]
+def _serve(orders, starts, capacity, left):  # type: ignore[no-untyped-def]
+    """Cuts each market's trades, in serving order, to its capacity; left [E, N] is reduced."""
+    for e in range(len(left)):
+        base, room = e * left.shape[1], capacity
         for m in range(starts[e], starts[e + 1]):
-            traded = min(orders[2, m], room[e])
+            traded = min(orders[2, m], room)
             orders[2, m] = traded
             left[e, orders[0, m] - base] -= traded
             left[e, orders[1, m] - base] -= traded
-            room[e] -= traded
+            room -= traded

@@ -6,7 +6,6 @@ A rule sees all matched pairs at once (`Pairs`) and returns a price per pair, [K
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +14,7 @@ from market.clearing.orders import Bools, Floats, Ints
 from market.config import ClearingMechanism
 
 
-@dataclass(frozen=True)
-class Pairs:
+class Pairs(NamedTuple):
     """K matched pairs from E markets. Prices in $/MWh."""
 
     bid: Floats  # limit prices [K], bid >= ask

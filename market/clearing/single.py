@@ -15,8 +15,11 @@ from market.config import DSO, NO_PARTNER, PER_KWH, MarketConfig, check_range
 from market.grid.network import Grid, GridNetwork
 from market.support.kernels import kernel
 
+POSITIONS: Ints = np.empty((1, 0), np.int64)
+"""Arrivals or agents of one book where each position is its own."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, init=False)
 class ClearingResult:
     """What `clear` returns. P2P trades are those between agents, stages 1 and 2.
 
@@ -43,6 +46,28 @@ class ClearingResult:
     _cleared: Cleared
     _tariffs: tuple[float, float]
 
+    def __init__(
+        self, orders: Orders, cleared: Cleared, tariffs: tuple[float, float], wanted: int, offered: int
+    ) -> None:
+        """wanted, offered: ticks of all bids and of all asks."""
+        welfare, lower, upper, price, volume, surplus = cleared.figures[:, 0].tolist()
+        traded, network = round(volume * PER_KWH), cleared.network
+        values = {
+            "clearing_price": price,
+            "p2p_volume": volume,
+            "dso_buy_volume": (offered - traded) / PER_KWH,
+            "dso_sell_volume": (wanted - traded) / PER_KWH,
+            "social_welfare": welfare,
+            "budget_surplus": surplus,
+            "price_interval": (lower, upper),
+            "congestion_mean": 0.0 if network is None else network.routing.mean.item(),
+            "congestion_max": 0.0 if network is None else network.routing.max.item(),
+            "_orders": orders,
+            "_cleared": cleared,
+            "_tariffs": tariffs,
+        }
+        object.__setattr__(self, "__dict__", values)  # at once: value by value takes three times as long
+
     @cached_property
     def trades(self) -> Trades:
         """The trades of all stages: partners and book in the order in which they were matched, then the DSO's."""
@@ -58,7 +83,7 @@ def all_trades(
     agent: ids [N], None when each position is an agent of its own.
     tariffs: feed-in tariff and utility price, $/MWh.
     """
-    mine = slice(*np.searchsorted(cleared.market, (market, market + 1)))
+    mine = slice(*cleared.offsets[market : market + 2].tolist())
     left, base = cleared.left[market], market * cleared.left.shape[1]
     bid, ask = cleared.bid_order[mine] - base, cleared.ask_order[mine] - base
     count, size = len(bid), len(bid) + np.count_nonzero(left)
@@ -67,8 +92,8 @@ def all_trades(
     distance, loss, fee = np.zeros((3, size))
     buyer[:count], seller[:count] = (bid, ask) if agent is None else (agent[bid], agent[ask])
     price[:count], quantity[:count], stage[:count] = cleared.price[mine], cleared.energy[mine], cleared.stage[mine]
-    ids = np.empty(0, np.int64) if agent is None else agent
-    _supply(left, is_buy, ids, *tariffs, count, buyer, seller, price, quantity, stage)
+    ids = POSITIONS[0] if agent is None else agent.copy()
+    _supply(left, is_buy.copy(), ids, *tariffs, count, buyer, seller, price, quantity, stage)
     seller_price = price
     if cleared.seller_price is not cleared.price:
         seller_price = price.copy()
@@ -114,34 +139,20 @@ def clear(
     if isinstance(grid, GridNetwork):
         grid = grid.to_grid()
     book, wanted, offered = _book(orders, config, grid)
-    prices = np.array([[feed_in_tariff], [utility_price], [last_price]], np.float64)
-    cleared = clear_batch(book, config, prices[0], prices[1], prices[2], grid, step_hours)
-    volume = round(float(cleared.volume[0]) * PER_KWH)
-    network = cleared.network
-    return ClearingResult(
-        clearing_price=float(cleared.clearing_price[0]),
-        p2p_volume=float(cleared.volume[0]),
-        dso_buy_volume=(offered - volume) / PER_KWH,
-        dso_sell_volume=(wanted - volume) / PER_KWH,
-        social_welfare=float(cleared.social_welfare[0]),
-        budget_surplus=float(cleared.budget_surplus[0]),
-        price_interval=(float(cleared.lower[0]), float(cleared.upper[0])),
-        congestion_mean=0.0 if network is None else float(network.routing.mean[0]),
-        congestion_max=0.0 if network is None else float(network.routing.max[0]),
-        _orders=orders,
-        _cleared=cleared,
-        _tariffs=(float(feed_in_tariff), float(utility_price)),
-    )
+    prices = np.array((feed_in_tariff, utility_price, last_price), np.float64)
+    cleared = clear_batch(book, config, prices[:1], prices[1:2], prices[2:], grid, step_hours)
+    return ClearingResult(orders, cleared, (float(feed_in_tariff), float(utility_price)), wanted, offered)
 
 
 def _book(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Book | Packed, int, int]:
     """The orders as a batch of one, and the ticks of all bids and of all asks.
 
-    They are checked against the limits of `config` and the nodes of `grid`.
+    They are checked against the limits of `config` and the nodes of `grid`. What kernels share with the simulation is
+    copied: they would be compiled again for read-only arrays.
     """
-    size, positions = len(orders), np.empty((1, 0), np.int64)
-    agent = positions if orders.agent is None else orders.agent[None]
-    partner = None if orders.partner is None else orders.partner[None]
+    size = len(orders)
+    agent = POSITIONS if orders.agent is None else orders.agent[None].copy()
+    partner = None if orders.partner is None else orders.partner[None].copy()
     node = None if grid is None else _nodes(orders, grid)
     if partner is not None and orders.agent is not None:  # ids are renumbered from 0, to be looked up
         known = np.unique(agent)
@@ -149,17 +160,16 @@ def _book(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Book
         partner = np.where(partner < 0, partner, np.where(np.isin(partner, known), place, NO_PARTNER))
         agent = np.searchsorted(known, agent)
     keys, quantity = np.empty((1, size), np.uint64), np.empty((1, size), np.int32)
-    named = positions[0] if partner is None else partner[0]
-    columns = (orders.price, orders.quantity, orders.is_buy, named)
-    fine, wanted, offered = read(*columns, *bounds_of(config), keys[0], quantity[0])
+    columns = (orders.price, orders.quantity, orders.is_buy, POSITIONS if partner is None else partner)
+    fine, wanted, offered = read(*columns, bounds_of(config), keys, quantity)
     if not fine:
         orders.check_bounds(config)
     if orders.reputation is None and orders.arrival is None:
-        return Packed(keys, quantity, positions, agent, node, partner), wanted, offered
+        return Packed(keys, quantity, POSITIONS, agent, node, partner), wanted, offered
     arrival = np.arange(size) if orders.arrival is None else np.argsort(orders.arrival, kind="stable")
     reputation = np.zeros(size) if orders.reputation is None else orders.reputation
     ticks, worth = price_ticks(orders.price), reputation_ticks(reputation)
-    book = Book(ticks[None], quantity, orders.is_buy[None], worth[None], arrival[None], agent, node, partner)
+    book = Book(ticks[None], quantity, orders.is_buy[None].copy(), worth[None], arrival[None], agent, node, partner)
     return book, wanted, offered
 
 

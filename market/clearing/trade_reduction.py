@@ -17,7 +17,7 @@ from market.support.kernels import kernel
 @kernel
 def _unit(book, energy, agent):  # type: ignore[no-untyped-def]
     """The quantity of all orders with something left, if it is the same and their agents differ; else 0."""
-    owners = np.empty(book.end, np.int64)
+    owners = np.empty(book.end, np.uint64)
     count = 0
     unit = np.int64(0)
     for place in range(book.end):
@@ -38,6 +38,17 @@ def _unit(book, energy, agent):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _prices(keys, energy, start, stop):  # type: ignore[no-untyped-def]
+    """Limit prices in ticks of the orders at places start..stop-1 with energy left."""
+    prices = np.empty(stop - start)
+    count = 0
+    for place in range(start, stop):
+        prices[count] = price_of_key(keys[place])
+        count += energy[place] > 0
+    return prices[:count]
+
+
+@kernel
 def _mcafee(book, energy, unit, room, bounds):  # type: ignore[no-untyped-def]
     """McAfee (1992) on a book of equal units: (pairs that trade, sellers' price, buyers' price), prices in ticks.
 
@@ -45,8 +56,7 @@ def _mcafee(book, energy, unit, room, bounds):  # type: ignore[no-untyped-def]
     first excluded bid and ask set the two prices: each is the critical value of its side, so truth stays optimal.
     """
     keys, asks, end = book.keys, book.asks, book.end
-    bids = np.array([price_of_key(keys[k]) for k in range(asks) if energy[k] > 0], np.float64)
-    offers = np.array([price_of_key(keys[k]) for k in range(asks, end) if energy[k] > 0], np.float64)
+    bids, offers = _prices(keys, energy, 0, asks), _prices(keys, energy, asks, end)
     pairs = 0
     while pairs < min(len(bids), len(offers)) and bids[pairs] >= offers[pairs]:
         pairs += 1
@@ -64,29 +74,40 @@ def _mcafee(book, energy, unit, room, bounds):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _shave(fill, volume, keys):  # type: ignore[no-untyped-def]
-    """Cut `fill` [n], ticks, to the sum `volume` by equal shares, none below zero.
+def _total(energy, start, stop, cut):  # type: ignore[no-untyped-def]
+    """Ticks at places start..stop-1 that remain when each loses `cut`, none below zero."""
+    total = np.int64(0)
+    for place in range(start, stop):
+        total += max(energy[place] - cut, 0)
+    return total
 
-    Odd ticks go by reputation, then arrival, in the low bits of keys [n]; not by price, or a lie would win one.
+
+@kernel
+def _shave(keys, energy, start, stop, volume, fill):  # type: ignore[no-untyped-def]
+    """fill at places start..stop-1: `energy`, cut to the sum `volume` by equal shares, none below zero.
+
+    Odd ticks go by reputation, then arrival, in the low bits of the keys; not by price, or a lie would win one.
     """
     low, high = np.int64(0), np.int64(0)
-    if len(fill):
-        high = fill.max()
+    for place in range(start, stop):
+        high = max(high, energy[place])
     while low < high:  # least cut that fits
         cut = (low + high) // 2
-        if np.maximum(fill - cut, 0).sum() <= volume:
+        if _total(energy, start, stop, cut) <= volume:
             high = cut
         else:
             low = cut + 1
-    if low == 0:
-        return fill.copy()
-    shaved = np.maximum(fill - low, 0)
-    missing = volume - shaved.sum()
-    turn = keys & uint64((1 << PRICE_SHIFT) - 1)
-    first_without = np.sort(turn[fill >= low])[missing]  # there are more orders with something to lose than odd ticks
-    for k in range(len(fill)):
-        shaved[k] += fill[k] >= low and turn[k] < first_without
-    return shaved
+    turn, count, missing = np.empty(stop - start, np.uint64), 0, volume
+    for place in range(start, stop):
+        fill[place] = max(energy[place] - low, 0)
+        missing -= fill[place]
+        turn[count] = keys[place] & uint64((1 << PRICE_SHIFT) - 1)
+        count += energy[place] >= low
+    if low > 0:
+        first_without = np.sort(turn[:count])[missing]  # more orders have something to lose than there are odd ticks
+        for place in range(start, stop):
+            last = keys[place] & uint64((1 << PRICE_SHIFT) - 1) >= first_without
+            fill[place] += energy[place] >= low and not last
 
 
 @kernel
@@ -95,11 +116,10 @@ def _huang(book, energy, last_bid, last_ask):  # type: ignore[no-untyped-def]
 
     The longer side is cut by equal shares. Returns the fills, of the shape of `energy`, and their volume.
     """
-    bids, asks = slice(0, last_bid), slice(book.asks, last_ask)
-    volume = min(energy[bids].sum(), energy[asks].sum())
-    fill = np.zeros_like(energy)
-    fill[bids] = _shave(energy[bids], volume, book.keys[bids])
-    fill[asks] = _shave(energy[asks], volume, book.keys[asks])
+    volume = min(_total(energy, 0, last_bid, 0), _total(energy, book.asks, last_ask, 0))
+    fill = np.zeros(len(energy), np.int64)
+    _shave(book.keys, energy, 0, last_bid, volume, fill)
+    _shave(book.keys, energy, book.asks, last_ask, volume, fill)
     return fill, volume
 
 

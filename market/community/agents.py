@@ -148,7 +148,7 @@ def charge_discharge(residual: Floats, energy: Floats, fleet: Fleet) -> BatteryS
     charged = np.minimum(np.maximum(residual, 0.0), fleet.acceptable(energy))
     discharged = np.minimum(np.maximum(-residual, 0.0), fleet.deliverable(energy))
     stored = energy + charged * fleet.charge_efficiency - discharged / fleet.discharge_efficiency
-    return BatteryStep(np.clip(stored, fleet.low, fleet.high), charged, discharged)
+    return BatteryStep(np.minimum(np.maximum(stored, fleet.low), fleet.high), charged, discharged)
 
 
 class Alone(NamedTuple):

@@ -6,20 +6,21 @@ episode in a batch equals the same episode alone, to the last bit.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import copy
 from typing import Any
 
 import numpy as np
 
 from market.clearing.batch import Cleared, clear_batch
 from market.clearing.books import Book
-from market.clearing.orders import Bools, Floats, Ints, price_of, price_ticks, reputation_ticks, sum_by
+from market.clearing.orders import REPUTATION_STEPS, Floats, Ints, price_of, sum_by
 from market.community.agents import Params
-from market.config import DSO, ENERGY_TICK, NO_PARTNER
+from market.config import DSO, ENERGY_TICK, NO_PARTNER, PRICE_TICK
 from market.grid.power_flow import voltage_deviation
 from market.simulation.history import State, StepRecord
 from market.simulation.observation import observation
 from market.simulation.settlement import settle
+from market.support.kernels import kernel
 from market.support.phases import phase
 from market.support.rng import ARRIVAL_STREAM, DAY_STREAM, permutation, uniform
 
@@ -75,26 +76,46 @@ def orders(params: Params, state: State, action: Floats) -> Book:
     side: >= 0 buys.
     partner: in equal parts nobody, the DSO, and the anchors; used with partner preference only.
     """
-    config, t = params.config, state.step
-    action = np.minimum(np.maximum(action, -1.0), 1.0)
+    config, t, fleet, shape = params.config, state.step, params.fleet, state.energy.shape
+    price, reputation = np.empty((2, *shape), np.int64)
+    quantity, is_buy = np.empty(shape, np.int32), np.empty(shape, np.bool_)
     net = params.generation[state.day, t] - params.demand[state.day, t]
-    is_buy = action[..., 2] >= 0
-    can_buy = np.maximum(params.fleet.acceptable(state.energy) - net, 0.0)
-    can_sell = np.maximum(params.fleet.deliverable(state.energy) + net, 0.0)
-    wanted = np.minimum((action[..., 1] + 1) / 2 * np.where(is_buy, can_buy, can_sell), config.max_quantity)
-    quantity = np.where(wanted >= config.min_quantity, np.floor(wanted / ENERGY_TICK), 0.0).astype(np.int32)
-    shape = is_buy.shape
+    limits = (fleet.acceptable(state.energy), fleet.deliverable(state.energy))
+    bounds = (config.min_price, config.max_price, config.min_quantity, config.max_quantity)
+    _decode(action, net, *limits, bounds, state.reputation, price, quantity, is_buy, reputation)
     draw = t + 1 if params.asynchronous else 0
     return Book(
-        price=price_ticks(config.min_price + (action[..., 0] + 1) / 2 * (config.max_price - config.min_price)),
+        price=price,
         quantity=quantity,
         is_buy=is_buy,
-        reputation=reputation_ticks(state.reputation),
+        reputation=reputation,
         by_arrival=permutation(params.seed, state.episode, draw, ARRIVAL_STREAM, shape[1]),
         agent=np.empty((shape[0], 0), np.int64),
         node=None if params.grid is None else np.broadcast_to(params.node, shape),
-        partner=_partner(params, action[..., 3]) if config.enable_partner_preference else None,
+        partner=_partner(params, np.clip(action[..., 3], -1.0, 1.0)) if config.enable_partner_preference else None,
     )
+
+
+@kernel
+def _decode(  # type: ignore[no-untyped-def]
+    action, net, acceptable, deliverable, bounds, standing, price, quantity, is_buy, reputation
+):
+    """Fills what `orders` makes of the first three numbers and the reputation [E, N]; all in ticks.
+
+    net: generation less demand, kWh. acceptable, deliverable: of the batteries, kWh. standing: in [0, 1]. bounds:
+    lowest and highest price, $/MWh, smallest and largest quantity, kWh.
+    """
+    low, high, least, most = bounds
+    for e in range(len(net)):
+        for i in range(net.shape[1]):
+            level, share, side = action[e, i, 0], action[e, i, 1], action[e, i, 2]
+            buys = side >= 0
+            can = max(acceptable[e, i] - net[e, i] if buys else deliverable[e, i] + net[e, i], 0.0)
+            wanted = min((min(max(share, -1.0), 1.0) + 1) / 2 * can, most)
+            worth = low + (min(max(level, -1.0), 1.0) + 1) / 2 * (high - low)
+            is_buy[e, i], price[e, i] = buys, np.int64(np.rint(worth / PRICE_TICK))
+            quantity[e, i] = np.int32(np.floor(wanted / ENERGY_TICK)) if wanted >= least else 0
+            reputation[e, i] = np.int64(np.rint(standing[e, i] * REPUTATION_STEPS))
 
 
 def _partner(params: Params, action: Floats) -> Ints:
@@ -130,7 +151,8 @@ def step(params: Params, state: State, action: Floats) -> tuple[State, Floats, S
     reward = _reward(params, record.saving / params.reward_scale, record.cooperation[:, None])
     price = np.where(np.isnan(record.clearing_price), state.last_price, record.clearing_price)
     reputation = _reputation(params, state, price_of(book.price), price, record)
-    following = replace(state, step=t + 1, energy=record.energy, reputation=reputation, last_price=price, last=record)
+    following = copy(state)  # half the time of `replace`
+    vars(following).update(step=t + 1, energy=record.energy, reputation=reputation, last_price=price, last=record)
     return following, reward, record
 
 
@@ -191,13 +213,21 @@ def _reputation(params: Params, state: State, limit: Floats, price: Floats, reco
     fill: share of the order traded with peers. fairness: nearness of the limit price to the clearing price.
     contribution: share of the agent's exchange that stayed within the community.
     """
-    local = record.bought_p2p + record.sold_p2p
-    outside = record.bought_dso + record.sold_dso + record.imported + record.exported
-    placed: Bools = record.ordered > 0
-    fill = np.divide(local, record.ordered, out=np.zeros_like(local), where=placed)
+    local, outside = record.bought_p2p + record.sold_p2p, record.from_dso + record.to_dso
     span = max(params.config.max_price - params.config.min_price, 1e-9)
-    fairness = 1 - np.minimum(np.abs(limit - price[:, None]) / span, 1.0)
-    exchanged = local + outside
-    contribution = np.divide(local, exchanged, out=np.ones_like(local), where=exchanged > 0)
-    score = (np.minimum(fill, 1.0) + fairness + contribution) / 3
-    return np.where(placed, state.reputation + REPUTATION_RATE * (score - state.reputation), state.reputation)
+    reputation = state.reputation.copy()
+    _score(local, outside, record.ordered, limit, price, span, reputation)
+    return reputation
+
+
+@kernel
+def _score(local, outside, ordered, limit, price, span, reputation):  # type: ignore[no-untyped-def]
+    """Moves the reputation [E, N] of agents with an order towards their score; see `_reputation`."""
+    for e in range(len(local)):
+        for i in range(local.shape[1]):
+            if ordered[e, i] > 0:
+                exchanged = local[e, i] + outside[e, i]
+                contribution = local[e, i] / exchanged if exchanged > 0 else 1.0
+                fairness = 1 - min(abs(limit[e, i] - price[e]) / span, 1.0)
+                score = (min(local[e, i] / ordered[e, i], 1.0) + fairness + contribution) / 3
+                reputation[e, i] += REPUTATION_RATE * (score - reputation[e, i])

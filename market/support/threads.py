@@ -8,25 +8,27 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 
-def in_parts(work: Callable[[slice], None], markets: int, threads: int) -> None:
+def in_parts(work: Callable[[slice], None], markets: int, threads: int) -> list[slice]:
     """Call `work` with consecutive slices of range(markets), as many as `threads` and of like size, one thread each.
 
-    The caller does the first; an error in any is raised when all have ended.
+    The caller does the first; an error in any is raised when all have ended. Returns the slices.
     """
-    parts = min(threads, markets)
-    if parts <= 1:
-        work(slice(0, markets))
-        return
-    ends = [markets * part // parts for part in range(parts + 1)]
+    count = min(threads, markets)
+    if count <= 1:
+        part = slice(0, markets)
+        work(part)
+        return [part]
+    parts = [slice(markets * k // count, markets * (k + 1) // count) for k in range(count)]
     pool = _pool(threads - 1, os.getpid())
-    others = [pool.submit(work, slice(*ends[part : part + 2])) for part in range(1, parts)]
+    others = [pool.submit(work, part) for part in parts[1:]]
     try:
-        work(slice(*ends[:2]))
+        work(parts[0])
     finally:
         errors = [other.exception() for other in others]
     for error in errors:
         if error is not None:
             raise error
+    return parts
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -58,6 +60,36 @@ def test_columns_become_arrays_with_fixed_types():
     assert orders.agent.dtype == orders.partner.dtype == orders.node.dtype == np.int64
     assert len(orders) == 2
     assert Orders([1, 2], [1, 1], [True, False]).agents.tolist() == [0, 1]
+
+
+def pickled(orders: Orders) -> Orders:
+    return pickle.loads(pickle.dumps(orders))
+
+
+@pytest.mark.parametrize(
+    "remade", [lambda o: o, copy.copy, copy.deepcopy, pickled], ids=["made", "copy", "deep", "pickle"]
+)
+def test_a_book_is_read_only(remade):
+    """A number that is not one, written after the check, would be cleared as some integer."""
+    given = {"price": np.array([50.0, 60.0]), "quantity": np.array([1.0, 2.0]), "is_buy": np.array([True, False])}
+    orders = remade(Orders(**given, agent=[3, 4], arrival=[1, 0], reputation=[0, 1], partner=[4, -2], node=[0, 1]))
+    for column in vars(orders).values():
+        with pytest.raises(ValueError, match="read-only"):
+            column[0] = 0
+    assert all(column.flags.writeable for column in given.values())
+    before = clear(orders, MarketConfig(), feed_in_tariff=50, utility_price=100)
+    given["quantity"][0] = NAN  # the book holds copies
+    assert clear(orders, MarketConfig(), feed_in_tariff=50, utility_price=100).p2p_volume == before.p2p_volume
+    with pytest.raises(AttributeError):
+        before.p2p_volume = 0.0
+
+
+@pytest.mark.parametrize("field", ["price", "quantity"])
+def test_what_is_not_a_number_is_outside_all_limits(field):
+    orders = Orders([50.0, 60.0], [1.0, 2.0], [True, False])
+    vars(orders)[field] = np.array([50.0, NAN])  # past all doors
+    with pytest.raises(ValueError, match=rf"^{field}: got nan at 1; allowed: "):
+        clear(orders, MarketConfig(), feed_in_tariff=50, utility_price=100)
 
 
 def test_trades_as_a_table():

@@ -11,7 +11,6 @@ from market.config import RLAlgorithm, TrainingMode
 from market.rl.networks.compiled import StackFunction
 from market.rl.scopes import Stream, seeded
 
-
 FIRST = {"ppo": 1e-4, "appo": 1e-4, "sac": 1e-2}
 """Largest difference after one update, in moved distances. SAC's Adam turns gradients of rounding's size into steps."""
 
