@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -15,9 +16,14 @@ from numpy.typing import NDArray
 from market.config import RLAlgorithm, TrainingMode
 from market.rl import MODES, APPOHyperparameters, Hyperparameters, PPOHyperparameters, SACHyperparameters
 from market.rl.algorithms.registry import ALGORITHMS
+from market.rl.networks.modules import PopulationModule
+from market.rl.rllib import quiet_rllib
+from market.rl.scopes import Stream, seeded
 from market.rl.trainer import RLTrainer
 
 ACTIONS = 4
+AGENTS, OBS, ACT, ROWS = 4, 5, 2, 6
+"""Of modules that `make_module` makes, and of what they are tried on."""
 
 SMALL: dict[RLAlgorithm, Hyperparameters] = {
     RLAlgorithm.PPO: PPOHyperparameters(hidden=(8, 8), minibatch=16, epochs=2, kl_coeff=0.2),
@@ -38,6 +44,16 @@ LEARNING: dict[RLAlgorithm, Hyperparameters] = {
 
 EVERY_ALGORITHM = pytest.mark.parametrize("algorithm", ALGORITHMS)
 EVERY_MODE = pytest.mark.parametrize("mode", MODES)
+
+
+def make_module(mode: TrainingMode, agents: int = AGENTS, activation: str = "tanh") -> PopulationModule:
+    with quiet_rllib(), seeded(3, Stream.BUILD):
+        return PopulationModule(
+            observation_space=spaces.Box(-10, 10, (agents, OBS)),
+            action_space=spaces.Box(-1, 1, (agents, ACT)),
+            inference_only=False,
+            model_config={"mode": mode.value, "hidden": (8, 7), "activation": activation, "initial_std": 1.0},
+        )
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def children() -> set[str]:
 
 
 GRADIENT_STEPS = {
-    RLAlgorithm.PPO: 3,  # 2 epochs over 16 rows and 4 appended ones, 16 at a time
+    RLAlgorithm.PPO: 2,  # 2 epochs over 16 rows, 16 at a time
     RLAlgorithm.APPO: 4,  # 2 epochs over 4 episodes, 2 at a time
     RLAlgorithm.SAC: 3,
 }

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-import oracle_observation
 from market import MarketConfig, Scenario
 from market.simulation.dynamics import REWARD_LIMIT, initial, observe, orders, step
 from market.simulation.history import Flows, State
@@ -109,16 +108,6 @@ def test_a_batch_of_episodes_equals_each_alone(scenario, seed):
             np.testing.assert_array_equal(together[2][e], single[2][0])
             equal(together[1], single[1], slice(e, e + 1))
             equal(together[3], single[3], slice(e, e + 1))
-
-
-@SHORT
-@given(scenarios(), SEEDS)
-def test_observations_are_those_of_the_slow_twin(scenario, seed):
-    params = scenario.params
-    for before, after, _, _ in play(params, [3, 0], actions(params, 2, seed)):
-        for state in (before, after):
-            seen = observe(params, state)
-            np.testing.assert_array_equal(seen, oracle_observation.observation(params, state, seen.shape[2]))
 
 
 @pytest.mark.parametrize("rule", ["average", "uniform", "mcafee"])

@@ -27,10 +27,11 @@ def _add_squares(gradients, sums):  # type: ignore[no-untyped-def]
 
 
 @kernel(**FAST)
-def _adam(parameters, gradients, mean, square, scale, decays, rate, correction, epsilon):  # type: ignore[no-untyped-def]
-    """The step of `ClippedAdam._move` on rows [R, P]."""
+def _adam(  # type: ignore[no-untyped-def]
+    parameters, gradients, mean, square, scale, keep, keep_square, rate, correction, epsilon
+):
+    """Adam's step on rows [R, P]. scale [R]: of the gradients; rows whose scale is not a number stay."""
     one = np.float32(1.0)
-    keep, keep_square = decays
     for r in range(parameters.shape[0]):
         if scale[r] != scale[r]:
             continue
@@ -123,15 +124,22 @@ class ClippedAdam:
                 state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
             state["step"] += 1.0
             first, second = (1.0 - decay ** float(state["step"]) for decay in decays)
-            numbers = [*map(np.float32, (settings["lr"] / first, second**-0.5, epsilon))]
+            rate, correction = settings["lr"] / first, second**-0.5
             rows = [group.flat(x) for x in (p, p.grad, state["exp_avg"], state["exp_avg_sq"])]
             if self.compiled and p.device.type == "cpu":
-                _adam(*(x.numpy() for x in rows), scale, tuple(map(np.float32, decays)), *numbers)
-                continue
-            here = torch.from_numpy(scale).to(p.device)[:, None]
-            old, gradient, mean, square = rows[0], rows[1] * here, rows[2], rows[3]
-            m = mean.lerp(gradient, 1.0 - decays[0])
-            v = decays[1] * square + (1.0 - decays[1]) * gradient.square()
-            moved = old - float(numbers[0]) * m / (v.sqrt() * float(numbers[1]) + epsilon)
-            for x, new in ((old, moved), (mean, m), (square, v)):
-                x.copy_(torch.where(here.isnan(), x, new))
+                numbers = (*map(np.float32, (*decays, rate, correction, epsilon)),)
+                _adam(*(x.numpy() for x in rows), scale, *numbers)
+            else:
+                _adam_in_torch(rows, torch.from_numpy(scale).to(p.device)[:, None], *decays, rate, correction, epsilon)
+
+
+def _adam_in_torch(rows: list[Tensor], scale: Tensor, *numbers: float) -> None:
+    """The same as `_adam`, with scale [R, 1]."""
+    parameters, gradients, mean, square = rows
+    keep, keep_square, rate, correction, epsilon = numbers
+    g = gradients * scale
+    m = mean.lerp(g, 1.0 - keep)
+    v = keep_square * square + (1.0 - keep_square) * g.square()
+    moved = parameters - rate * m / (v.sqrt() * correction + epsilon)
+    for x, new in ((parameters, moved), (mean, m), (square, v)):
+        x.copy_(torch.where(scale.isnan(), x, new))

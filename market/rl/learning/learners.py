@@ -187,13 +187,8 @@ class SurrogateLearner(PopulationLearner):
         entropy, divergence: per agent, [N]; None without KL.
         """
         config = self.config
-        policy, value = -gain.sum() / (rows := gain[..., 0].numel()), error.sum() / rows
-        loss = policy + config.vf_loss_coeff * value
-        self.losses = {
-            POLICY_LOSS_KEY: policy / gain.shape[-1],
-            VF_LOSS_KEY: value / error.shape[-1],
-            ENTROPY_KEY: entropy,
-        }
+        loss = (config.vf_loss_coeff * error.sum() - gain.sum()) / gain[..., 0].numel()
+        self.losses = {POLICY_LOSS_KEY: -gain.detach(), VF_LOSS_KEY: error.detach(), ENTROPY_KEY: entropy}
         if config.entropy_coeff:
             loss = loss - config.entropy_coeff * entropy.sum()
         if divergence is not None:

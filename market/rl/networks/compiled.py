@@ -10,7 +10,7 @@ one row, too: [B, width] after [B, width].
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401 - numba takes the products from here
@@ -145,6 +145,20 @@ def _backward(gradient, x, flat, widths, relu, hidden, flat_gradient, x_gradient
                 np.dot(by_above, weight.T, x_gradient[r])
 
 
+class Shape(NamedTuple):
+    """Of a network.
+
+    widths: of its layers, that of the inputs first.
+    hidden, out: numbers that all hidden layers, and the last one, give for a row of inputs.
+    relu: between two layers, instead of tanh.
+    """
+
+    widths: NDArray[np.int64]
+    hidden: int
+    out: int
+    relu: bool
+
+
 class StackFunction(torch.autograd.Function):
     """Inputs [X, B, in] and parameters [R, P] -> outputs [R, B, out], on a CPU in single precision.
 
@@ -152,25 +166,24 @@ class StackFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, flat: Tensor, widths: NDArray[np.int64], relu: bool) -> Tensor:
-        x = x.contiguous()
-        out = torch.empty(len(flat), x.shape[1], int(widths[-1]))
-        hidden = torch.empty(len(flat), x.shape[1] * int(widths[1:-1].sum()))
-        arrays = (x.detach().numpy(), flat.detach().numpy(), widths, relu, hidden.numpy(), out.numpy())
-        in_parts(lambda part: _forward(*arrays, part.start, part.stop), len(flat), torch.get_num_threads())
+    def forward(ctx: Any, x: Tensor, flat: Tensor, shape: Shape) -> Tensor:
+        count, x, flat = len(flat), x.detach().contiguous(), flat.detach()
+        hidden, out = torch.empty(count, x.shape[1] * shape.hidden), torch.empty(count, x.shape[1], shape.out)
+        arrays = (x.numpy(), flat.numpy(), shape.widths, shape.relu, hidden.numpy(), out.numpy())
+        in_parts(lambda part: _forward(*arrays, part.start, part.stop), count, torch.get_num_threads())
         ctx.save_for_backward(x, flat, hidden)
-        ctx.widths, ctx.relu = widths, relu
+        ctx.shape = shape
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         x, flat, hidden = ctx.saved_tensors
         by_x, by_flat = ctx.needs_input_grad[:2]
+        count, shape = len(flat), ctx.shape
         flat_gradient = torch.empty(flat.shape if by_flat else (0, 0))
-        x_gradient = torch.empty((len(flat), *x.shape[1:]) if by_x else (0, 0, 0))
-        known = (gradients[0].contiguous(), x, flat.detach())
-        arrays = (*(t.numpy() for t in known), ctx.widths, ctx.relu)
-        found = (hidden.numpy(), flat_gradient.numpy(), x_gradient.numpy())
-        in_parts(lambda part: _backward(*arrays, *found, part.start, part.stop), len(flat), torch.get_num_threads())
+        x_gradient = torch.empty((count, *x.shape[1:]) if by_x else (0, 0, 0))
+        known = (gradients[0].contiguous().numpy(), x.numpy(), flat.numpy(), shape.widths, shape.relu, hidden.numpy())
+        arrays = (*known, flat_gradient.numpy(), x_gradient.numpy())
+        in_parts(lambda part: _backward(*arrays, part.start, part.stop), count, torch.get_num_threads())
         shared = x_gradient.view(-1, *x.shape).sum(0) if by_x else None
-        return shared, flat_gradient if by_flat else None, None, None
+        return shared, flat_gradient if by_flat else None, None

@@ -168,4 +168,4 @@ class PopulationSACModule(PopulationActor):
 
     def _draw(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Actions [B, N, act] with gradient, and their log-probabilities [B, N]."""
-        return self.action_dist_cls.from_logits(self.actor(observation)).sample()
+        return SquashedGaussian.from_logits(self.actor(observation)).sample()

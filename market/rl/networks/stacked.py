@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from market.rl.networks.compiled import StackFunction
+from market.rl.networks.compiled import Shape, StackFunction
 from market.rl.networks.distributions import AgentGaussian
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
@@ -34,7 +34,8 @@ class Stack(nn.Module):
 
     def __init__(self, flat: Tensor, widths: Sequence[int], activation: str) -> None:
         super().__init__()
-        self.widths, self.activation = np.array(widths, np.int64), activation
+        self.widths, self.activation = tuple(widths), activation
+        self.shape = Shape(np.array(widths, np.int64), sum(widths[1:-1]), widths[-1], activation == "relu")
         self.flat = nn.Parameter(flat)
 
     @classmethod
@@ -50,17 +51,17 @@ class Stack(nn.Module):
 
     def row(self, index: int) -> Stack:
         """A copy of one network."""
-        return Stack(self.flat[index : index + 1].detach().clone(), self.widths.tolist(), self.activation)
+        return Stack(self.flat[index : index + 1].detach().clone(), self.widths, self.activation)
 
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         """Weight [R, in, out] and bias [R, 1, out] of each layer: views of `flat`."""
-        shapes = list(pairwise(self.widths.tolist()))
+        shapes = list(pairwise(self.widths))
         parts = iter(torch.split(self.flat, [size for n, m in shapes for size in (n * m, m)], dim=1))
         return [(next(parts).view(-1, n, m), next(parts).unsqueeze(1)) for n, m in shapes]
 
     def forward(self, x: Tensor) -> Tensor:
         if self.compiled and x.device.type == "cpu" and x.dtype == self.flat.dtype == torch.float32:
-            return StackFunction.apply(x, self.flat, self.widths, self.activation == "relu")  # type: ignore[no-untyped-call]
+            return StackFunction.apply(x, self.flat, self.shape)  # type: ignore[no-untyped-call]
         return self.plain(x)
 
     def plain(self, x: Tensor) -> Tensor:
