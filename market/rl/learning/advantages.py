@@ -5,11 +5,34 @@ Shapes: E episodes of T steps, N agents, V values per step (1 or N, by mode).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from market.support.kernels import kernel
+
 SMALLEST_DEVIATION = 1e-4
 """Smallest standard deviation by which advantages are divided (RLlib's)."""
+
+
+@kernel
+def _discounted_sums(values, decays, sums):  # type: ignore[no-untyped-def]
+    """sums[:, t] becomes values[:, t] + decays[:, t] x sums[:, t + 1], all [E, T, V]."""
+    for e in range(values.shape[0]):
+        for v in range(values.shape[2]):
+            running = np.float32(0.0)
+            for t in range(values.shape[1] - 1, -1, -1):
+                running = values[e, t, v] + decays[e, t, v] * running
+                sums[e, t, v] = running
+
+
+def discounted_sums(values: Tensor, decays: Tensor) -> Tensor:
+    """Of each step, its value and those that follow, [E, T, V], each decayed by all steps before it; no gradients."""
+    values = values.detach().contiguous()
+    on_cpu = [x.cpu().contiguous() for x in (values, decays.detach())]
+    sums = torch.empty_like(on_cpu[0])
+    _discounted_sums(*(x.numpy() for x in (*on_cpu, sums)))
+    return sums.to(values.device)
 
 
 def estimate_advantages(
@@ -25,14 +48,10 @@ def estimate_advantages(
     rewards: [E, T, V].
     terminated: 1 where an episode ended for good, 0 where it was cut and goes on with the last value, [E].
     """
-    steps = rewards.shape[1]
     following = values[:, 1:].clone()
     following[:, -1] *= (1.0 - terminated)[:, None]
     residuals = rewards + gamma * following - values[:, :-1]
-    advantages, running = torch.empty_like(residuals), torch.zeros_like(residuals[:, 0])
-    for t in range(steps - 1, -1, -1):
-        running = residuals[:, t] + gamma * lambda_ * running
-        advantages[:, t] = running
+    advantages = discounted_sums(residuals, torch.full_like(residuals, gamma * lambda_))
     return standardised(advantages), advantages + values[:, :-1]
 
 
@@ -59,11 +78,6 @@ def vtrace(
     weights = log_rhos.exp().clamp(max=1.0)
     traces = log_rhos.sum(-1, keepdim=True).exp().clamp(max=1.0) if central_critic else weights
     residuals = traces * (rewards + discounts * values[:, 1:] - values[:, :-1])
-    decays = discounts * traces
     targets = values.clone()
-    corrections, running = torch.empty_like(residuals), torch.zeros_like(residuals[:, 0])
-    for t in range(residuals.shape[1] - 1, -1, -1):
-        running = torch.addcmul(residuals[:, t], decays[:, t], running)
-        corrections[:, t] = running
-    targets[:, :-1] += corrections
+    targets[:, :-1] += discounted_sums(residuals, discounts * traces)
     return targets[:, :-1], weights * (rewards + discounts * targets[:, 1:] - values[:, :-1])

@@ -17,22 +17,23 @@ from torch import Tensor, nn
 from market.rl.networks.compiled import FAST
 from market.rl.networks.stacked import Stacked
 from market.support.kernels import kernel
+from market.support.threads import in_parts
 
 
 @kernel
-def _add_squares(gradients, sums):  # type: ignore[no-untyped-def]
-    """Add each row's sum of squares, [R, P] -> [R]."""
-    for r in range(gradients.shape[0]):
+def _add_squares(gradients, sums, first, last):  # type: ignore[no-untyped-def]
+    """Add each row's sum of squares, [R, P] -> [R]; of rows first to last - 1."""
+    for r in range(first, last):
         sums[r] += np.dot(gradients[r], gradients[r])
 
 
 @kernel(**FAST)
 def _adam(  # type: ignore[no-untyped-def]
-    parameters, gradients, mean, square, scale, keep, keep_square, rate, correction, epsilon
+    parameters, gradients, mean, square, scale, keep, keep_square, rate, correction, epsilon, first, last
 ):
-    """Adam's step on rows [R, P]. scale [R]: of the gradients; rows whose scale is not a number stay."""
+    """Adam's step on rows first to last - 1 of [R, P]. scale [R]: of the gradients; rows without a number stay."""
     one = np.float32(1.0)
-    for r in range(parameters.shape[0]):
+    for r in range(first, last):
         if scale[r] != scale[r]:
             continue
         for i in range(parameters.shape[1]):
@@ -98,9 +99,10 @@ class ClippedAdam:
             rows = np.isfinite(norm).reshape(-1, group.owners).all(0)
             finite[group.owners] = np.logical_and(rows, finite.get(group.owners, True))
         for (group, optimizer), norm in zip(self.groups, norms, strict=True):
-            moves = np.tile(finite[group.owners], group.rows // group.owners)
             scale = self.limit / np.maximum(norm + np.float32(1e-6), np.float32(self.limit))
-            self._move(group, optimizer, np.where(moves, scale, np.float32(np.nan)))
+            if not finite[group.owners].all():
+                scale[np.tile(~finite[group.owners], group.rows // group.owners)] = np.nan
+            self._move(group, optimizer, scale)
         return sum(int((~rows).sum()) for rows in finite.values())
 
     def _norms(self, group: Group) -> NDArray[np.float32]:
@@ -109,7 +111,7 @@ class ClippedAdam:
         for p in group.learned():
             gradients = group.flat(p.grad)
             if self.compiled and gradients.device.type == "cpu":
-                _add_squares(gradients.numpy(), squares)
+                _by_rows(_add_squares, gradients.numpy(), squares)
             else:
                 squares += gradients.square().sum(1).cpu().numpy()
         return np.sqrt(squares)
@@ -124,13 +126,17 @@ class ClippedAdam:
                 state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
             state["step"] += 1.0
             first, second = (1.0 - decay ** float(state["step"]) for decay in decays)
-            rate, correction = settings["lr"] / first, second**-0.5
+            numbers = (*decays, settings["lr"] / first, second**-0.5, epsilon)
             rows = [group.flat(x) for x in (p, p.grad, state["exp_avg"], state["exp_avg_sq"])]
             if self.compiled and p.device.type == "cpu":
-                numbers = (*map(np.float32, (*decays, rate, correction, epsilon)),)
-                _adam(*(x.numpy() for x in rows), scale, *numbers)
+                _by_rows(_adam, *(x.numpy() for x in rows), scale, *map(np.float32, numbers))
             else:
-                _adam_in_torch(rows, torch.from_numpy(scale).to(p.device)[:, None], *decays, rate, correction, epsilon)
+                _adam_in_torch(rows, torch.from_numpy(scale).to(p.device)[:, None], *numbers)
+
+
+def _by_rows(compiled: Any, rows: NDArray[np.float32], *others: Any) -> None:
+    """Call a kernel for all rows, on torch's number of threads."""
+    in_parts(lambda part: compiled(rows, *others, part.start, part.stop), len(rows), torch.get_num_threads())
 
 
 def _adam_in_torch(rows: list[Tensor], scale: Tensor, *numbers: float) -> None:

@@ -159,20 +159,27 @@ class Shape(NamedTuple):
     relu: bool
 
 
-class StackFunction(torch.autograd.Function):
-    """Inputs [X, B, in] and parameters [R, P] -> outputs [R, B, out], on a CPU in single precision.
+def forward(x: Tensor, flat: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+    """Inputs [X, B, in] and parameters [R, P], R a multiple of X -> outputs [R, B, out], and those of hidden layers.
 
-    R is a multiple of X. Networks are shared out over torch's number of threads.
+    Networks are shared out over torch's number of threads.
     """
+    count, rows = len(flat), x.shape[1]
+    hidden, out = torch.empty(count, rows * shape.hidden), torch.empty(count, rows, shape.out)
+    arrays = (x.detach().contiguous().numpy(), flat.detach().numpy(), shape.widths, shape.relu)
+    found = (hidden.numpy(), out.numpy())
+    in_parts(lambda part: _forward(*arrays, *found, part.start, part.stop), count, torch.get_num_threads())
+    return out, hidden
+
+
+class StackFunction(torch.autograd.Function):
+    """`forward` with its gradients, on a CPU in single precision."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, flat: Tensor, shape: Shape) -> Tensor:
-        count, x, flat = len(flat), x.detach().contiguous(), flat.detach()
-        hidden, out = torch.empty(count, x.shape[1] * shape.hidden), torch.empty(count, x.shape[1], shape.out)
-        arrays = (x.numpy(), flat.numpy(), shape.widths, shape.relu, hidden.numpy(), out.numpy())
-        in_parts(lambda part: _forward(*arrays, part.start, part.stop), count, torch.get_num_threads())
+        x, flat, ctx.shape = x.contiguous(), flat.detach(), shape
+        out, hidden = forward(x, flat, shape)
         ctx.save_for_backward(x, flat, hidden)
-        ctx.shape = shape
         return out
 
     @staticmethod

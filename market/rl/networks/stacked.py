@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from market.rl.networks.compiled import Shape, StackFunction
+from market.rl.networks.compiled import Shape, StackFunction, forward
 from market.rl.networks.distributions import AgentGaussian
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
@@ -60,9 +60,13 @@ class Stack(nn.Module):
         return [(next(parts).view(-1, n, m), next(parts).unsqueeze(1)) for n, m in shapes]
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.compiled and x.device.type == "cpu" and x.dtype == self.flat.dtype == torch.float32:
+        on_cpu = x.device.type == "cpu" and x.dtype == self.flat.dtype == torch.float32
+        alone = len(self.flat) == 1 and torch.get_num_threads() > 1  # then torch's threads share out each product
+        if not self.compiled or not on_cpu or alone:
+            return self.plain(x)
+        if torch.is_grad_enabled():
             return StackFunction.apply(x, self.flat, self.shape)  # type: ignore[no-untyped-call]
-        return self.plain(x)
+        return forward(x, self.flat, self.shape)[0]
 
     def plain(self, x: Tensor) -> Tensor:
         """The same in torch alone, for other devices."""
