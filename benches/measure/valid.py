@@ -160,5 +160,7 @@ def _times(record: Record) -> Iterator[str]:
             yield f"{name}: got {min(values):g} to {max(values):g}; allowed: seconds, {SHORTEST:g} to {LONGEST:g}"
     if min([record.calls, *record.reference_calls.values()]) < 1:
         yield f"calls: got {record.calls}, {record.reference_calls}; allowed: 1 or more a round"
+    if record.turns and (min(record.turns) < 0 or sum(record.turns) != len(record.seconds)):
+        yield f"turns: got {record.turns!s:.60} for {len(record.seconds)} rounds; allowed: numbers that add up to them"
     if min(record.cpu_seconds, default=0.0) < 0:
         yield f"cpu_seconds: got {min(record.cpu_seconds)}; allowed: 0 or more"

@@ -10,9 +10,8 @@ from benches.measure.records import Record
 from benches.stats import scaling
 
 INTERVALS = {
-    "processes": "95 % over repetitions (runs, seeds) and sizes",
-    "rounds": "95 % over sizes and the rounds of one process (give 3 runs, or --repeat 3, to cover more)",
-    "sizes": "95 % over sizes alone, where there are under 3 rounds",
+    "processes": "95 % over whole processes, or other repetitions (runs, seeds)",
+    "rounds": "95 % over the rounds of one process alone",
 }
 
 
@@ -52,10 +51,10 @@ class Series:
 def series_of(runs: Sequence[Sequence[Record]]) -> list[Series]:
     """Curves of the finished cells in order of appearance, each with its fitted law.
 
-    `runs` holds records per run; each run and each seed within it is a repetition.
+    `runs` holds records per run; each run, each seed within it and each process of those is a repetition.
     """
     found: dict[str, Series] = {}
-    samples: dict[str, dict[tuple[int, int], dict[float, list[float]]]] = {}
+    samples: dict[str, dict[tuple[int, int, int], dict[float, list[float]]]] = {}
     for number, records in enumerate(runs):
         for record in records:
             if record.status != "ok" or not record.seconds:
@@ -64,8 +63,9 @@ def series_of(runs: Sequence[Sequence[Record]]) -> list[Series]:
                 record.series, Series(record.series, record.case, record.unit, record.clock, record.budget)
             )
             curve.records.setdefault(record.size, []).append(record)
-            repetition = samples.setdefault(record.series, {}).setdefault((number, record.seed), {})
-            repetition[record.size] = record.decisive
+            for process, rounds in enumerate(record.by_process):
+                repetition = samples.setdefault(record.series, {}).setdefault((number, record.seed, process), {})
+                repetition[record.size] = rounds
     for name, curve in found.items():
         curve.law = scaling.fit(list(samples[name].values()))
     return list(found.values())

@@ -133,11 +133,11 @@ class Study:
 
     def law_up_to(self, most: float, combination: Combination) -> scaling.Scaling:
         """The law fitted to the populations up to `most`."""
-        processes: dict[tuple[int, int], dict[float, list[float]]] = {}
+        processes: dict[tuple[int, ...], dict[float, list[float]]] = {}
         for cell in self.of(*combination):
             for key, record in cell.records.items():
-                if cell.agents <= most:
-                    processes.setdefault(key, {})[float(cell.agents)] = record.decisive
+                for number, rounds in enumerate(record.by_process if cell.agents <= most else ()):
+                    processes.setdefault((*key, number), {})[float(cell.agents)] = rounds
         return scaling.fit(list(processes.values()))
 
 

@@ -16,7 +16,6 @@ from benches.measure.records import LARGEST, plain
 from benches.measure.runs import Run
 from benches.report import command as report
 from benches.report.document import Document, Section, Table, markdown
-from benches.stats import scaling
 from study_records import KPIS, record, reference, study, training
 
 MISSING = ""
@@ -90,7 +89,6 @@ def blank(*given):
 @pytest.fixture
 def quick_report(monkeypatch):
     """Few replicates and blank figures."""
-    monkeypatch.setitem(scaling.fit.__kwdefaults__, "replicates", 10)
     for name in ("scaling", "time", "phases", "kpis"):
         monkeypatch.setattr(f"benches.report.figures.drawings.draw_{name}", blank)
 
@@ -131,7 +129,6 @@ def test_more_odd_values_cost_at_most_their_own_line(tmp_path, quick_report, nam
 
 @pytest.mark.slow
 def test_figures_are_drawn_of_whatever_counts(tmp_path, monkeypatch):
-    monkeypatch.setitem(scaling.fit.__kwdefaults__, "replicates", 10)
     run = Run(tmp_path)
     for name in GOOD:
         for path, value, line in mutations(name)[2::311]:
