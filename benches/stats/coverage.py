@@ -57,7 +57,8 @@ def series(
     costs *= machine.seconds / costs.sum()
     rounds = plan(costs.tolist(), machine.budget * machine.seconds, [MOST] * len(sizes))
     where = np.log(sizes) / math.log(sizes[-1]) - 0.5
-    speed, found = draw.normal(0, machine.drift), []
+    found: list[scaling.Samples] = []
+    speed = draw.normal(0, machine.drift)
     for _ in range(PROCESSES):
         own = draw.normal(0, machine.level, len(sizes)) + draw.normal(0, machine.grown) * where
         taken: dict[float, list[float]] = {float(size): [] for size in sizes}

@@ -90,6 +90,13 @@ class Scaling:
         return self.law.time(size)
 
     @property
+    def told(self) -> str:
+        """`k = 0.98 [0.95, 1.01]`, or that it is undetermined: how every text and figure names the exponent."""
+        if math.isnan(self.exponent):
+            return "k undetermined"
+        return f"k = {self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+    @property
     def verdict(self) -> str:
         """sub-linear, near-linear or super-linear by where the interval lies, never by the point; else undetermined."""
         if math.isnan(self.low):

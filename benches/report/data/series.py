@@ -27,6 +27,9 @@ class Series:
     records: dict[float, list[Record]] = field(default_factory=dict)
     """Finished records by size, one per repetition that has it."""
     law: scaling.Scaling = field(default_factory=lambda: scaling.Scaling((), ()))
+    """What is known of its growth: every text, table and figure takes it from here."""
+    asked: bool = False
+    """Whether an exponent was to be found: there are enough sizes, and rounds or repetitions for an interval."""
 
     def median(self, size: float) -> float:
         """Median wall seconds over the repetitions."""
@@ -67,5 +70,9 @@ def series_of(runs: Sequence[Sequence[Record]]) -> list[Series]:
                 repetition = samples.setdefault(record.series, {}).setdefault((number, record.seed, process), {})
                 repetition[record.size] = rounds
     for name, curve in found.items():
-        curve.law = scaling.fit(list(samples[name].values()))
+        repetitions = list(samples[name].values())
+        fewest = min(len(taken) for each in repetitions for taken in each.values())
+        enough = max(len(repetitions), fewest) >= scaling.MIN_UNITS
+        curve.asked = enough and len(curve.records) >= scaling.MIN_SIZES
+        curve.law = scaling.fit(repetitions)
     return list(found.values())

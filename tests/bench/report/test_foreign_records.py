@@ -91,6 +91,8 @@ def quick_report(monkeypatch):
     """Few replicates and blank figures."""
     for name in ("scaling", "time", "phases", "kpis"):
         monkeypatch.setattr(f"benches.report.figures.drawings.draw_{name}", blank)
+    for name in ("learning", "profiles"):
+        monkeypatch.setattr(f"benches.report.figures.learning.draw_{name}", blank)
 
 
 def counts(run, line):
@@ -208,7 +210,7 @@ def test_an_object_without_a_text_is_written_as_such():
 @given(st.lists(st.text(), min_size=3, max_size=3))
 def test_a_table_keeps_its_columns_whatever_its_cells_hold(cells):
     table = Table("caption", ("a", *cells[:2]), [cells, cells])
-    text = "\n".join(markdown(Document(cells[0], [("runs", cells[1])], [], [Section("s", [cells[2]], [], [table])])))
+    text = "\n".join(markdown(Document(cells[0], [("runs", cells[1])], {}, [Section("s", [cells[2]], [], [table])])))
     lines = text.splitlines()
     rows = [line.replace("\\\\", "").replace("\\|", "") for line in lines if line.startswith("| ")]
     assert len(rows) == 3
