@@ -121,7 +121,7 @@ def fit(processes: Sequence[Samples]) -> Scaling:
         none = f"only 0 of the {MIN_SIZES} sizes that are needed"
         why = "a size or a time is not a positive number" if seconds else none
         return Scaling(tuple(sizes.tolist()), (math.nan,) * len(sizes), reason=why)
-    basis, units = _units(processes)
+    basis, units = _units(processes, sizes)
     table = np.array([_within(each, sizes) for each in units])
     logs = additive(table)
     known = Scaling(tuple(sizes.tolist()), tuple(np.exp(logs).tolist()), basis=basis)
@@ -134,7 +134,7 @@ def fit(processes: Sequence[Samples]) -> Scaling:
     law = _law(best, sizes)
     reason = _doubt(law, sizes, logs)
     without = [np.delete(table, unit, axis=0) for unit in range(len(table))]
-    rows = np.array([additive(each) for each in without if not np.isnan(each).all(0).any()] + [logs] * len(sizes))
+    rows = np.array([additive(each) for each in without] + [logs] * len(sizes))
     kept = np.concatenate([np.ones((len(rows) - len(sizes), len(sizes))), 1 - np.eye(len(sizes))])
     laws = tuple(_law(row, sizes) for row in _solve(sizes, rows, best, kept)[0])
     units_left, sizes_left = laws[: -len(sizes)], laws[-len(sizes) :]
@@ -161,10 +161,14 @@ def standard_error(without: Sequence[float]) -> float:
     return math.sqrt((len(without) - 1) * float(np.var(without)))
 
 
-def _units(processes: Sequence[Samples]) -> tuple[Basis, list[Samples]]:
-    """What is left out in turn: whole processes, or parts of the rounds of too few of them."""
+def _units(processes: Sequence[Samples], sizes: Floats) -> tuple[Basis, list[Samples]]:
+    """What is left out in turn: whole processes, or parts of the rounds of too few of them.
+
+    Each size must be in two processes, so that it is there whichever is left out.
+    """
     whole = [each for each in processes if any(map(len, each.values()))]
-    if len(whole) >= MIN_UNITS:
+    twice = all(sum(bool(len(each.get(size, ()))) for each in whole) > 1 for size in sizes.tolist())
+    if len(whole) >= MIN_UNITS and twice:
         return "processes", whole
     least = min((len(taken) for each in whole for taken in each.values()), default=0)
     if least < MIN_UNITS:

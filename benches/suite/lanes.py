@@ -83,8 +83,8 @@ class Turns:
         began, timed = time.monotonic(), 0.0
         for number, (process, members) in enumerate(groups):
             name, seconds = self._series[members[0].key], members[0].case.seconds
-            if self._left is not None and math.isfinite(seconds):
-                spent = (time.monotonic() - began - timed) / number if number else seconds
+            if self._left is not None and math.isfinite(seconds) and process:  # the first one shows what there is
+                spent = (time.monotonic() - began - timed) / number
                 seconds = self._share(name, [self._series[each[0].key] for _, each in groups[number:]], spent)
             self._group(process, [point for point in members if point.key not in self.records], seconds)
             timed += seconds if math.isfinite(seconds) else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -144,12 +145,13 @@ class Recorder:
             self.say(f"warning: {problem}")
         for other in sorted({str(record.commit)[:7] for record in records if record.commit != machine.commit()}):
             self.say(f"warning: this run has records of commit {other}; the code is now at {str(machine.commit())[:7]}")
+        left = [*self.points.values()]
+        end = time.monotonic() + 3600 * (self.options.hours or math.inf)
         if self.nodes is None:
             limit = float(self.config.getoption("timeout", None) or self.config.getini("timeout") or math.inf)
-            left = [*self.points.values()]
             self.lanes = lanes.Lanes(left, records, self.options, self._keep, self.say, limit)
             session.config.add_cleanup(self.lanes.close)
-        self.progress = show.Progress(list(self.points.values()), durations)
+        self.progress = show.Progress(left, durations, end)
         self.terminal.showfspath = False
         self._stop_at_signals()
         tidy_memory()

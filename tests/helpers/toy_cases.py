@@ -131,9 +131,9 @@ CASES = table(
     case("toy/orphan", orphan),
     case("toy/remove", remove),
     case("toy/speak", speak, (1, 2, 3, 4)),
-    case("toy/turns", work, (1, 2, 4, 8), processes=2),
-    case("toy/turns_crash", crash, processes=2),
-    case("toy/turns_broken", fail, processes=2),
+    case("toy/rotate", work, (1, 2, 4, 8), processes=2),
+    case("toy/rotate_end", crash, processes=2),
+    case("toy/rotate_fail", fail, processes=2),
     case("toy/unready", spin, (1, 2), refuse),
     case("train/iteration", spin, (1, 2), only_ppo, **MATRIX),
 )

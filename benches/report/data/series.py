@@ -72,7 +72,7 @@ def series_of(runs: Sequence[Sequence[Record]]) -> list[Series]:
     for name, curve in found.items():
         repetitions = list(samples[name].values())
         fewest = min(len(taken) for each in repetitions for taken in each.values())
-        enough = max(len(repetitions), fewest) >= scaling.MIN_UNITS
-        curve.asked = enough and len(curve.records) >= scaling.MIN_SIZES
+        whole = sum(len(each) == len(curve.records) for each in repetitions)
+        curve.asked = max(whole, fewest) >= scaling.MIN_UNITS and len(curve.records) >= scaling.MIN_SIZES
         curve.law = scaling.fit(repetitions)
     return list(found.values())

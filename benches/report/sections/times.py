@@ -133,7 +133,7 @@ def _scaling(study: Study) -> Table:
                 Value(f"{first.agents} to {last.agents}", last.agents),
                 Value(f"{number(first.time.mid).text} to {number(last.time.mid).text}", last.time.mid),
                 scaling_factor(cells),
-                Interval(law.exponent, law.low, law.high),
+                Value(law.told.removeprefix("k = "), law.exponent),
                 law.floor,
                 law.knee,
                 law.verdict,

@@ -215,7 +215,7 @@ def test_a_table_keeps_its_columns_whatever_its_cells_hold(cells):
     rows = [line.replace("\\\\", "").replace("\\|", "") for line in lines if line.startswith("| ")]
     assert len(rows) == 3
     assert {row.count("|") for row in rows} == {4}
-    assert len(lines) == len(list(markdown(Document("", [("", "")], [], [Section("", [""], [], [table])])))), (
+    assert len(lines) == len(list(markdown(Document("", [("", "")], {}, [Section("", [""], [], [table])])))), (
         "no breaks"
     )
     assert "<" not in text.replace("&lt;", "")

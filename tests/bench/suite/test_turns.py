@@ -106,34 +106,34 @@ def test_training_in_turns_is_bit_equal_to_training_alone(algorithm):
 
 
 def test_the_sizes_of_a_series_take_turns_in_each_process_and_keep_one_record_each(project):
-    status, output = run(project, "--benchmark-only", "--case=toy/turns", "--benchmark-json=out.json", **{MENDED: "1"})
+    status, output = run(project, "--benchmark-only", "--case=toy/rotate", "--benchmark-json=out.json", **{MENDED: "1"})
     assert status == 0, output
     records, problems = Run(project / "results" / "latest").read()
     assert not problems
     shown = {
         each["params"]["agents"]: each["stats"]
         for each in json.loads((project / "out.json").read_text())["benchmarks"]
-        if "toy/turns " in f"{each['group']} "
+        if "toy/rotate " in f"{each['group']} "
     }
     for record in records:
         assert record.turns == [3, 3]
         assert not record.missing
         assert [len(each) for each in record.by_process] == [3, 3]
         assert record.decisive == record.cpu_seconds
-        if record.case == "toy/turns":
+        if record.case == "toy/rotate":
             assert shown[record.size]["data"] == record.seconds, "pytest-benchmark has the rounds of all processes"
-    (curve,) = [each for each in series_of([records]) if each.case == "toy/turns"]
+    (curve,) = [each for each in series_of([records]) if each.case == "toy/rotate"]
     assert curve.law.basis == "rounds", "two processes are too few to be left out in turn"
 
 
 def test_a_cell_that_ends_the_process_is_alone_in_failing(project):
-    status, output = run(project, "--benchmark-only", "--case=turns_crash,turns_broken")
+    status, output = run(project, "--benchmark-only", "--case=rotate_end,rotate_fail")
     assert status == pytest.ExitCode.TESTS_FAILED, output
     found = statuses(project)
-    assert [found["toy/turns_crash", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
-    assert [found["toy/turns_broken", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
-    assert "failed: toy/turns_crash agents=2: the cell's process ended without an answer: killed by SIGKILL" in output
-    assert "failed: toy/turns_broken agents=2: RuntimeError: boom" in output
+    assert [found["toy/rotate_end", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
+    assert [found["toy/rotate_fail", agents] for agents in (1, 2, 3)] == ["ok", "failed", "ok"]
+    assert "failed: toy/rotate_end agents=2: the cell's process ended without an answer: killed by SIGKILL" in output
+    assert "failed: toy/rotate_fail agents=2: RuntimeError: boom" in output
     status, output = run(project, "--benchmark-only", "--resume", **{MENDED: "1"})
     assert status == 0, output
     assert "2 cells to measure" in output
@@ -142,7 +142,7 @@ def test_a_cell_that_ends_the_process_is_alone_in_failing(project):
 def test_a_run_that_is_killed_goes_on_after_the_processes_that_ended(project):
     file, deadline = project / "results" / "latest" / "cases.jsonl", time.monotonic() + 60
     with subprocess.Popen(
-        command("--benchmark-only", "--case=toy/turns"), cwd=project, env=environment(), stdout=subprocess.DEVNULL
+        command("--benchmark-only", "--case=toy/rotate"), cwd=project, env=environment(), stdout=subprocess.DEVNULL
     ) as process:
         while not file.exists() or file.read_bytes().count(b"\n") < 4:
             assert time.monotonic() < deadline, "the first process never ended"
@@ -155,7 +155,7 @@ def test_a_run_that_is_killed_goes_on_after_the_processes_that_ended(project):
     for record in Run(file.parent.resolve()).read()[0]:
         assert not record.missing
         assert len(record.turns) == 2
-        if record.case == "toy/turns":
+        if record.case == "toy/rotate":
             assert record.seconds[: record.turns[0]] == before[record.size], "what was measured is not measured again"
 
 
