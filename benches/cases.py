@@ -36,14 +36,16 @@ ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 PROCESSES = 4
 """In how many processes the sizes of a series take turns. With 3 the interval of k is twice as wide as it need be, and
 5 leave too little time in each (`python -m benches.stats.coverage`)."""
-TURNS = {"quick": (1, 5, 20, 100), "study": (*POPULATIONS, 200), "hour": MORE, "full": MORE}
+TURNS = {"quick": (1, 10, 50, 100), "study": (*POPULATIONS, 200), "hour": MORE, "full": MORE}
 """Agents of the trainings whose iterations are timed, by profile; `hour` is a study that has an hour or more."""
 SEEDS = tuple(range(SEED, SEED + 5))
 """Of the study's trainings and their references, as many as there is time for."""
 FEW, SMALL = 3, 20
 """Seeds that come first, and up to so many agents."""
-WALK = 72
-"""Rounds of an environment step: every step of three episodes."""
+ROUNDS = INPUTS // PROCESSES
+"""Rounds in each process."""
+WALK = 24
+"""Rounds of an environment step in each process: every step of an episode, at least."""
 
 
 def _grids(quick: Grid, full: Grid | None = None) -> dict[str, Grid]:
@@ -97,7 +99,7 @@ def _clearing(
         references=references,
         figures={"trades": inputs.count_trades},
         work=lambda params: {"orders": number(params, "orders")},
-        rounds=lambda _: INPUTS,
+        rounds=lambda _: INPUTS if name == "clear/rule" else ROUNDS,
         processes=0 if name == "clear/rule" else PROCESSES,  # the rules have too few sizes for an exponent
     )
 
@@ -127,7 +129,7 @@ CASES = table(
         call=inputs.clear_batch,
         references={"one_thread": partial(inputs.clear_batch, threads=1)},
         work=lambda params: {"orders": number(params, "markets") * number(params, "orders")},
-        rounds=lambda _: INPUTS,
+        rounds=lambda _: ROUNDS,
         budget=1.1,
     ),
     Case(
@@ -139,7 +141,7 @@ CASES = table(
         call=feeders.power_flow,
         references={"naive": feeders.textbook_flow},
         work=lambda params: {"snapshots": number(params, "snapshots")},
-        rounds=lambda _: INPUTS,
+        rounds=lambda _: ROUNDS,
         budget=1.1,
     ),
     Case(
@@ -173,7 +175,7 @@ CASES = table(
         call=inputs.build_scenario,
         warmup=lambda params: inputs.build_scenario(params, 1000),
         work=lambda params: {"agents": number(params, "agents")},
-        rounds=lambda params: 20 if number(params, "agents") <= 100 else 5,
+        rounds=lambda params: 10 if number(params, "agents") <= 100 else 3,
         budget=2.1,  # a mesh has N^2 lines
     ),
     Case(
@@ -184,7 +186,7 @@ CASES = table(
         setup=inputs.trades,
         call=inputs.seal_block,
         work=lambda params: {"trades": number(params, "trades")},
-        rounds=lambda _: INPUTS,
+        rounds=lambda _: ROUNDS,
         budget=1.1,
     ),
     Case(
@@ -218,14 +220,14 @@ CASES = table(
         size="agents",
         options=(PROFILES_AXIS,),
         grids={
-            name: _trainings(training.algorithms if name == "quick" else ALGORITHMS, 12, agents)
+            name: _trainings(training.algorithms, 5, agents) if name == "quick" else _trainings(ALGORITHMS, 12, agents)
             for name, agents in TURNS.items()
         },
         setup=training.trainer,
         call=training.train_iteration,
         close=training.close_trainer,
         work=lambda params: _training(params, EPISODES),
-        rounds=lambda params: PROCESSES * number(params, "iterations"),
+        rounds=lambda params: number(params, "iterations"),
         seconds=4.0,
         clock="wall",
     ),

@@ -1,8 +1,7 @@
-"""Cells measured in other processes, whose crash or memory cannot touch the next cell: `--isolate`.
+"""Cells measured in other processes, whose crash or memory cannot touch the next cell.
 
-A cell on the wall clock (a training) has a process to itself, as its peak memory is fitted; short cells of one case
-share one until a cell breaks it. The other side, `python -m benches.measure.isolated TELL`, reads a request a line and
-answers with a file, which no print can spoil, and a byte to the file descriptor TELL. It ends when its parent does.
+The other side, `python -m benches.measure.isolated TELL`, reads a request a line and answers with a file, which no
+print can spoil, and a byte to the file descriptor TELL. It ends when its parent does.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ PATIENCE = 1.0
 class Process:
     """One process that measures, and everything that it starts: they have a session of their own and end together."""
 
-    def __init__(self, case: str = "") -> None:
-        self.case, self.asked = case, 0
+    def __init__(self) -> None:
+        self.asked = 0
         self._folder = tempfile.TemporaryDirectory(prefix="benches-")
         self._errors = Path(self._folder.name, "errors")
         self._told, tell = os.pipe()
@@ -112,35 +111,16 @@ class Process:
         self._folder.cleanup()
 
 
-class Processes:
-    """Measures cells in other processes, one at a time. `close` ends the last one."""
-
-    def __init__(self) -> None:
-        self._process: Process | None = None
-
-    def measure(self, point: Point, seen: Measurement) -> None:
-        """Measure the cell in another process, into `seen`. Raises Unsupported, or Failed with what happened there."""
-        shares = point.case.clock == "cpu"
-        if self._process is not None and not (shares and self._process.case == point.case.name):
-            self.close()
-        if self._process is None:
-            self._process = Process(point.case.name)
-        try:
-            (told,) = self._process.ask([point])
-        except BaseException:  # a crash, a time-out, Ctrl-C
-            self.close()
-            raise
-        if not shares:
-            self.close()
-        seen.take(Measurement(**told["seen"]))
-        seen.isolated = not shares
-        fail(told["status"], told["error"])
-
-    def close(self) -> None:
-        """End the process that is running, if one is."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.stop()
+def measure_alone(point: Point, seen: Measurement) -> None:
+    """Measure a cell in a process of its own, into `seen`. Raises Unsupported, or Failed with what happened there."""
+    process = Process()
+    try:
+        (told,) = process.ask([point])
+    finally:  # also after a time-out, or Ctrl-C
+        process.stop()
+    seen.take(Measurement(**told["seen"]))
+    seen.isolated = True
+    fail(told["status"], told["error"])
 
 
 def point_of(table: str, case: str, params: Params) -> Point:

@@ -5,7 +5,6 @@ A record is on disk as soon as its cell is over, whichever it is; it tells the n
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,9 +24,7 @@ def _measure(table: str, case: str, params: Params) -> dict[str, Any]:
 
     isolated.TABLE = table
     seen = Measurement()
-    with contextlib.closing(isolated.Processes()) as processes:
-        status, error = endings.ending(lambda: processes.measure(isolated.point_of(table, case, params), seen))
-    seen.isolated = True  # no other cell will have its process
+    status, error = endings.ending(lambda: isolated.measure_alone(isolated.point_of(table, case, params), seen))
     place = machine.machine() | {"ray_node": ray.get_runtime_context().get_node_id()}
     node = {"machine": place, "versions": machine.versions(), "threads": threads.observed()}
     return {"seen": dataclasses.asdict(seen), "status": status, "error": error, "node": node}

@@ -232,7 +232,7 @@ class Lanes:
     def __init__(
         self, points: Sequence[Point], known: Sequence[Record], options: Options, keep: Keep, say: Say, limit: float
     ) -> None:
-        self._options, self._alone, self._limit, self._keep = options, isolated.Processes(), limit, keep
+        self._options, self._limit, self._keep = options, limit, keep
         self._began = time.monotonic()
         self._last = [point for point in points if place(point, options) > (0.0,)]
         earlier = {record.key: record for record in known}
@@ -261,14 +261,14 @@ class Lanes:
                 self._beside = Beside(self._last, self._options.profile, self._keep, end, self._limit)
             self._beside.measure(point, seen)
         elif self._options.isolate:
-            self._alone.measure(point, seen)
+            isolated.measure_alone(point, seen)
         else:
             with outlived():
                 measure(point, seen)
 
     def close(self) -> None:
         """End all processes."""
-        for each in (self._alone, self._turns, self._beside):
+        for each in (self._turns, self._beside):
             if each is not None:
                 each.close()
 

@@ -41,7 +41,7 @@ def add(parser: pytest.Parser) -> None:
     """Declare the options."""
     option = parser.getgroup("market benchmarks").addoption
     for name, metavar, text in (
-        ("profile", "NAME", "quick (default), study (the 54 trainings) or full (to N = 1000)"),
+        ("profile", "NAME", "quick (default), study (laws, then trainings with seeds) or full (to N = 1000)"),
         ("populations", "N,N", "agent counts, for every case that has agents on an axis"),
         ("modes", "NAME,NAME", "training modes: ctce, ctde, dtde"),
         ("algorithms", "NAME,NAME", "algorithms: ppo, appo, sac"),

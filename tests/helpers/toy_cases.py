@@ -103,7 +103,7 @@ def work(params, turn):
     sum(range(2_000 + 2_000 * params["agents"]))
 
 
-def case(name, call, sizes=(1, 2, 3), setup=dict, references=(), processes=0, **axes):
+def case(name, call, sizes=(1, 2, 3), setup=dict, references=(), processes=0, beside=None, **axes):
     grid = {**axes, "agents": sizes}
     return Case(
         name=name,
@@ -116,6 +116,7 @@ def case(name, call, sizes=(1, 2, 3), setup=dict, references=(), processes=0, **
         rounds=lambda params: 5,
         references=dict(references),
         processes=processes,
+        beside=beside,
         clock="wall" if name.startswith("train") else "cpu",
     )
 
@@ -134,6 +135,7 @@ CASES = table(
     case("toy/rotate", work, (1, 2, 4, 8), processes=2),
     case("toy/rotate_end", crash, processes=2),
     case("toy/rotate_fail", fail, processes=2),
+    case("toy/late", spin, beside=lambda params: (-params["agents"],)),
     case("toy/unready", spin, (1, 2), refuse),
     case("train/iteration", spin, (1, 2), only_ppo, **MATRIX),
 )

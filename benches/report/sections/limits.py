@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benches.report.data.study import Cell, Combination, Study
@@ -37,16 +37,6 @@ def phases_of(study: Study) -> list[str]:
 def dominant(cell: Cell) -> str | None:
     """The phase with the largest share; None without phases."""
     return max(cell.phases, key=lambda name: cell.phases[name], default=None)
-
-
-def first_dominated(study: Study, combination: Combination) -> dict[str, int]:
-    """The first population at which each phase takes the largest share, by phase; others never do."""
-    found: dict[str, int] = {}
-    for cell in study.of(*combination):
-        name = dominant(cell)
-        if name is not None:
-            found.setdefault(name, cell.agents)
-    return found
 
 
 def affordable(study: Study, combination: Combination, budgets: Budgets) -> tuple[Interval, Interval]:
@@ -94,21 +84,17 @@ def section(study: Study, budgets: Budgets, found: Sequence[Check]) -> Section:
     phases = phases_of(study)
     figures = [Figure("phases", "Share of each phase in the training time, by population")] if phases else []
     tables = [
-        *(_phases(study, phases) if phases else ()),
+        *([_phases(study, phases)] if phases else ()),
         _limits(study, budgets),
         *([_checks(found)] if found else ()),
     ]
     return Section("Bottlenecks and limits", sentences, figures, tables)
 
 
-def _phases(study: Study, phases: Sequence[str]) -> Iterator[Table]:
-    never = Value("never", math.inf)
-    first = {each: first_dominated(study, each) for each in study.combinations}
-    rows = [[name_of(each), *(first[each].get(phase, never) for phase in phases)] for each in study.combinations]
-    yield Table("First population at which each phase takes the largest share", ("combination", *phases), rows)
+def _phases(study: Study, phases: Sequence[str]) -> Table:
     cells = [cell for _, cell in sorted(study.cells.items())]
     shares = [(cell, [cell.phases.get(phase, 0.0) for phase in phases]) for cell in cells]
-    yield Table(
+    return Table(
         "Share of each phase",
         ("combination", "agents", *phases),
         [[name_of(cell.combination), cell.agents, *(Value(f"{s:.0%}", s) for s in each)] for cell, each in shares],

@@ -16,8 +16,6 @@ from benches.stats.intervals import LEVEL, Interval, of_ratio
 
 Axis = Literal["mode", "algorithm"]
 AXES: tuple[Axis, Axis] = ("mode", "algorithm")
-LISTED = 5
-"""How many of the fastest and the slowest cells are listed."""
 MIN_BLOCKS = 3
 """Populations that a comparison needs for an interval."""
 
@@ -117,9 +115,7 @@ def section(study: Study) -> Section:
         f"{marked} of {len(study.cells)} cells are marked (!): half their interval is more than 10 % of the time.",
     ]
     figures = [Figure("time", f"Seconds of one {study.unit} by population: points with intervals, fitted curves")]
-    return Section(
-        "Time", sentences, figures, [_scaling(study), *_comparisons(study), *_extremes(study), _cells(study)]
-    )
+    return Section("Time", sentences, figures, [_scaling(study), *_comparisons(study), _cells(study)])
 
 
 def _scaling(study: Study) -> Table:
@@ -165,16 +161,6 @@ def _comparisons(study: Study) -> Iterator[Table]:
             f"pairs, where they are few), at a level that holds for all {len(comparisons)} comparisons together."
         )
         yield Table(f"Paired comparison by {axis}", columns, rows, note)
-
-
-def _extremes(study: Study) -> Iterator[Table]:
-    cells = sorted(study.cells.values(), key=lambda cell: cell.time.mid)
-    for caption, chosen in (("Fastest cells", cells), ("Slowest cells", cells[::-1])):
-        rows: list[Row] = [
-            [name_of(cell.combination), cell.agents, interval(cell.time, mark_wide=True), cell.time.mid / cell.agents]
-            for cell in chosen[:LISTED]
-        ]
-        yield Table(caption, ("combination", "agents", "seconds", "seconds per agent"), rows)
 
 
 def _cells(study: Study) -> Table:

@@ -98,7 +98,7 @@ def test_few_populations_decide_nothing():
 
 def test_phases_come_from_the_records(whole):
     assert report_limits.phases_of(whole) == ["clearing", "policy", "forward"]
-    assert report_limits.first_dominated(whole, ("ctce", "ppo"))["forward"] == 5
+    assert report_limits.dominant(whole.cells["ctce", "ppo", 5]) == "forward"
     assert sum(whole.cells["ctce", "ppo", 5].phases.values()) == pytest.approx(1)
 
 

@@ -23,7 +23,7 @@ from benches.measure.runs import Run
 from benches.measure.stopwatch import Measurement, measure
 from benches.measure.turns import in_turns, plan
 from benches.report.data.series import series_of
-from benches.suite import lanes
+from benches.suite import lanes, options
 from toy_cases import MENDED
 
 
@@ -32,7 +32,7 @@ def project(tmp_path):
     return make_project(tmp_path)
 
 
-def toy(call, sizes=(1, 2, 3), rounds=8, processes=2, **changes):
+def toy(call, sizes=(1, 2, 3), rounds=4, processes=2, **changes):
     case = Case("toy/x", "agents", {"quick": {"agents": sizes}}, dict, call, lambda _: {}, processes=processes)
     return dataclasses.replace(case, rounds=lambda _: rounds, clock="wall", **changes).points("quick")
 
@@ -54,7 +54,7 @@ def test_each_block_has_every_cell_once_in_an_order_of_its_own():
     ended = in_turns(toy(lambda params, turn: order.append(params["agents"])), process=1)
     assert [status for _, status, _ in ended] == ["ok"] * 3
     blocks = np.array(order[3:]).reshape(-1, 3)  # the first calls warm up
-    assert len(blocks) == 4, "the rounds are those of all processes together"
+    assert len(blocks) == 4
     assert (np.sort(blocks, axis=1) == [1, 2, 3]).all()
     assert len({tuple(block) for block in blocks.tolist()}) > 1
 
@@ -116,9 +116,9 @@ def test_the_sizes_of_a_series_take_turns_in_each_process_and_keep_one_record_ea
         if "toy/rotate " in f"{each['group']} "
     }
     for record in records:
-        assert record.turns == [3, 3]
+        assert record.turns == [5, 5]
         assert not record.missing
-        assert [len(each) for each in record.by_process] == [3, 3]
+        assert [len(each) for each in record.by_process] == [5, 5]
         assert record.decisive == record.cpu_seconds
         if record.case == "toy/rotate":
             assert shown[record.size]["data"] == record.seconds, "pytest-benchmark has the rounds of all processes"
@@ -173,7 +173,7 @@ def known_growth(exponent):
 @pytest.mark.slow
 @pytest.mark.parametrize("exponent", [1.0, 1.5, 2.0])
 def test_real_work_of_known_growth_gives_its_exponent_back(exponent, monkeypatch):
-    points = toy(known_growth(exponent), (1, 5, 10, 20, 50, 100, 200), rounds=48, processes=4)
+    points = toy(known_growth(exponent), (1, 5, 10, 20, 50, 100, 200), rounds=12, processes=4)
     records = []
 
     class Here:
@@ -243,3 +243,34 @@ def test_cells_beside_one_another_are_begun_in_order_while_there_is_time(monkeyp
     assert sorted(Copies.asked) == list(range(8)), "one that dies does not end the others"
     assert [record.status for record in records].count("failed") == 1
     beside.close()
+
+
+def test_cells_that_come_last_are_left_out_where_no_time_is_left_and_resumed(project):
+    limited = ["--benchmark-only", "--profile=study", "--case=toy/late"]
+    status, output = run(project, *limited, "--hours=1e-6")
+    assert status == 0, output
+    assert "3 cells had no time left; go on with: pytest --benchmark-only --resume" in output
+    assert not lines(project)
+    status, output = run(project, "--benchmark-only", "--resume", "--hours=1")
+    assert status == 0, output
+    found = lines(project)
+    assert sorted(each["size"] for each in found) == [1, 2, 3]
+    assert found[-1]["size"] == 1, "the least value of `beside` is the first"
+    assert all(each["isolated"] for each in found)
+    assert len({each["process"] for each in found}) == 3, "each has a process of its own"
+
+
+def test_a_study_of_an_hour_has_more_sizes():
+    def sizes(**given):
+        found = options.Options("study", cases=("train/iteration",), **given).points(CASES)
+        return {point.size for point in found}
+
+    assert sizes(hours=0.5) == {1, 5, 10, 20, 50, 100, 200}
+    assert sizes(hours=1.0) == {1, 5, 10, 20, 50, 100, 200, 500, 1000}
+
+
+@pytest.mark.parametrize("hours", ["0", "x", "-1", "nan"])
+def test_hours_are_a_number_above_0(project, hours):
+    status, output = run(project, "--benchmark-only", "--case=toy/late", f"--hours={hours}")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert f"--hours: got '{hours}'; allowed: a number > 0" in output
