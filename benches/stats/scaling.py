@@ -10,7 +10,7 @@ narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). `python -m benches.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -39,8 +39,8 @@ NOISE = 0.05
 """Relative error up to which the loss is quadratic."""
 MAX_STEPS, TOLERANCE = 100, 1e-6
 """Most steps of the solver, and the change of a parameter that ends it."""
-POLISH = 4
-"""Sweeps of the median polish (Tukey 1977), which change nothing that matters after so many."""
+POLISH, SWEEPS = 4, 200
+"""Sweeps over a table by medians (Tukey 1977), and by means where it has gaps: no more change what matters."""
 
 
 class Law(NamedTuple):
@@ -187,28 +187,22 @@ def _within(samples: Samples, sizes: Floats) -> Floats:
     return polished(table)
 
 
-def polished(table: Floats) -> Floats:
-    """Column effects [S] of a table of logarithms [B, S] by median polish; NaN are gaps, and stay in empty columns."""
-    rows = np.zeros((len(table), 1))
+def polished(table: Floats, middle: Callable[..., Floats] = np.nanmedian, sweeps: int = POLISH) -> Floats:
+    """Column effects [S] of a table of logarithms [B, S], rows having a level of their own; NaN are gaps, and stay in
+    empty columns. With medians the polish of Tukey, with means the least squares that it converges to.
+    """
+    rows, found = np.zeros((len(table), 1)), np.full(table.shape[1], np.nan)
     there = ~np.isnan(table).all(0)
-    found = np.full(table.shape[1], np.nan)
-    for _ in range(POLISH):
-        found[there] = np.nanmedian((table - rows)[:, there], axis=0)
-        rows = np.nanmedian(table - found, axis=1, keepdims=True)
-        rows -= np.median(rows)
+    for _ in range(sweeps):
+        found[there] = middle((table - rows)[:, there], axis=0)
+        rows = middle(table - found, axis=1, keepdims=True)
+        rows -= middle(rows)
     return found
 
 
 def additive(table: Floats) -> Floats:
     """Column effects [S] of a table [G, S] by least squares, rows having a level of their own; NaN are gaps."""
-    if len(table) < 2 or not np.isnan(table).any():
-        return np.asarray(table.mean(0))
-    known = ~np.isnan(table)
-    groups, columns = np.nonzero(known)
-    design = np.zeros((len(groups) + 1, sum(table.shape)))
-    design[np.arange(len(groups)), groups] = design[np.arange(len(groups)), len(table) + columns] = 1
-    design[-1, : len(table)] = 1  # levels are about zero, so that the columns keep the typical one
-    return np.asarray(np.linalg.lstsq(design, np.append(table[known], 0.0), rcond=None)[0][len(table) :])
+    return polished(table, np.nanmean, SWEEPS) if np.isnan(table).any() else np.asarray(table.mean(0))
 
 
 def _too_little(sizes: Floats, times: Sequence[float], basis: Basis) -> str:
