@@ -162,15 +162,21 @@ def _answer_forked(request: dict[str, Any]) -> None:
             write_whole(Path(request["answer"]), json.dumps([told]))
         return
     try:
+        _end_with_parent()
         _answer(request)
     finally:
         os._exit(0)
 
 
+def _end_with_parent() -> None:
+    """A killed parent leaves no process behind (Linux)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(arguments: list[str]) -> None:
     """Answer the requests on standard input until there are no more."""
-    with contextlib.suppress(AttributeError, OSError):  # Linux: a killed parent leaves no process behind
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _end_with_parent()
     (tell,) = map(int, arguments)
     os.set_inheritable(tell, False)
     requests, sys.stdin = sys.stdin, open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - a cell reads nothing

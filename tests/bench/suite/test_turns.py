@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import toy_cases
 from bench_support import command, environment, lines, make_project, run, statuses
 from benches.case import Case, Outcome, Point
 from benches.cases import CASES
+from benches.measure import isolated
 from benches.measure.endings import Failed
 from benches.measure.runs import Run
 from benches.measure.stopwatch import Measurement, measure
@@ -274,3 +276,20 @@ def test_hours_are_a_number_above_0(project, hours):
     status, output = run(project, "--benchmark-only", "--case=toy/late", f"--hours={hours}")
     assert status == pytest.ExitCode.USAGE_ERROR
     assert f"--hours: got '{hours}'; allowed: a number > 0" in output
+
+
+def test_a_copy_that_crashes_is_one_failure_and_one_that_hangs_a_timeout(monkeypatch, tmp_path):
+    monkeypatch.setattr(isolated, "TABLE", "toy_cases:CASES")
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    monkeypatch.chdir(tmp_path)
+    process = isolated.Process()
+    try:
+        (crashed,) = process.ask([Point(toy_cases.CASES["toy/crash"], {"agents": 2})], fork="json")
+        assert crashed["status"] == "failed"
+        assert "killed by SIGKILL" in crashed["error"]
+        (well,) = process.ask([Point(toy_cases.CASES["toy/crash"], {"agents": 1})], fork="json")
+        assert well["status"] == "ok"
+        with pytest.raises(Failed, match=r"Timeout: no answer within 0\.3 s"):
+            process.ask([Point(toy_cases.CASES["toy/hang"], {"agents": 3})], 0.3, fork="json")
+    finally:
+        process.stop()
