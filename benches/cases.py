@@ -228,7 +228,7 @@ CASES = table(
         close=training.close_trainer,
         work=lambda params: _training(params, EPISODES),
         rounds=lambda params: number(params, "iterations"),
-        seconds=2.0,
+        seconds=1.0,
         clock="wall",
     ),
     Case(

@@ -139,7 +139,8 @@ def _answer(request: dict[str, Any]) -> None:
         points = [point_of(request["table"], request["case"], params) for params in request["cells"]]
         tidy_memory()
         if "process" in how:
-            told.extend(in_turns(points, at=lambda cell: place.with_suffix(".at").write_text(str(cell)), **how))
+            mark = place.with_suffix(".at")
+            told.extend(in_turns(points, at=lambda cell: mark.write_text(str(cell), encoding="utf-8"), **how))
         else:
             seen = Measurement()
             told.append((seen, *ending(lambda: measure(points[0], seen))))

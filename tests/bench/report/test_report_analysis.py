@@ -119,7 +119,7 @@ def test_a_budget_affords_the_population_where_the_law_reaches_it(whole):
     assert by_time.low < by_time.mid < by_time.high
     truth = max(np.roots([500, 2e6, 4e8 - 2 * 2**30]).real)
     assert by_memory.mid == pytest.approx(truth, rel=0.01)
-    (_, _, limits, *_) = report_limits.section(whole, budgets, []).tables
+    (_, limits, *_) = report_limits.section(whole, budgets, []).tables
     assert limits.columns[1] == "agents within 300 s"
     assert "The same in all rows: agents within 2 GiB 740 [" in limits.note, "all have the same memory"
     shared = study_from([dataclasses.replace(each, isolated=False) for each in study(algorithms=["ppo"])])
