@@ -34,8 +34,8 @@ MECHANISMS = (
 """Every row of `market.clearing.pricing.RULES`; a test compares. The table is read without loading the market."""
 ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 PROCESSES = 4
-"""In how many processes the sizes of a series take turns. With 3 the interval of k is twice as wide as it need be, and
-5 leave too little time in each (`python -m benches.stats.coverage`)."""
+"""In how many processes the sizes of a series take turns; in the quick profile three, whose intervals are wider. Each
+costs a warm-up of every size, so that five would leave too little time for rounds."""
 TURNS = {"quick": (1, 10, 50, 100), "study": (*POPULATIONS, 200), "hour": MORE, "full": MORE}
 """Agents of the trainings whose iterations are timed, by profile; `hour` is a study that has an hour or more."""
 SEEDS = tuple(range(SEED, SEED + 5))

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,8 @@ AXES = {
 }
 """Option -> the axis whose values it replaces."""
 COUNTS = ("populations", "iterations")
+FEWEST = 3
+"""Processes of a series in the quick profile: the fewest that an interval is taken from."""
 LONG = "hour"
 """Grids of a study that has an hour or more."""
 HOURS = {"study": 0.5}
@@ -83,6 +85,8 @@ class Options:
     def points(self, table: Mapping[str, Case], *, timed: bool = True) -> list[Point]:
         """The cells to run, in the table's order; untimed only the smallest, with one iteration."""
         chosen = [case for name, case in table.items() if not self.cases or any(part in name for part in self.cases)]
+        if self.profile == "quick":
+            chosen = [replace(case, processes=min(case.processes, FEWEST)) for case in chosen]
         if timed:
             return [point for case in chosen for point in case.points(self.grid_of(case), self.selection)]
         once = {**self.selection, "iterations": (1,)}

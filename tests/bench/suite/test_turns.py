@@ -293,3 +293,11 @@ def test_a_copy_that_crashes_is_one_failure_and_one_that_hangs_a_timeout(monkeyp
             process.ask([Point(toy_cases.CASES["toy/hang"], {"agents": 3})], 0.3, fork="json")
     finally:
         process.stop()
+
+
+def test_the_quick_profile_has_fewer_processes():
+    processes = {
+        profile: {point.case.processes for point in options.Options(profile, cases=("step/agents",)).points(CASES)}
+        for profile in ("quick", "study")
+    }
+    assert processes == {"quick": {3}, "study": {4}}
