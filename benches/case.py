@@ -50,8 +50,8 @@ class Case:
     warmup(prepared): the first, cold execution, timed apart; by default call(prepared, 0).
     work(params): what one call does, by name ("orders", "env_steps"); over the median these are the rates.
     budget: largest acceptable exponent k of t(N) = floor + c N^k; n log n sorting looks like k = 1.19.
-    rounds(params): how many rounds are timed at most, each a block of calls where one is short; in each process, where
-        sizes take turns.
+    rounds(params): how many rounds are timed at most, each a block of calls where one is short; where sizes take
+        turns, in all processes together.
     processes: in how many processes, one after the other, the sizes of a series take turns round by round, so that the
         drift of the machine's speed cancels and processes that differ can be told apart; 0 measures each cell alone.
     seconds: that the rounds of a series in turns may take in one process; dear sizes then have fewer of them.

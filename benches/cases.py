@@ -42,10 +42,8 @@ SEEDS = tuple(range(SEED, SEED + 5))
 """Of the study's trainings and their references, as many as there is time for."""
 FEW, SMALL = 3, 20
 """Seeds that come first, and up to so many agents."""
-ROUNDS = INPUTS // PROCESSES
-"""Rounds in each process."""
-WALK = 24
-"""Rounds of an environment step in each process: every step of an episode, at least."""
+WALK = 72
+"""Rounds of an environment step: every step of three episodes."""
 
 
 def _grids(quick: Grid, full: Grid | None = None) -> dict[str, Grid]:
@@ -99,7 +97,7 @@ def _clearing(
         references=references,
         figures={"trades": inputs.count_trades},
         work=lambda params: {"orders": number(params, "orders")},
-        rounds=lambda _: INPUTS if name == "clear/rule" else ROUNDS,
+        rounds=lambda _: INPUTS,
         processes=0 if name == "clear/rule" else PROCESSES,  # the rules have too few sizes for an exponent
     )
 
@@ -129,7 +127,7 @@ CASES = table(
         call=inputs.clear_batch,
         references={"one_thread": partial(inputs.clear_batch, threads=1)},
         work=lambda params: {"orders": number(params, "markets") * number(params, "orders")},
-        rounds=lambda _: ROUNDS,
+        rounds=lambda _: INPUTS,
         budget=1.1,
     ),
     Case(
@@ -141,7 +139,7 @@ CASES = table(
         call=feeders.power_flow,
         references={"naive": feeders.textbook_flow},
         work=lambda params: {"snapshots": number(params, "snapshots")},
-        rounds=lambda _: ROUNDS,
+        rounds=lambda _: INPUTS,
         budget=1.1,
     ),
     Case(
@@ -175,7 +173,7 @@ CASES = table(
         call=inputs.build_scenario,
         warmup=lambda params: inputs.build_scenario(params, 1000),
         work=lambda params: {"agents": number(params, "agents")},
-        rounds=lambda params: 10 if number(params, "agents") <= 100 else 3,
+        rounds=lambda params: 20 if number(params, "agents") <= 100 else 5,
         budget=2.1,  # a mesh has N^2 lines
     ),
     Case(
@@ -186,7 +184,7 @@ CASES = table(
         setup=inputs.trades,
         call=inputs.seal_block,
         work=lambda params: {"trades": number(params, "trades")},
-        rounds=lambda _: ROUNDS,
+        rounds=lambda _: INPUTS,
         budget=1.1,
     ),
     Case(
@@ -220,7 +218,7 @@ CASES = table(
         size="agents",
         options=(PROFILES_AXIS,),
         grids={
-            name: _trainings(training.algorithms, 5, agents) if name == "quick" else _trainings(ALGORITHMS, 12, agents)
+            name: _trainings(training.algorithms, 5, agents) if name == "quick" else _trainings(ALGORITHMS, 48, agents)
             for name, agents in TURNS.items()
         },
         setup=training.trainer,

@@ -56,6 +56,8 @@ class Measurement:
     """Whether the cell had a process to itself, so that its peak memory is its own."""
     turns: list[int] = field(default_factory=list)
     """How many of the rounds each process had, where the sizes of a series took turns in several; else empty."""
+    beside: bool = False
+    """Whether another cell was measured at the same time, so that its own times decide nothing."""
     elapsed: float = 0.0
     process: int = field(default_factory=os.getpid)
 

@@ -65,7 +65,7 @@ def in_turns(
             watches[cell] = watch
         well = [cell for cell in watches if ended[cell][1] == "ok"]
         costs = [max(1e-9, watches[cell].seen.warmup_seconds or 0.0) for cell in well]
-        most = [points[cell].rounds for cell in well]
+        most = [math.ceil(points[cell].rounds / processes) for cell in well]
         rounds = dict(zip(well, plan(costs, seconds, most), strict=True)) if well else {}
         draw = np.random.default_rng(process)
         for block in range(max(rounds.values(), default=0)):

@@ -4,7 +4,7 @@ The fit minimises the soft-L1 loss of the logarithms per size. A plain line thro
 for slow growth: k = 0.6 where the truth is 1. Sizes that took turns are compared within a block, so that the drift of
 the machine's speed cancels. The interval is Student's over whole processes: each is left out in turn (jackknife, Efron
 and Stein 1981, doi:10.1214/aos/1176345462), for processes differ, and a percentile bootstrap of few of them is too
-narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). `python -m benches.stats` shows how often it holds.
+narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). `python -m benches.stats.coverage` simulates.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ class Beside:
             told = {"seen": {}, "status": "failed", "error": str(error)}
         self._idle.append(lane)
         seen = Measurement(**told["seen"])
-        seen.isolated = True
+        seen.isolated = seen.beside = True
         self._known[_but_for_the_seed(point)] = seen.elapsed
         record = record_of(point, seen, status=told["status"], error=told["error"], profile=self._profile)
         self._keep(record)

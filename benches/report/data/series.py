@@ -73,6 +73,7 @@ def series_of(runs: Sequence[Sequence[Record]]) -> list[Series]:
         repetitions = list(samples[name].values())
         fewest = min(len(taken) for each in repetitions for taken in each.values())
         whole = sum(len(each) == len(curve.records) for each in repetitions)
-        curve.asked = max(whole, fewest) >= scaling.MIN_UNITS and len(curve.records) >= scaling.MIN_SIZES
-        curve.law = scaling.fit(repetitions)
+        alone = not any(record.beside for records in curve.records.values() for record in records)
+        curve.asked = alone and max(whole, fewest) >= scaling.MIN_UNITS and len(curve.records) >= scaling.MIN_SIZES
+        curve.law = scaling.fit(repetitions) if alone else curve.law
     return list(found.values())

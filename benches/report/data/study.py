@@ -119,6 +119,11 @@ class Study:
         return f"training of {self.iterations} iterations" if self.case == "train/whole" else "training iteration"
 
     @property
+    def beside(self) -> bool:
+        """Whether cells were measured at the same time as others, and only for want of better ones tell of time."""
+        return any(record.beside for cell in self.cells.values() for record in cell.records.values())
+
+    @property
     def trained(self) -> int:
         """Iterations of a whole training."""
         return self.iterations if self.case == "train/whole" else TRAINING
@@ -175,7 +180,7 @@ class Study:
 def study_of(runs: Sequence[Sequence[Record]], curves: Mapping[str, scaling.Scaling]) -> Study | None:
     """The study in these records, whose laws by series are `curves`; None without a finished training."""
     found = [study for case in CASES if (study := _study(case, runs, curves)) is not None]
-    chosen = max(found, key=lambda study: len(study.populations), default=None)
+    chosen = max(found, key=lambda study: (not study.beside, len(study.populations)), default=None)
     return chosen and replace(chosen, memory=_memory(found))
 
 

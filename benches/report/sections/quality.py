@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benches.report.data.study import Study
+from benches.report.data.study import ENOUGH, Study
 from benches.report.document import Figure, Row, Section, Table, Value, interval
 from benches.report.sections.kpis import EFFICIENCY, Kpis
 from benches.stats.aggregate import Scores, improvement, interquartile_mean, profile, stratified
@@ -194,12 +194,13 @@ def export(kpis: Kpis, path: Path) -> Path:
 
 
 def mean_curve(seeds: Mapping[int, Sequence[tuple[int, float]]]) -> dict[int, Interval]:
-    """The position by iteration, mean over the seeds that were evaluated then, with Student's interval."""
+    """The position by iteration, mean over the seeds, with Student's interval where there are ENOUGH."""
     found: dict[int, list[float]] = {}
     for curve in seeds.values():
         for iteration, position in curve:
             found.setdefault(iteration, []).append(position)
-    return {iteration: of_mean(each) for iteration, each in sorted(found.items())}
+    means = {iteration: of_mean(each) for iteration, each in sorted(found.items())}
+    return {n: mean if len(found[n]) >= ENOUGH else Interval(mean.mid) for n, mean in means.items()}
 
 
 def rule_at(kpis: Kpis, agents: int) -> float:

@@ -31,7 +31,7 @@ def made():
     """The study and its findings."""
     records = [iteration(*names, agents, law) for names, (_, law) in TRUTH.items() for agents in SIZES]
     for agents in (1, 5, 10, 20):
-        records += [training("ctde", "ppo", agents, seed=seed) for seed in (42, 43, 44)]
+        records += [training("ctde", "ppo", agents, seed=seed, beside=True) for seed in (42, 43, 44)]
         records += [reference("optimum", agents, seed=seed) for seed in (42, 43, 44)]
     study = study_of([records], {curve.name: curve.law for curve in series_of([records])})
     return study, findings(study, kpis_of([records]), BUDGETS, limits.checks(study))
@@ -101,3 +101,14 @@ def test_every_sentence_is_whole(made):
             assert sentence.endswith(".")
             assert not re.search(r"\bnan\b|None|inf\b", sentence), sentence
     assert isinstance(times.section(made[0]).tables[0].rows[0][1], Value | str)
+
+
+def test_times_of_cells_that_were_not_alone_tell_no_law(made):
+    records = [training("ctde", "ppo", agents, beside=True) for agents in SIZES]
+    (curve,) = series_of([records])
+    assert not curve.asked
+    assert curve.law.told == "k undetermined"
+    both = [*records, *(iteration("ctde", "ppo", agents, lambda n: 0.1 + 0.01 * n) for agents in SIZES)]
+    study = study_of([both], {curve.name: curve.law for curve in series_of([both])})
+    assert study.case == "train/iteration"
+    assert study.memory["ctde", "ppo"].keys() == set(SIZES)
