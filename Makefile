@@ -60,7 +60,7 @@ $(READY): pyproject.toml $(PINS)
 bench: $(READY) ## quick benchmarks, under 5 minutes: tables, CSV and figure in results/
 	@$(BIN)/pytest --benchmark-only --profile $(PROFILE) $(ARGS)
 
-study: $(READY) ## the study's 54 trainings and its report; continue with ARGS='--resume'
+study: $(READY) ## the study and its report within half an hour (ARGS='--hours 1': more); continue with ARGS='--resume'
 	@$(BIN)/pytest --benchmark-only --profile study $(if $(PROFILES),--profiles=$(PROFILES)) $(ARGS)
 
 test: $(READY) ## tests that are quick, on all cores, and each benchmark once, untimed; under 5 minutes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,8 +18,8 @@ Axis = Values | Callable[[], Values]
 Grid = Mapping[str, Axis]
 
 PROFILES = ("quick", "study", "full")
-METHOD = 2
-"""How a cell is measured, counted up when its rounds mean something else: they are blocks of calls since 2."""
+METHOD = 3
+"""How a cell is measured, counted up when its rounds mean something else: blocks of calls since 2, in turns since 3."""
 
 
 class Unsupported(Exception):
@@ -49,7 +50,13 @@ class Case:
     warmup(prepared): the first, cold execution, timed apart; by default call(prepared, 0).
     work(params): what one call does, by name ("orders", "env_steps"); over the median these are the rates.
     budget: largest acceptable exponent k of t(N) = floor + c N^k; n log n sorting looks like k = 1.19.
-    rounds(params): how many rounds are timed, each a block of calls where one is short.
+    rounds(params): how many rounds are timed at most, each a block of calls where one is short; where sizes take
+        turns, in all processes together.
+    processes: in how many processes, one after the other, the sizes of a series take turns round by round, so that the
+        drift of the machine's speed cancels and processes that differ can be told apart; 0 measures each cell alone.
+    seconds: that the rounds of a series in turns may take in one process; dear sizes then have fewer of them.
+    beside(params): where a run has a time limit, the cells are measured two at a time after all others, least values
+        first, for as long as there is time: what they yield counts, and not how long they take.
     clock: "cpu" (single-threaded, decided on CPU seconds) or "wall".
     version: change it when the timed work changes.
     seed: of every random input.
@@ -67,6 +74,9 @@ class Case:
     work: Callable[[Params], dict[str, float]]
     budget: float = 1.25
     rounds: Callable[[Params], int] = lambda _: 1
+    processes: int = 0
+    seconds: float = math.inf
+    beside: Callable[[Params], tuple[float, ...]] | None = None
     clock: Literal["cpu", "wall"] = "cpu"
     version: str = "1"
     seed: int = 42

@@ -33,6 +33,15 @@ MECHANISMS = (
 )
 """Every row of `market.clearing.pricing.RULES`; a test compares. The table is read without loading the market."""
 ORDERS = (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+PROCESSES = 4
+"""In how many processes the sizes of a series take turns; in the quick profile three, whose intervals are wider. Each
+costs a warm-up of every size, so that five would leave too little time for rounds."""
+TURNS = {"quick": (1, 10, 50, 100), "study": (*POPULATIONS, 200), "hour": MORE, "full": MORE}
+"""Agents of the trainings whose iterations are timed, by profile; `hour` is a study that has an hour or more."""
+SEEDS = tuple(range(SEED, SEED + 5))
+"""Of the study's trainings and their references, as many as there is time for."""
+FEW, SMALL = 3, 20
+"""Seeds that come first, and up to so many agents."""
 WALK = 72
 """Rounds of an environment step: every step of three episodes."""
 
@@ -47,9 +56,15 @@ def _agents(quick: tuple[int, ...] = POPULATIONS, **axes: Axis) -> dict[str, Gri
     return {name: {**axes, "agents": values} for name, values in sizes.items()}
 
 
-def _trainings(algorithms: Axis, iterations: int, agents: tuple[int, ...]) -> Grid:
+def _trainings(algorithms: Axis, iterations: int, agents: tuple[int, ...], seeds: tuple[int, ...] = (SEED,)) -> Grid:
     """Trainings in every mode. Seeds come first: with several, a whole study is finished before the next begins."""
-    return {"seed": (SEED,), "mode": MODES, "algorithm": algorithms, "iterations": (iterations,), "agents": agents}
+    return {"seed": seeds, "mode": MODES, "algorithm": algorithms, "iterations": (iterations,), "agents": agents}
+
+
+def _seeds_first(params: Params) -> tuple[float, ...]:
+    """The order of the study's trainings: FEW seeds of small populations, then seed by seed."""
+    seed, agents = number(params, "seed") - SEED, number(params, "agents")
+    return float(seed >= FEW or agents > SMALL), seed, agents
 
 
 def _steps(params: Params) -> dict[str, float]:
@@ -83,6 +98,7 @@ def _clearing(
         figures={"trades": inputs.count_trades},
         work=lambda params: {"orders": number(params, "orders")},
         rounds=lambda _: INPUTS,
+        processes=0 if name == "clear/rule" else PROCESSES,  # the rules have too few sizes for an exponent
     )
 
 
@@ -104,6 +120,7 @@ CASES = table(
     ),
     Case(
         name="clear/batch",
+        processes=PROCESSES,
         size="markets",
         grids=_grids({"orders": (100,), "threads": (1, 2), "markets": (1, 4, 16, 64, 256)}),
         setup=inputs.batches,
@@ -115,6 +132,7 @@ CASES = table(
     ),
     Case(
         name="powerflow/feeder",
+        processes=PROCESSES,
         size="snapshots",
         grids=_grids({"snapshots": (1, 10, 100, 1_000)}, full={"snapshots": (1, 10, 100, 1_000, 10_000)}),
         setup=feeders.injections,
@@ -126,6 +144,7 @@ CASES = table(
     ),
     Case(
         name="step/agents",
+        processes=PROCESSES,
         size="agents",
         grids=_agents(episodes=(32,)),
         setup=inputs.walk,
@@ -135,6 +154,7 @@ CASES = table(
     ),
     Case(
         name="step/episodes",
+        processes=PROCESSES,
         size="episodes",
         grids=_grids({"agents": (100,), "episodes": (1, 2, 4, 8, 16, 32, 64, 128, 256)}),
         setup=inputs.walk,
@@ -146,6 +166,7 @@ CASES = table(
     Case(
         name="scenario/build",
         version="2",
+        processes=PROCESSES,
         size="agents",
         grids=_agents(),
         setup=lambda params: params,
@@ -157,6 +178,7 @@ CASES = table(
     ),
     Case(
         name="ledger/block",
+        processes=PROCESSES,
         size="trades",
         grids=_grids({"trades": (10, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)}),
         setup=inputs.trades,
@@ -168,6 +190,7 @@ CASES = table(
     Case(
         name="reference/policy",
         version="3",
+        beside=_seeds_first,
         size="agents",
         options=(PROFILES_AXIS,),
         grids=_agents((1, 10), seed=(SEED,), policy=reference.policies),
@@ -179,9 +202,10 @@ CASES = table(
     Case(
         name="reference/optimum",
         version="3",
+        beside=_seeds_first,
         size="agents",
         options=(PROFILES_AXIS,),
-        grids=_agents((1, 10), seed=(SEED,)),
+        grids=_agents((1, 10), seed=(SEED,)) | {"study": {"seed": SEEDS, "agents": POPULATIONS}},
         setup=reference.episodes,
         call=reference.solve,
         warmup=lambda _: None,  # nothing is compiled, and a programme of 1000 agents takes half a minute
@@ -190,26 +214,28 @@ CASES = table(
     ),
     Case(
         name="train/iteration",
+        processes=PROCESSES,
         size="agents",
         options=(PROFILES_AXIS,),
         grids={
-            "quick": _trainings(training.algorithms, 5, POPULATIONS),
-            "full": _trainings(ALGORITHMS, 5, MORE),
+            name: _trainings(training.algorithms, 5, agents) if name == "quick" else _trainings(ALGORITHMS, 48, agents)
+            for name, agents in TURNS.items()
         },
         setup=training.trainer,
         call=training.train_iteration,
         close=training.close_trainer,
         work=lambda params: _training(params, EPISODES),
         rounds=lambda params: number(params, "iterations"),
+        seconds=1.0,
         clock="wall",
     ),
     Case(
         name="train/learner",
         size="agents",
-        grids=_grids(
-            {"mode": MODES, "algorithm": ("ppo",), "agents": (1, 10, 100)},
-            full={"mode": MODES, "algorithm": tuple(bare.BARE), "agents": (1, 10, 100, 1000)},
-        ),
+        grids={
+            "quick": {"mode": MODES, "algorithm": ("ppo",), "agents": (1, 10, 100)},
+            "full": {"mode": MODES, "algorithm": tuple(bare.BARE), "agents": (1, 10, 100, 1000)},
+        },
         setup=bare.Pair,
         call=bare.learner_update,
         close=bare.close_pair,
@@ -233,11 +259,12 @@ CASES = table(
     Case(
         name="train/whole",
         version="2",
+        beside=_seeds_first,
         size="agents",
         options=(PROFILES_AXIS,),
         grids={
             "quick": _trainings(training.algorithms, 3, (1, 10)),
-            "study": _trainings(ALGORITHMS, 50, POPULATIONS),
+            "study": _trainings(ALGORITHMS, 50, POPULATIONS, SEEDS),
             "full": _trainings(ALGORITHMS, 50, MORE),
         },
         setup=training.trainer,

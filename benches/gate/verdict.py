@@ -152,5 +152,5 @@ def agreed(name: str, values: Sequence[float]) -> float | None:
 
 def judge_shape(base: Sequence[scaling.Samples], head: Sequence[scaling.Samples], budget: float) -> ShapeVerdict:
     """Judge how the time of a series grows; one mapping of size to seconds per process."""
-    ours, theirs = scaling.fit(base, replicates=50), scaling.fit(head, replicates=50)
+    ours, theirs = scaling.fit(base), scaling.fit(head)
     return ShapeVerdict(budget, ours, theirs, over=theirs.low > budget and not ours.low > budget)

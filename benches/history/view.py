@@ -95,7 +95,7 @@ def curve(case: Case, module: str, points: Sequence[Point]) -> dict[str, type]:
             seen = Measurement()
             measure(Point(timed, point.params), seen)
             samples.setdefault(point.size, []).extend(seen.cpu_seconds)
-        found = scaling.fit([samples], replicates=0)
+        found = scaling.fit([samples])
         return found.exponent if not found.reason else math.nan
 
     track_exponent.unit, track_exponent.pretty_name = "exponent", f"{name}: exponent"  # type: ignore[attr-defined]

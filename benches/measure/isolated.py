@@ -1,8 +1,7 @@
-"""Cells measured in other processes, whose crash or memory cannot touch the next cell: `--isolate`.
+"""Cells measured in other processes, whose crash or memory cannot touch the next cell.
 
-A cell on the wall clock (a training) has a process to itself, as its peak memory is fitted; short cells of one case
-share one until a cell breaks it. The other side, `python -m benches.measure.isolated TELL`, reads a request a line and
-answers with a file, which no print can spoil, and a byte to the file descriptor TELL. It ends when its parent does.
+The other side, `python -m benches.measure.isolated TELL`, reads a request a line and answers with a file, which no
+print can spoil, and a byte to the file descriptor TELL. It ends when its parent does.
 """
 
 from __future__ import annotations
@@ -12,21 +11,24 @@ import ctypes
 import dataclasses
 import importlib
 import json
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benches.case import Case, Params, Point, Unsupported
+from benches.case import Case, Params, Point
 from benches.measure import machine, threads
-from benches.measure.records import Status, plain
+from benches.measure.endings import Failed, ending, fail
+from benches.measure.records import plain
 from benches.measure.stopwatch import Measurement, measure, tidy_memory
+from benches.measure.turns import Ended, in_turns
 from benches.terminal import text
 from market.support.files import write_whole
 
@@ -41,15 +43,11 @@ PATIENCE = 1.0
 """Seconds that a process which is no longer needed has to end by itself."""
 
 
-class Failed(Exception):
-    """What went wrong in the other process, as one line."""
-
-
-class _Process:
+class Process:
     """One process that measures, and everything that it starts: they have a session of their own and end together."""
 
-    def __init__(self, case: str) -> None:
-        self.case, self.asked = case, 0
+    def __init__(self) -> None:
+        self.asked = 0
         self._folder = tempfile.TemporaryDirectory(prefix="benches-")
         self._errors = Path(self._folder.name, "errors")
         self._told, tell = os.pipe()
@@ -67,25 +65,37 @@ class _Process:
             )
         os.close(tell)
 
-    def ask(self, point: Point) -> dict[str, Any]:
-        """Have a cell measured. Raises Failed when the process ends instead of answering."""
+    def ask(self, cells: Sequence[Point], limit: float = math.inf, **how: Any) -> Any:
+        """Have cells of a case measured, one alone or several in turns. Raises Failed when the process ends instead of
+        answering, or after `limit` seconds.
+
+        how: arguments of `turns.in_turns`.
+        """
         self.asked += 1
-        answer = Path(self._folder.name, f"{self.asked}.json")
-        request = {"table": TABLE, "case": point.case.name, "params": dict(point.params), "answer": str(answer)}
+        answer, end = Path(self._folder.name, f"{self.asked}.json"), time.monotonic() + limit
+        params = [dict(point.params) for point in cells]
+        request = {"table": TABLE, "case": cells[0].case.name, "cells": params, "how": how, "answer": str(answer)}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # told below
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         # not until the end of a stream: a process that the cell has started may keep that open for an hour
         while not select.select([self._told], [], [], POLL)[0] and self._process.poll() is None:
-            pass
+            if time.monotonic() > end:
+                raise Failed(f"Timeout: no answer within {limit:g} s")
         if not answer.is_file():
             output = self._errors.read_text(encoding="utf-8", errors="replace")[-20 * KEPT_OUTPUT :]
             last, ended = text.one_line(output)[-KEPT_OUTPUT:], machine.ending(self._process.wait())
             raise Failed(f"the cell's process ended without an answer: {ended}{f' ({last})' if last else ''}")
         with contextlib.suppress(BlockingIOError):  # it died between the answer and the byte
             os.read(self._told, 1)
-        return dict(json.loads(answer.read_text(encoding="utf-8")))
+        return json.loads(answer.read_text(encoding="utf-8"))
+
+    @property
+    def at(self) -> int | None:
+        """Which of the cells that were asked for last is being measured, or was when the process ended."""
+        place = Path(self._folder.name, f"{self.asked}.at")
+        return int(place.read_text(encoding="utf-8")) if place.is_file() else None
 
     def stop(self) -> None:
         """End the process and whatever it has started."""
@@ -101,35 +111,16 @@ class _Process:
         self._folder.cleanup()
 
 
-class Processes:
-    """Measures cells in other processes, one at a time. `close` ends the last one."""
-
-    def __init__(self) -> None:
-        self._process: _Process | None = None
-
-    def measure(self, point: Point, seen: Measurement) -> None:
-        """Measure the cell in another process, into `seen`. Raises Unsupported, or Failed with what happened there."""
-        shares = point.case.clock == "cpu"
-        if self._process is not None and not (shares and self._process.case == point.case.name):
-            self.close()
-        if self._process is None:
-            self._process = _Process(point.case.name)
-        try:
-            told = self._process.ask(point)
-        except BaseException:  # a crash, a time-out, Ctrl-C
-            self.close()
-            raise
-        if not shares:
-            self.close()
-        seen.take(Measurement(**told["seen"]))
-        seen.isolated = not shares
-        fail(told["status"], told["error"])
-
-    def close(self) -> None:
-        """End the process that is running, if one is."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.stop()
+def measure_alone(point: Point, seen: Measurement) -> None:
+    """Measure a cell in a process of its own, into `seen`. Raises Unsupported, or Failed with what happened there."""
+    process = Process()
+    try:
+        (told,) = process.ask([point])
+    finally:  # also after a time-out, or Ctrl-C
+        process.stop()
+    seen.take(Measurement(**told["seen"]))
+    seen.isolated = True
+    fail(told["status"], told["error"])
 
 
 def point_of(table: str, case: str, params: Params) -> Point:
@@ -139,55 +130,60 @@ def point_of(table: str, case: str, params: Params) -> Point:
     return Point(cases[case], params)
 
 
-def one_line(error: BaseException) -> str:
-    """`ValueError: what it says (file.py:12)`; what another process told, as it is."""
-    if isinstance(error, Failed):
-        return str(error)
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    return text.named(error) + where
-
-
-def ending(measured: Callable[[], None]) -> tuple[Status, str | None]:
-    """How a measurement ended, and why: whatever a cell raises is its record."""
-    try:
-        measured()
-    except Unsupported as reason:
-        return "unsupported", str(reason)
-    except Exception as error:  # noqa: BLE001
-        return "failed", one_line(error)
-    return "ok", None
-
-
-def fail(status: Status, error: str | None) -> None:
-    """Raise Unsupported or Failed where a measurement elsewhere ended so."""
-    if status != "ok":
-        raise (Unsupported if status == "unsupported" else Failed)(error)
-
-
 def _answer(request: dict[str, Any]) -> None:
-    """Measure the requested cell and write the answer."""
-    seen = Measurement()
+    """Measure the requested cells and write the answer: one cell alone, several in turns."""
+    place, how = Path(request["answer"]), request["how"]
+    told: list[Ended] = []
 
-    def cell() -> None:
-        point = point_of(request["table"], request["case"], request["params"])
+    def cells() -> None:
+        points = [point_of(request["table"], request["case"], params) for params in request["cells"]]
         tidy_memory()
-        measure(point, seen)
+        if "process" in how:
+            mark = place.with_suffix(".at")
+            told.extend(in_turns(points, at=lambda cell: mark.write_text(str(cell), encoding="utf-8"), **how))
+        else:
+            seen = Measurement()
+            told.append((seen, *ending(lambda: measure(points[0], seen))))
 
-    status, error = ending(cell)
-    told = {"seen": plain(dataclasses.asdict(seen)), "status": status, "error": error}
-    write_whole(Path(request["answer"]), json.dumps(told, allow_nan=False))
+    status, error = ending(cells)
+    told = told or [(Measurement(), status, error)] * len(request["cells"])
+    answer = [{"seen": plain(dataclasses.asdict(seen)), "status": s, "error": e} for seen, s, e in told]
+    write_whole(place, json.dumps(answer, allow_nan=False))
+
+
+def _answer_forked(request: dict[str, Any]) -> None:
+    """The same in a copy of this process as it is after loading, which ends with the answer: its memory is its own."""
+    importlib.import_module(request["how"].pop("fork"))
+    child = os.fork()
+    if child:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if not Path(request["answer"]).is_file():
+            error = f"the cell's process ended without an answer: {machine.ending(status)}"
+            told = {"seen": dataclasses.asdict(Measurement()), "status": "failed", "error": error}
+            write_whole(Path(request["answer"]), json.dumps([told]))
+        return
+    try:
+        _end_with_parent()
+        _answer(request)
+    finally:
+        os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """A killed parent leaves no process behind (Linux)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main(arguments: list[str]) -> None:
     """Answer the requests on standard input until there are no more."""
-    with contextlib.suppress(AttributeError, OSError):  # Linux: a killed parent leaves no process behind
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _end_with_parent()
     (tell,) = map(int, arguments)
     os.set_inheritable(tell, False)
     requests, sys.stdin = sys.stdin, open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - a cell reads nothing
     for line in requests:
-        _answer(json.loads(line))
+        request = json.loads(line)
+        (_answer_forked if "fork" in request["how"] else _answer)(request)
         os.write(tell, b".")
 
 

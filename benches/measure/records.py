@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 import os
 import statistics
 from collections.abc import Mapping
@@ -55,6 +56,8 @@ class Record(Measurement):
     dirty: bool | None = None
     profile: str = ""
     timestamp: str = ""
+    missing: int = 0
+    """Processes whose turns are still to come: the cell counts, and a resumed run adds them."""
     schema: int = SCHEMA
 
     @property
@@ -82,12 +85,21 @@ class Record(Measurement):
         }
 
     @property
+    def by_process(self) -> list[list[float]]:
+        """`decisive` of each process that the cell took turns in; all of it is one where it was measured alone."""
+        starts = [0, *itertools.accumulate(self.turns)] if self.turns else [0, len(self.decisive)]
+        return [self.decisive[start:end] for start, end in itertools.pairwise(starts)]
+
+    @property
     def decisive(self) -> list[float]:
         """Seconds per round on the clock that decides for this case.
 
+        Sizes that took turns on one thread are decided on CPU seconds, whatever the clock of the case.
         Of a whole training, whose one round is many iterations: FIFTHS estimates of all iterations, without the
         evaluation; each takes every fifth iteration, so that none has only early or only late ones.
         """
+        if self.turns and self.threads.get("OMP_NUM_THREADS") == "1":
+            return self.cpu_seconds
         iterations = self.facts.get("iteration_seconds") or ()
         if len(iterations) >= 2 * FIFTHS:
             parts = [iterations[first::FIFTHS] for first in range(FIFTHS)]
@@ -97,7 +109,9 @@ class Record(Measurement):
         return self.cpu_seconds if self.clock == "cpu" else self.seconds
 
 
-def record_of(point: Point, seen: Measurement, *, status: Status, error: str | None, profile: str) -> Record:
+def record_of(
+    point: Point, seen: Measurement, *, status: Status, error: str | None, profile: str, missing: int = 0
+) -> Record:
     """The record of a cell as measured, with everything that its figures depend on."""
     case, measured = point.case, dataclasses.asdict(seen)
     median = statistics.median(seen.seconds) if seen.seconds else None
@@ -124,6 +138,7 @@ def record_of(point: Point, seen: Measurement, *, status: Status, error: str | N
         commit=machine.commit(),
         dirty=machine.dirty(),
         profile=profile,
+        missing=missing,
         kpi_meanings=measured["facts"].pop("kpi_meanings", None),
         timestamp=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         **measured,

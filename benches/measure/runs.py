@@ -127,7 +127,7 @@ class Run:
 
     def finished(self) -> set[str]:
         """Keys of the cells that need not be taken again."""
-        return {record.key for record in self.read()[0] if record.status == "ok"}
+        return {record.key for record in self.read()[0] if record.status == "ok" and not record.missing}
 
 
 def append_line(path: Path, value: object) -> None:

@@ -7,6 +7,7 @@ cold, after whatever ran before it. Blocks of the call and of its references alt
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import os
 import time
@@ -53,6 +54,10 @@ class Measurement:
     """Whether the peak memory was started afresh for this cell, or is the process's since it began."""
     isolated: bool = False
     """Whether the cell had a process to itself, so that its peak memory is its own."""
+    turns: list[int] = field(default_factory=list)
+    """How many of the rounds each process had, where the sizes of a series took turns in several; else empty."""
+    beside: bool = False
+    """Whether another cell was measured at the same time, so that its own times decide nothing."""
     elapsed: float = 0.0
     process: int = field(default_factory=os.getpid)
 
@@ -60,6 +65,16 @@ class Measurement:
         """Take over what another process saw."""
         for each in fields(Measurement):
             setattr(self, each.name, getattr(other, each.name))
+
+    def add(self, other: Measurement) -> None:
+        """Add the rounds that the next process saw in turns; what is no list of rounds is as that process has it."""
+        joined = copy.deepcopy(other)
+        joined.seconds, joined.cpu_seconds = self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds
+        for mine, its in ((self.references, joined.references), (self.phases, joined.phases)):
+            its.update({name: mine.get(name, []) + taken for name, taken in its.items()})
+        joined.turns = [*self.turns, len(other.seconds)]
+        joined.elapsed += self.elapsed
+        self.take(joined)
 
 
 class Stopwatch:

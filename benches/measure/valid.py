@@ -38,6 +38,9 @@ FACTS: dict[str, Any] = {
     "agent_steps": float,
     "iteration_seconds": list[float],
     "iteration_returns": list[float | None],
+    "evaluated_iterations": list[int],
+    "evaluated_savings": list[list[float | None]],
+    "rule_saving": list[float | None],
     "evaluation_kpis": dict[str, list[float | None] | float | None],
     "seen_kpis": dict[str, list[float | None] | float | None],
     "alone_cost": list[float],
@@ -160,5 +163,7 @@ def _times(record: Record) -> Iterator[str]:
             yield f"{name}: got {min(values):g} to {max(values):g}; allowed: seconds, {SHORTEST:g} to {LONGEST:g}"
     if min([record.calls, *record.reference_calls.values()]) < 1:
         yield f"calls: got {record.calls}, {record.reference_calls}; allowed: 1 or more a round"
+    if record.turns and (min(record.turns) < 0 or sum(record.turns) != len(record.seconds)):
+        yield f"turns: got {record.turns!s:.60} for {len(record.seconds)} rounds; allowed: numbers that add up to them"
     if min(record.cpu_seconds, default=0.0) < 0:
         yield f"cpu_seconds: got {min(record.cpu_seconds)}; allowed: 0 or more"

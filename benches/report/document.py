@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benches.stats.intervals import Interval
@@ -58,12 +58,29 @@ class Document:
 
     title: str
     facts: list[tuple[str, str]]
-    findings: list[str]
+    findings: Mapping[str, Sequence[str]]
+    """Sentences by what they are about."""
     sections: list[Section]
 
 
+NONE = ("", "-")
+"""How cells without a value are shown."""
 ROUNDING = 1e-13
 """What is smaller is what float64 leaves of a zero: a saving of 1e-16 $ is none."""
+
+
+def varying(table: Table) -> Table:
+    """The table without its columns of one and the same value, which its note tells instead; the first always stays."""
+    if len(table.rows) < 2:
+        return table
+    shown = [[each if isinstance(each, str) else value(each).text for each in row] for row in table.rows]
+    kept = [n for n in range(len(table.columns)) if n == 0 or len({row[n] for row in shown}) > 1]
+    same = [
+        f"{name} {shown[0][n]}" for n, name in enumerate(table.columns) if n not in kept and shown[0][n] not in NONE
+    ]
+    note = f"{table.note} The same in all rows: {', '.join(same)}.".strip() if same else table.note
+    rows = [[row[n] for n in kept] for row in table.rows]
+    return Table(table.caption, [table.columns[n] for n in kept], rows, note)
 
 
 def value(cell: Value | Interval | float | None) -> Value:
@@ -104,8 +121,10 @@ def markdown(document: Document) -> Iterator[str]:
     yield f"# {text.markdown(document.title)}"
     yield ""
     yield from (f"- {name}: {text.markdown(fact)}" for name, fact in document.facts)
-    yield from ("", "## Key findings", "")
-    yield from (f"- {finding}" for finding in document.findings)
+    yield from ("", "## Key findings")
+    for about, findings in document.findings.items():
+        yield from ("", f"**{about}**", "")
+        yield from (f"- {finding}" for finding in findings)
     for section in document.sections:
         yield from ("", f"## {section.title}")
         for sentence in section.sentences:

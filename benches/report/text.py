@@ -35,8 +35,7 @@ def exponent(curve: Series) -> list[Text]:
     if math.isnan(law.exponent):
         return []
     over = law.low > curve.budget
-    interval = "" if math.isnan(law.low) else f" [{law.low:.2f}, {law.high:.2f}]"
-    parts = [f"{law.exponent:.2f}{interval}", *([f"> {curve.budget:g}"] if over else [])]
+    parts = [law.told.removeprefix("k = "), *([f"> {curve.budget:g}"] if over else [])]
     return [Text(part, "red" if over else "") for part in parts]
 
 
@@ -127,13 +126,13 @@ def notes(curves: Sequence[Series]) -> Iterator[str]:
 
 def _notes(curves: Sequence[Series]) -> Iterator[str]:
     for basis in sorted({curve.law.basis for curve in curves if curve.law.basis != "none"}):
-        yield f"exponent k of t(N) = floor + c N^k on CPU time (training: wall time), {INTERVALS[basis]}"
+        yield f"exponent k of t(N) = floor + c N^k on CPU time, {INTERVALS[basis]}"
     without: dict[str, dict[str, list[str]]] = {}
     for curve in curves:
-        if curve.law.reason:
+        if curve.law.reason and curve.asked:
             without.setdefault(curve.law.reason, {}).setdefault(curve.case, []).append(curve.name)
         elif not math.isnan(curve.law.knee):
-            yield f"{curve.name}: growth becomes super-linear at about {curve.law.knee:.3g} {curve.unit}"
+            yield f"{curve.name}: doubling more than doubles the time from about {curve.law.knee:.3g} {curve.unit} on"
     for reason, cases in without.items():
         told = (names[0] if len(names) == 1 else f"{len(names)} of {case}" for case, names in cases.items())
         yield f"no exponent for {', '.join(told)}: {reason}"

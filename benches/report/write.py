@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from benches.measure.records import Record
 from benches.measure.runs import Run
 from benches.report.data import table
-from benches.report.document import Document, Figure, Row, Section, Table, markdown
+from benches.report.document import Document, Figure, Row, Section, Table, markdown, varying
 from benches.report.sections import comparison
-from benches.stats.intervals import Interval
 
 if TYPE_CHECKING:
     from benches.report.data.series import Series
@@ -35,18 +34,19 @@ def write(
         return
     _load_matplotlib()
     from benches.report.data.study import study_of
-    from benches.report.figures import drawings
+    from benches.report.figures import drawings, learning
     from benches.report.sections import findings as report_findings
     from benches.report.sections import kpis as report_kpis
-    from benches.report.sections import limits, times
+    from benches.report.sections import limits, quality, times
 
     yield from drawings.draw_scaling(curves, folder / SCALING_FIGURE)
     study = study_of(records, {curve.name: curve.law for curve in curves})
     kpis = report_kpis.kpis_of(records)
-    sections, findings = [], []
+    sections: list[Section] = []
+    findings: dict[str, list[str]] = {}
     if study is not None:
         checks = limits.checks(study)
-        findings = list(report_findings.findings(study, kpis, budgets, checks))
+        findings = report_findings.findings(study, kpis, budgets, checks)
         sections += [times.section(study), limits.section(study, budgets, checks)]
         yield from drawings.draw_time(study, folder / "time")
         if limits.phases_of(study):
@@ -55,6 +55,11 @@ def write(
         sections.append(report_kpis.section(kpis))
         if report_kpis.drawn(kpis):
             yield from drawings.draw_kpis(kpis, folder / "kpis")
+    if kpis.curves:
+        sections.append(quality.section(kpis, study))
+        yield from learning.draw_learning(kpis, folder / "learning")
+        yield from learning.draw_profiles(quality.profiles(kpis), folder / "profiles")
+        yield quality.export(kpis, folder / quality.EXPORT)
     sections.append(_cases(curves))
     sections.append(_records(runs, records))
     document = Document("Scalability of local energy markets", list(_facts(runs, records)), findings, sections)
@@ -66,7 +71,7 @@ def write_comparison(folder: Path, runs: Sequence[Run], records: Sequence[Sequen
     pairs = comparison.compared(*records)
     section = Section("Cells", [], [], [comparison.table(pairs)])
     title = f"{runs[1].folder.name} against {runs[0].folder.name}"
-    facts, found = list(_facts(runs, records)), list(comparison.findings(pairs))
+    facts, found = list(_facts(runs, records)), {"Cells": list(comparison.findings(pairs))}
     yield from _documents(Document(title, facts, found, [section, _records(runs, records)]), folder)
 
 
@@ -122,12 +127,12 @@ def _cases(curves: Sequence[Series]) -> Section:
     rows: list[Row] = []
     for curve in curves:
         law, most = curve.law, max(curve.records)
-        exponent = Interval(law.exponent, law.low, law.high)
         sizes = min(curve.records), most, curve.median(most)
-        rows.append([curve.name, curve.unit, *sizes, exponent, law.verdict, law.reason])
-    columns = ("series", "size", "smallest", "largest", "seconds at the largest", "exponent k", "verdict", "why not")
+        told = (law.told, law.verdict, law.reason) if curve.asked else ("", "", "")
+        rows.append([curve.name, curve.unit, *sizes, *told])
+    columns = ("series", "size", "smallest", "largest", "seconds at the largest", "exponent", "verdict", "why not")
     figure = Figure(SCALING_FIGURE, "Every case by size, with the fitted law")
-    return Section("All cases", [], [figure], [Table("Scaling of every case", columns, rows)])
+    return Section("All cases", [], [figure], [varying(Table("Scaling of every case", columns, rows))])
 
 
 def _records(runs: Sequence[Run], records: Sequence[Sequence[Record]]) -> Section:

@@ -1,1 +1,1 @@
-"""Statistics of samples: scaling laws, intervals, forecasts, convergence."""
+"""Statistics of samples: scaling laws and their coverage, intervals, forecasts, aggregates over seeds."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import bisect, nnls
 
 from benches.stats.intervals import Interval
-from benches.stats.scaling import Scaling, around, standard_error
+from benches.stats.scaling import Scaling, reach, standard_error
 
 LARGEST = 1e9
 """A population beyond which no budget is followed."""
@@ -19,14 +19,16 @@ GIB = 2**30
 
 
 def seconds_at(fit: Scaling, size: float) -> Interval:
-    """Seconds at `size` by the fit, with the interval of its bootstrap and jackknife, formed in logarithms."""
+    """Seconds at `size` by the fit, with a 95 % interval over processes and sizes in quadrature, formed in logarithms.
+
+    The sizes count because a law that is nearly right at those measured may be less so beyond them.
+    """
     if math.isnan(fit.exponent):
         return Interval(math.nan)
     mid = math.log(fit.time(size))
-    drawn = [math.log(law.time(size)) for law in fit.drawn]
-    spread = 2 * standard_error([math.log(law.time(size)) for law in fit.left_out])
-    low, high = around(mid, drawn, spread)
-    return Interval(math.exp(mid), math.exp(low), math.exp(min(high, 700.0)))
+    units, sizes = ([math.log(law.time(size)) for law in laws] for laws in (fit.without_unit, fit.without_size))
+    half = math.hypot(reach(units), 2 * standard_error(sizes))
+    return Interval(math.exp(mid), math.exp(mid - half), math.exp(min(mid + half, 700.0)))
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,37 @@
 """How time grows with size: t(N) = floor + c N^k, an interval for k, and the knee where growth becomes super-linear.
 
-The fit minimises the soft-L1 loss of the log medians per size. A plain line through the logarithms would take the floor
-for slow growth: k = 0.6 where the truth is 1. The interval joins two sources in quadrature: what was measured
-(bootstrap of processes or rounds) and at which sizes (jackknife, Efron and Stein 1981, doi:10.1214/aos/1176345462).
+The fit minimises the soft-L1 loss of the logarithms per size. A plain line through the logarithms would take the floor
+for slow growth: k = 0.6 where the truth is 1. Sizes that took turns are compared within a block, so that the drift of
+the machine's speed cancels. The interval is Student's over whole processes: each is left out in turn (jackknife, Efron
+and Stein 1981, doi:10.1214/aos/1176345462), for processes differ, and a percentile bootstrap of few of them is too
+narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). `python -m benches.stats.coverage` simulates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 Samples = Mapping[float, Sequence[float]]
-Basis = Literal["processes", "rounds", "sizes", "none"]
+Basis = Literal["processes", "rounds", "none"]
 
 MIN_SIZES = 4
 """Fewest sizes that a law is fitted to."""
-MIN_RANGE, MIN_GROWTH = 4.0, 2.0
+MIN_RANGE, MIN_GROWTH = 4.0, 1.2
 """Smallest ratio of sizes and of times that an exponent is taken from."""
-MIN_ABOVE, ABOVE = 3, 0.1
-"""At least MIN_ABOVE sizes must owe the share ABOVE of their time to c N^k."""
-MAX_MISFIT, MAX_WIDTH = 0.25, 1.0
+MAX_MISFIT, MAX_WIDTH = 0.25, 0.5
 """Largest median error of the fit (in logs), and widest interval, of an exponent that is reported."""
-MIN_ROUNDS, MIN_PROCESSES = 3, 3
-"""Fewest rounds per size, or else whole processes, that an interval is taken from."""
+NEAR = 0.3
+"""Most that the bounds of a growth that is called near-linear may differ from 1."""
+MIN_UNITS, PARTS = 3, 5
+"""Fewest processes that an interval is taken from; with fewer, the rounds are dealt out to so many parts at most."""
 MAX_EXPONENT = 4.0
 MIN_SUPERLINEAR = 1.1
 """Marginal exponent that the largest size must reach for a knee to be more than noise."""
@@ -36,6 +39,8 @@ NOISE = 0.05
 """Relative error up to which the loss is quadratic."""
 MAX_STEPS, TOLERANCE = 100, 1e-6
 """Most steps of the solver, and the change of a parameter that ends it."""
+POLISH, SWEEPS = 4, 200
+"""Sweeps over a table by medians (Tukey 1977), and by means where it has gaps: no more change what matters."""
 
 
 class Law(NamedTuple):
@@ -52,10 +57,10 @@ class Law(NamedTuple):
 
 @dataclass(frozen=True)
 class Scaling:
-    """The fitted law of one series. Times in seconds; sizes ascending [S], medians [S].
+    """The fitted law of one series. Times in seconds; sizes ascending [S], typical times [S].
 
     exponent: k, NaN where the data cannot tell, and then `reason` says why.
-    low, high: its 95 % interval, over sizes and, as `basis` says, over processes or rounds.
+    low, high: its 95 % interval over what `basis` says: whole processes, or the rounds of too few of them.
     knee: size from which doubling it more than doubles the time; NaN where that happens at no measured size, or where
         the interval of k reaches down to 1.
     """
@@ -70,10 +75,10 @@ class Scaling:
     knee: float = math.nan
     basis: Basis = "none"
     reason: str = ""
-    drawn: tuple[Law, ...] = ()
-    """The laws of the bootstrap's replicates: what else might have been measured."""
-    left_out: tuple[Law, ...] = ()
-    """The laws of the jackknife: without each size in turn."""
+    without_unit: tuple[Law, ...] = ()
+    """The laws without each process (or part of the rounds) in turn."""
+    without_size: tuple[Law, ...] = ()
+    """The laws without each size in turn."""
 
     @property
     def law(self) -> Law:
@@ -85,88 +90,135 @@ class Scaling:
         return self.law.time(size)
 
     @property
+    def told(self) -> str:
+        """`k = 0.98 [0.95, 1.01]`, or that it is undetermined: how every text and figure names the exponent."""
+        if math.isnan(self.exponent):
+            return "k undetermined"
+        return f"k = {self.exponent:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+    @property
     def verdict(self) -> str:
         """sub-linear, near-linear or super-linear by where the interval lies, never by the point; else undetermined."""
         if math.isnan(self.low):
             return "undetermined"
-        return "sub-linear" if self.high < 1 else "super-linear" if self.low > 1 else "near-linear"
+        if self.low <= 1 <= self.high:
+            return "near-linear" if max(1 - self.low, self.high - 1) <= NEAR else "undetermined"
+        return "sub-linear" if self.high < 1 else "super-linear"
 
 
-def fit(processes: Sequence[Samples], *, replicates: int = 200, seed: int = 42) -> Scaling:
+def fit(processes: Sequence[Samples]) -> Scaling:
     """Fit the seconds per round by size.
 
-    processes: rounds by size of each process, or of another whole repetition, such as another seed. With at least
-        three, the interval resamples whole processes. With fewer, it resamples the rounds within them, which leaves
-        out what differs between processes; with too few rounds, it covers the choice of sizes alone.
-    replicates: number of bootstrap samples.
-    seed: of the bootstrap.
+    processes: rounds by size of each process, or of another whole repetition, such as another seed. Round i of all
+        sizes was measured within the same block, if they took turns; the last blocks may lack sizes.
+
+    With at least MIN_UNITS processes the interval is over them. With fewer, it is over parts of their rounds, which
+    leaves out what differs between processes.
     """
-    merged: dict[float, list[float]] = {}
-    for samples in processes:
-        for size, seconds in samples.items():
-            if len(seconds):
-                merged.setdefault(float(size), []).extend(seconds)
-    sizes = np.array(sorted(merged))
-    medians = _medians(processes, sizes)
-    known = Scaling(tuple(sizes.tolist()), tuple(medians.tolist()))
-    reason = _too_little(sizes, medians, min(map(min, merged.values()), default=0.0))
+    sizes = np.array(sorted({float(size) for each in processes for size, taken in each.items() if len(taken)}))
+    seconds = [value for each in processes for taken in each.values() for value in taken]
+    if min(seconds, default=0.0) <= 0 or not np.isfinite(seconds).all() or sizes[0] <= 0:
+        none = f"only 0 of the {MIN_SIZES} sizes that are needed"
+        why = "a size or a time is not a positive number" if seconds else none
+        return Scaling(tuple(sizes.tolist()), (math.nan,) * len(sizes), reason=why)
+    basis, units = _units(processes, sizes)
+    table = np.array([_within(each, sizes) for each in units])
+    logs = additive(table)
+    known = Scaling(tuple(sizes.tolist()), tuple(np.exp(logs).tolist()), basis=basis)
+    reason = _too_little(sizes, known.medians, basis)
     if reason:
-        return replace(known, reason=reason)
-    starts = _starts(sizes, medians)
-    found, costs = _solve(sizes, np.tile(medians, (len(starts), 1)), starts)
+        return replace(known, basis="none", reason=reason)
+    starts = _starts(sizes, logs)
+    found, costs = _solve(sizes, np.tile(logs, (len(starts), 1)), starts)
     best = found[np.argmin(costs)]
     law = _law(best, sizes)
-    reason = _doubt(law, sizes, medians)
-    if reason:
-        return replace(known, reason=reason)
-    drawn, basis = _replicates(processes, sizes, merged, np.random.default_rng(seed), replicates)
-    rows = np.concatenate([drawn, np.tile(medians, (len(sizes), 1))])
-    kept = np.concatenate([np.ones_like(drawn), 1 - np.eye(len(sizes))])
+    reason = _doubt(law, sizes, logs)
+    without = [np.delete(table, unit, axis=0) for unit in range(len(table))]
+    rows = np.array([additive(each) for each in without] + [logs] * len(sizes))
+    kept = np.concatenate([np.ones((len(rows) - len(sizes), len(sizes))), 1 - np.eye(len(sizes))])
     laws = tuple(_law(row, sizes) for row in _solve(sizes, rows, best, kept)[0])
-    resampled, left_out = laws[: len(drawn)], laws[len(drawn) :]
-    spread = 2 * standard_error([each.exponent for each in left_out])
-    low, high = around(law.exponent, [each.exponent for each in resampled], spread)
-    if high - low > MAX_WIDTH:
-        return replace(known, reason=f"the interval {low:.2f} to {high:.2f} is too wide")
+    units_left, sizes_left = laws[: -len(sizes)], laws[-len(sizes) :]
+    half = reach([each.exponent for each in units_left])
+    low, high = law.exponent - half, law.exponent + half
+    if not reason and high - low > MAX_WIDTH:
+        reason = f"the interval {low:.2f} to {high:.2f} is too wide"
+    if reason:
+        return replace(known, basis="none", reason=reason)
     knee = _knee(law, sizes) if low > 1 else math.nan
-    known = replace(known, low=low, high=high, knee=knee, basis=basis, drawn=resampled, left_out=left_out)
+    known = replace(known, low=low, high=high, knee=knee, without_unit=units_left, without_size=sizes_left)
     return replace(known, **law._asdict())
 
 
-def around(value: float, drawn: Sequence[float], spread: float) -> tuple[float, float]:
-    """95 % interval of `value`: the replicates' quantiles and two standard errors over the sizes, in quadrature."""
-    if not len(drawn):
-        return value - spread, value + spread
-    low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
-    return value - math.hypot(max(value - low, 0.0), spread), value + math.hypot(max(high - value, 0.0), spread)
+def reach(without: Sequence[float]) -> float:
+    """Half of the 95 % interval of a figure, given its values without each unit in turn; NaN with fewer than two."""
+    if len(without) < 2:
+        return math.nan
+    return float(stdtrit(len(without) - 1, 0.975)) * standard_error(without)
 
 
-def standard_error(left_out: Sequence[float]) -> float:
-    """Of a figure over the sizes, from its values without each size in turn (jackknife)."""
-    return math.sqrt((len(left_out) - 1) * float(np.var(left_out)))
+def standard_error(without: Sequence[float]) -> float:
+    """Of a figure, from its values without each unit in turn (jackknife)."""
+    return math.sqrt((len(without) - 1) * float(np.var(without)))
 
 
-def _too_little(sizes: Floats, medians: Floats, least: float) -> str:
-    """Why no exponent can be taken from these medians, or nothing. least: of all seconds."""
+def _units(processes: Sequence[Samples], sizes: Floats) -> tuple[Basis, list[Samples]]:
+    """What is left out in turn: whole processes, or parts of the rounds of too few of them.
+
+    Each size must be in two processes, so that it is there whichever is left out.
+    """
+    whole = [each for each in processes if any(map(len, each.values()))]
+    twice = all(sum(bool(len(each.get(size, ()))) for each in whole) > 1 for size in sizes.tolist())
+    if len(whole) >= MIN_UNITS and twice:
+        return "processes", whole
+    least = min((len(taken) for each in whole for taken in each.values()), default=0)
+    if least < MIN_UNITS:
+        return "none", whole
+    parts = min(PARTS, least)
+    return "rounds", [{s: taken[first::parts] for s, taken in each.items()} for each in whole for first in range(parts)]
+
+
+def _within(samples: Samples, sizes: Floats) -> Floats:
+    """Logarithms of the typical seconds by size [S] of one process, NaN where it lacks one; whole blocks cancel."""
+    most = max(map(len, samples.values()))
+    table = np.full((most, len(sizes)), np.nan)
+    for column, size in enumerate(sizes.tolist()):
+        taken = samples.get(size, ())
+        table[: len(taken), column] = np.log(taken)
+    return polished(table)
+
+
+def polished(table: Floats, middle: Callable[..., Floats] = np.nanmedian, sweeps: int = POLISH) -> Floats:
+    """Column effects [S] of a table of logarithms [B, S], rows having a level of their own; NaN are gaps, and stay in
+    empty columns. With medians the polish of Tukey, with means the least squares that it converges to.
+    """
+    rows, found = np.zeros((len(table), 1)), np.full(table.shape[1], np.nan)
+    there = ~np.isnan(table).all(0)
+    for _ in range(sweeps):
+        found[there] = middle((table - rows)[:, there], axis=0)
+        rows = middle(table - found, axis=1, keepdims=True)
+        rows -= middle(rows)
+    return found
+
+
+def additive(table: Floats) -> Floats:
+    """Column effects [S] of a table [G, S] by least squares, rows having a level of their own; NaN are gaps."""
+    return polished(table, np.nanmean, SWEEPS) if np.isnan(table).any() else np.asarray(table.mean(0))
+
+
+def _too_little(sizes: Floats, times: Sequence[float], basis: Basis) -> str:
+    """Why no exponent can be taken from these times, or nothing."""
     if len(sizes) < MIN_SIZES:
         return f"only {len(sizes)} of the {MIN_SIZES} sizes that are needed"
-    if min(sizes[0], least) <= 0 or not np.isfinite(medians).all():
-        return "a size or a time is not a positive number"
     if sizes[-1] < MIN_RANGE * sizes[0]:
         return f"sizes span a factor {sizes[-1] / sizes[0]:.1f}; at least {MIN_RANGE:g} is needed"
-    if medians[-1] < MIN_GROWTH * medians.min():
-        return f"the floor dominates: time grows {medians[-1] / medians.min():.2f}-fold, under {MIN_GROWTH:g}"
-    return ""
+    if times[-1] < MIN_GROWTH * min(times):
+        return f"the floor dominates: time grows {times[-1] / min(times):.2f}-fold, under {MIN_GROWTH:g}"
+    return f"under {MIN_UNITS} rounds of one process" if basis == "none" else ""
 
 
-def _doubt(law: Law, sizes: Floats, medians: Floats) -> str:
+def _doubt(law: Law, sizes: Floats, logs: Floats) -> str:
     """Why the exponent of this fit is not to be trusted, or nothing."""
-    growth = law.factor * sizes**law.exponent
-    total = law.floor + growth
-    above = int((growth >= ABOVE * total).sum())
-    misfit = float(np.median(np.abs(np.log(total / medians))))
-    if above < MIN_ABOVE:
-        return f"the floor dominates: only {above} of {len(sizes)} sizes rise above it, {MIN_ABOVE} are needed"
+    misfit = float(np.median(np.abs(np.log(law.floor + law.factor * sizes**law.exponent) - logs)))
     if misfit > MAX_MISFIT:
         return f"no power law fits: typical error {math.expm1(misfit):.0%}"
     if law.exponent > MAX_EXPONENT - 0.01:
@@ -186,10 +238,10 @@ def _knee(law: Law, sizes: Floats) -> float:
     return float(found) if sizes[0] < found <= sizes[-1] else math.nan
 
 
-def _starts(sizes: Floats, medians: Floats) -> Floats:
+def _starts(sizes: Floats, logs: Floats) -> Floats:
     """Starting points [R, 3]: log floor, log growth at the middle size, k."""
-    middle = np.interp(0.0, np.log(sizes) - np.log(sizes).mean(), np.log(medians))
-    lowest = math.log(medians.min())
+    middle = np.interp(0.0, np.log(sizes) - np.log(sizes).mean(), logs)
+    lowest = float(logs.min())
     return np.array([(lowest + math.log(share), middle, k) for share in (0.01, 0.5, 0.95) for k in (0.5, 1.0, 2.0)])
 
 
@@ -206,16 +258,15 @@ def _law(p: Floats, sizes: Floats) -> Law:
     return Law(math.exp(log_floor), math.exp(log_growth - k * float(np.log(sizes).mean())), k)
 
 
-def _solve(sizes: Floats, medians: Floats, starts: Floats, kept: Floats | None = None) -> tuple[Floats, Floats]:
-    """Parameters [R, 3] of least soft-L1 error in logs, and that error [R], for every row of medians at once.
+def _solve(sizes: Floats, y: Floats, starts: Floats, kept: Floats | None = None) -> tuple[Floats, Floats]:
+    """Parameters [R, 3] of least soft-L1 error in logs, and that error [R], for every row at once.
 
     Each row takes steps of Levenberg and Marquardt on the reweighted squares, with its own damping.
-    medians: seconds [R, S].
+    y: logarithms of seconds [R, S].
     starts: where to begin, [R, 3] or [3].
     kept: weight of each size [R, S], 0 or 1; None for all 1.
     """
     x = np.log(sizes) - np.log(sizes).mean()
-    y = np.log(medians)
     least, most, none = y.min(1), y.max(1), np.zeros(len(y))
     low = np.stack([least - 12, least - 12, none], axis=1)
     high = np.stack([least + 1, most + 1, none + MAX_EXPONENT], axis=1)
@@ -247,30 +298,3 @@ def _solve(sizes: Floats, medians: Floats, starts: Floats, kept: Floats | None =
         if moved < TOLERANCE and damping[~better].min(initial=1e9) > 1:
             break
     return p, known
-
-
-def _medians(processes: Sequence[Samples], sizes: Floats) -> Floats:
-    """Median seconds per size [S]: over the medians of the processes, so that each process counts once."""
-    return np.array(
-        [np.median([np.median(samples[size]) for samples in processes if len(samples.get(size, ()))]) for size in sizes]
-    )
-
-
-def _replicates(
-    processes: Sequence[Samples], sizes: Floats, merged: Samples, rng: np.random.Generator, count: int
-) -> tuple[Floats, Basis]:
-    """Resampled medians [R, S], and what was resampled."""
-    basis: Basis = "processes"
-    rounds = [np.asarray(merged[size]) for size in sizes]
-    drawn: list[Floats] = []
-    if len(processes) >= MIN_PROCESSES:
-        choices = (rng.integers(len(processes), size=len(processes)) for _ in range(count))
-        chosen = ([processes[i] for i in choice] for choice in choices)
-        whole = [draw for draw in chosen if all(any(samples.get(size) for samples in draw) for size in sizes)]
-        drawn = [_medians(draw, sizes) for draw in whole]
-    elif min(map(len, rounds)) >= MIN_ROUNDS:
-        basis = "rounds"
-        drawn = [np.array([np.median(rng.choice(each, len(each))) for each in rounds]) for _ in range(count)]
-    else:
-        basis = "sizes"
-    return np.array(drawn).reshape(-1, len(sizes)), basis

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from benches.case import PROFILES, Case, Point, Value
+from benches.terminal.arguments import positive
 from benches.workloads.inputs import SEED
 from benches.workloads.training import PROFILES_AXIS
 from market.support.files import write_whole
@@ -27,6 +29,12 @@ AXES = {
 }
 """Option -> the axis whose values it replaces."""
 COUNTS = ("populations", "iterations")
+FEWEST = 3
+"""Processes of a series in the quick profile: the fewest that an interval is taken from."""
+LONG = "hour"
+"""Grids of a study that has an hour or more."""
+HOURS = {"study": 0.5}
+"""Time of a run by profile, where none is given."""
 ONE = {"iterations": "whole number >= 1", "repeat": "whole number >= 1", "profile": "name"}
 """Options that take one value."""
 
@@ -35,7 +43,7 @@ def add(parser: pytest.Parser) -> None:
     """Declare the options."""
     option = parser.getgroup("market benchmarks").addoption
     for name, metavar, text in (
-        ("profile", "NAME", "quick (default), study (the 54 trainings) or full (to N = 1000)"),
+        ("profile", "NAME", "quick (default), study (laws, then trainings with seeds) or full (to N = 1000)"),
         ("populations", "N,N", "agent counts, for every case that has agents on an axis"),
         ("modes", "NAME,NAME", "training modes: ctce, ctde, dtde"),
         ("algorithms", "NAME,NAME", "algorithms: ppo, appo, sac"),
@@ -43,6 +51,7 @@ def add(parser: pytest.Parser) -> None:
         ("case", "TEXT,TEXT", "only cases whose name contains one of these"),
         ("profiles", "NAME,NAME", "of the trained populations: synthetic, measured"),
         ("repeat", "N", "every training and reference with N seeds, from the study's on"),
+        ("hours", "H", "time that the run may take (study: 0.5); from 1 on the study has more sizes and seeds"),
         ("ray-address", "HOST:PORT", "measure on the nodes of this Ray cluster, a cell on each"),
     ):
         option(f"--{name}", metavar=metavar, help=text)
@@ -58,6 +67,7 @@ class Options:
     """What to run. `selection` replaces the values of parameter axes; `cases` are parts of case names, () is all.
 
     isolate: cells in other processes. ray_address: of a cluster whose nodes measure; not kept with a run.
+    hours: that the run may take; None for as long as its cells need.
     """
 
     profile: str = "quick"
@@ -65,12 +75,20 @@ class Options:
     cases: tuple[str, ...] = ()
     isolate: bool = False
     ray_address: str | None = None
+    hours: float | None = None
+
+    def grid_of(self, case: Case) -> str:
+        """Whose grid a case has: that of LONG, if there is one, where there is the time."""
+        long = self.profile == "study" and (self.hours or 0.0) >= 1 and LONG in case.grids
+        return LONG if long else self.profile
 
     def points(self, table: Mapping[str, Case], *, timed: bool = True) -> list[Point]:
         """The cells to run, in the table's order; untimed only the smallest, with one iteration."""
         chosen = [case for name, case in table.items() if not self.cases or any(part in name for part in self.cases)]
+        if self.profile == "quick":
+            chosen = [replace(case, processes=min(case.processes, FEWEST)) for case in chosen]
         if timed:
-            return [point for case in chosen for point in case.points(self.profile, self.selection)]
+            return [point for case in chosen for point in case.points(self.grid_of(case), self.selection)]
         once = {**self.selection, "iterations": (1,)}
         return [point for case in chosen for point in case.smallest(self.profile, once)]
 
@@ -87,7 +105,8 @@ class Options:
         try:
             raw = json.loads((folder / SAVED).read_text(encoding="utf-8"))
             selection = {axis: tuple(values) for axis, values in raw["selection"].items()}
-            return cls(raw["profile"], selection, tuple(raw["cases"]), raw.get("isolate", False))
+            cases = tuple(raw["cases"])
+            return cls(raw["profile"], selection, cases, raw.get("isolate", False), hours=raw.get("hours"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"got a damaged {folder / SAVED} ({type(error).__name__}: {error}); fix it, or remove it and give the "
@@ -105,7 +124,7 @@ def is_timed(config: pytest.Config) -> bool:
 def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | None = None) -> Options:
     """The options of this run, checked; what is not given is as in the `earlier` run that is resumed."""
     options = earlier or Options()
-    for name in ("profile", "iterations", "repeat", "isolate", "ray_address", "resume"):
+    for name in ("profile", "iterations", "repeat", "isolate", "ray_address", "hours", "resume"):
         if config.getoption(name) is not None and not is_timed(config):
             raise pytest.UsageError(f"--{name.replace('_', '-')}: only for timed runs; add --benchmark-only")
     profile, cases, selection = options.profile, options.cases, dict(options.selection)
@@ -121,7 +140,13 @@ def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | No
         cases = _names("case", config.getoption("case"), table, parts=True)
     address = config.getoption("ray_address")
     isolate = bool(config.getoption("isolate")) or options.isolate or address is not None
-    return Options(profile, selection, cases, isolate, address)
+    hours = options.hours if earlier else HOURS.get(profile)
+    if config.getoption("hours") is not None:
+        try:
+            hours = positive(config.getoption("hours"))
+        except argparse.ArgumentTypeError as error:
+            raise pytest.UsageError(f"--hours: {error}") from None
+    return Options(profile, selection, cases, isolate, address, hours)
 
 
 def _allowed(option: str) -> Iterable[str]:

@@ -16,6 +16,7 @@ from benches import cases
 from benches.case import Point, Unsupported
 from benches.measure.stopwatch import Measurement, execute
 from benches.suite import adapter, options
+from benches.suite.lanes import LeftOut
 from benches.suite.recorder import SEEN, UNSUPPORTED, Recorder
 
 SUITE = Path(__file__).resolve().parents[1] / "pytest_suite"
@@ -70,12 +71,15 @@ def measure(point: Point, benchmark: Any, request: pytest.FixtureRequest) -> Cal
     def run() -> None:
         seen = request.node.stash[SEEN] = Measurement()
         adapter.announce(benchmark, point)
+        recorder: Any = request.config.pluginmanager.get_plugin("benches-recorder")
         try:
             if not benchmark.enabled:
                 execute(point, seen)
                 return
-            recorder: Any = request.config.pluginmanager.get_plugin("benches-recorder")
             recorder.measure(point, seen)
+        except LeftOut as reason:
+            recorder.leave_out(request.node.nodeid)
+            pytest.skip(str(reason))
         except Unsupported as reason:
             request.node.stash[UNSUPPORTED] = str(reason)
             pytest.skip(str(reason))

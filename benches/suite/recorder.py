@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import signal
+import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benches.case import Point
-from benches.measure import isolated, machine, ray_nodes, runs
+from benches.measure import endings, machine, ray_nodes, runs
 from benches.measure import records as results
-from benches.measure.stopwatch import Measurement, measure, outlived, tidy_memory
-from benches.suite import options
+from benches.measure.stopwatch import Measurement, tidy_memory
+from benches.suite import lanes, options
 from benches.terminal import show
 
 SEEN = pytest.StashKey[Measurement]()
@@ -35,7 +39,9 @@ class Recorder:
         self.progress: show.Progress | None = None
         self.points: dict[str, Point] = {}
         self.nodes: ray_nodes.Nodes | None = None
-        self.processes = isolated.Processes()
+        self.lanes: lanes.Lanes | None = None
+        self.left_out = 0
+        """Cells that the time of the run did not suffice for."""
         self.incomplete = False
         """Whether cells or the report are missing at the end."""
         resume = config.getoption("resume")
@@ -61,18 +67,23 @@ class Recorder:
 
     def say(self, line: str) -> None:
         """One line on the terminal, below whatever pytest was writing."""
-        self.terminal.ensure_newline()
-        self.terminal.write_line(line)
+        capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            self.terminal.ensure_newline()
+            self.terminal.write_line(line)
 
     def measure(self, point: Point, seen: Measurement) -> None:
         """Measure a cell into `seen`: here, in another process, or on a node of the cluster."""
         if self.nodes is not None:
             self.nodes.measure(point, seen)
-        elif self.options.isolate:
-            self.processes.measure(point, seen)
         else:
-            with outlived():
-                measure(point, seen)
+            assert self.lanes is not None
+            self.lanes.measure(point, seen)
+
+    def leave_out(self, item: str) -> None:
+        """A cell had no time left: it is no failure, and has no record."""
+        del self.points[item]
+        self.left_out += 1
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -90,6 +101,10 @@ class Recorder:
                 item.add_marker(pytest.mark.skip(reason="finished earlier in this run"))
             else:
                 self.points[item.nodeid] = point
+                if lanes.waits_for_others(point, self.options):
+                    item.add_marker(pytest.mark.timeout(0))  # each process that it has a part in has that limit
+        items.sort(key=lambda item: lanes.place(self.points.get(item.nodeid), self.options))
+        self.points = {item.nodeid: self.points[item.nodeid] for item in items if item.nodeid in self.points}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the run's folder once it is known that something will run."""
@@ -109,8 +124,7 @@ class Recorder:
                 message = f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
                 raise pytest.UsageError(message) from None
             session.config.add_cleanup(self.nodes.close)
-        session.config.add_cleanup(self.processes.close)
-        known = self._earlier_durations()
+        durations = self._earlier_durations()
         earlier, self.run = self.run, None  # nothing is written to a run that is not ours
         try:
             run = earlier or runs.Run.create(self.results)
@@ -131,7 +145,13 @@ class Recorder:
             self.say(f"warning: {problem}")
         for other in sorted({str(record.commit)[:7] for record in records if record.commit != machine.commit()}):
             self.say(f"warning: this run has records of commit {other}; the code is now at {str(machine.commit())[:7]}")
-        self.progress = show.Progress(list(self.points.values()), known)
+        left = [*self.points.values()]
+        end = time.monotonic() + 3600 * (self.options.hours or math.inf)
+        if self.nodes is None:
+            limit = float(self.config.getoption("timeout", None) or self.config.getini("timeout") or math.inf)
+            self.lanes = lanes.Lanes(left, records, self.options, self._keep, self.say, limit)
+            session.config.add_cleanup(self.lanes.close)
+        self.progress = show.Progress(left, durations, end)
         self.terminal.showfspath = False
         self._stop_at_signals()
         tidy_memory()
@@ -200,7 +220,8 @@ class Recorder:
         over = report.when == "call" or (report.when == "setup" and report.failed)
         if point is None or self.run is None or not over:
             return report
-        record = self.nodes.records.get(point.key) if self.nodes else None  # on disk since its cell ended
+        kept = self.nodes or self.lanes
+        record = kept.records.get(point.key) if kept else None  # on disk since its cell ended
         if record is None:
             status, error = _ending(item, report, call)
             seen = item.stash.get(SEEN, None) or Measurement()
@@ -235,11 +256,13 @@ class Recorder:
                 terminalreporter.write_line(line)
         except Exception as error:  # noqa: BLE001 - whatever it is, the records are there
             terminalreporter.write_line(
-                f"the report could not be written ({isolated.one_line(error)}); the records are whole, and once this "
+                f"the report could not be written ({endings.one_line(error)}); the records are whole, and once this "
                 f"is fixed: python -m benches.report {self.run.folder}"
             )
             self.incomplete = True
         recorded = {record.key for record in self.run.read()[0]} if self.run.file.is_file() else set()
+        if self.left_out:
+            terminalreporter.write_line(f"{self.left_out} cells had no time left; go on with: {self._onward}")
         missing = {point.key for point in self.points.values()} - recorded
         if missing:
             terminalreporter.write_line(f"{len(missing)} cells are missing; go on with: {self._onward}")
@@ -268,4 +291,4 @@ def _ending(
         return "unsupported", reason
     if report.passed:
         return "ok", None
-    return "failed", isolated.one_line(call.excinfo.value) if call.excinfo else "unknown error"
+    return "failed", endings.one_line(call.excinfo.value) if call.excinfo else "unknown error"

@@ -81,10 +81,13 @@ def rendered(what: RenderableType, *, color: bool) -> str:
 
 
 class Progress:
-    """Which cells are left, and about how long they take: as last time, else as the finished ones on average."""
+    """Which cells are left, and about how long they take: as last time, else as the finished ones on average.
 
-    def __init__(self, points: Sequence[Point], known: Mapping[str, float]) -> None:
-        self.total = len(points)
+    end: when the run is to be over, on `time.monotonic`.
+    """
+
+    def __init__(self, points: Sequence[Point], known: Mapping[str, float], end: float = math.inf) -> None:
+        self.total, self.end = len(points), end
         self.known = dict(known)
         self.left = {point.key: point.case.group for point in points}
         self.taken: dict[str, list[float]] = {}
@@ -101,7 +104,8 @@ class Progress:
         everything = [value for values in self.taken.values() for value in values]
         average = fmean(everything) if everything else math.nan
         by_group = {group: fmean(values) for group, values in self.taken.items()}
-        return sum(self.known.get(key, by_group.get(group, average)) for key, group in self.left.items())
+        left = sum(self.known.get(key, by_group.get(group, average)) for key, group in self.left.items())
+        return min(left, max(0.0, self.end - time.monotonic()))
 
     def finish(self, point: Point, status: str, median: float | None, elapsed: float) -> Text:
         """Count a cell as finished; the line to show for it: the cell, its time, what is left.

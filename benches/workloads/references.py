@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MANY = 200
 """Up to so many agents the optimum of every evaluation episode is found, beyond of the first FEW."""
 FEW = 2
+RULE = "own_battery"
+"""The policy whose savings, $, stand beside the optimum of every seed: what a training should at least be worth."""
 HORIZONS = ("mpc_persistence", "mpc_perfect")
 """Policies that solve a linear programme in each step of each episode."""
 MOST = 100
@@ -98,7 +100,9 @@ def solve(prepared: Evaluation, _: int) -> Outcome:
 
     Untimed, too, the two costs of the same episodes on the days of training: facts that begin with `seen`.
     """
+    from market.evaluation.kpis import evaluate
     from market.evaluation.optimum import alone_cost, cooperative_optimum, optimal_kpis
+    from market.evaluation.policies import POLICIES, play
     from market.simulation.dynamics import initial
 
     count = solved(prepared.market.num_agents)
@@ -108,6 +112,7 @@ def solve(prepared: Evaluation, _: int) -> Outcome:
     def facts() -> dict[str, Any]:
         return {
             **explained("evaluation_kpis", optimal_kpis(prepared.market, start, optima)),
+            "rule_saving": evaluate(play(prepared.market, prepared.episode[:count], POLICIES[RULE])[1])["cost_saving"],
             "alone_cost": alone_cost(prepared.market, start),
             "optimal_cost": [optimum.cost for optimum in optima],
             "seen_alone_cost": alone_cost(prepared.seen, seen),

@@ -19,7 +19,9 @@ STEPS = 24
 EPISODES = 20
 """Episodes of a training iteration."""
 EVALUATION_EPISODES = 10
-"""Episodes of an evaluation after a whole training; each has a linear programme."""
+"""Episodes of an evaluation of a whole training; each has a linear programme."""
+EVERY = 5
+"""Iterations between the evaluations that show how a training learns."""
 
 PROFILES_AXIS = "profiles"
 """The axis that --profiles adds: where generation and demand of a population come from."""
@@ -77,15 +79,20 @@ def train_iteration(prepared: RLTrainer, _: int) -> Outcome:
 
 
 def train_whole(prepared: RLTrainer, _: int) -> Outcome:
-    """All iterations, then the evaluation on held-out days; KPIs and returns are kept for each of its episodes.
+    """All iterations, with an evaluation on held-out days every EVERY of them and at the end; KPIs and returns are kept
+    for each episode of the last one, savings for those of all.
 
     Untimed, the same episodes on days that training drew from: facts that begin with `seen`.
     """
-    result = prepared.train()
-    began = time.perf_counter()
-    evaluation = prepared.evaluate(EVALUATION_EPISODES)
-    evaluation_seconds = time.perf_counter() - began
-    trained = _outcome(result.iterations)
+    iterations, evaluated, evaluation_seconds = [], {}, 0.0
+    for done in range(1, prepared.iters + 1):
+        iterations.append(prepared.train_iteration())
+        if done % EVERY == 0 or done == prepared.iters:
+            began = time.perf_counter()
+            evaluation = prepared.evaluate(EVALUATION_EPISODES)
+            evaluation_seconds += time.perf_counter() - began
+            evaluated[done] = evaluation.kpis["cost_saving"].tolist()
+    trained = _outcome(iterations)
 
     def seen() -> dict[str, Any]:
         played = prepared.evaluate(EVALUATION_EPISODES, prepared.scenario)
@@ -95,14 +102,16 @@ def train_whole(prepared: RLTrainer, _: int) -> Outcome:
         trained.phases,
         {
             **trained.facts,
-            "iteration_seconds": [record.total_seconds for record in result.iterations],
-            "iteration_returns": [record.return_mean for record in result.iterations],
+            "iteration_seconds": [record.total_seconds for record in iterations],
+            "iteration_returns": [record.return_mean for record in iterations],
+            "evaluated_iterations": list(evaluated),
+            "evaluated_savings": list(evaluated.values()),
             "evaluation_seconds": evaluation_seconds,
             "evaluation_return": evaluation.return_mean,
             "evaluation_returns": evaluation.returns,
             **explained("evaluation_kpis", evaluation.kpis),
-            "build_seconds": result.set_up.build_seconds,
-            "device": result.device,
+            "build_seconds": prepared.set_up.build_seconds,
+            "device": prepared.device,
         },
         seen,
     )

@@ -210,7 +210,7 @@ def test_several_runs_are_taken_as_processes(tmp_path, capsys):
     folders = [str(run.folder) for run in runs]
     assert report.main([*folders, "--out", str(tmp_path / "pooled")]) == 0
     output = " ".join(capsys.readouterr().out.split())  # the note takes two lines
-    assert "95 % over repetitions (runs, seeds) and sizes" in output
+    assert "95 % over whole processes, or other repetitions (runs, seeds)" in output
     assert "1.00 [" in output
     assert (tmp_path / "pooled" / "scaling.svg").is_file()
     assert len((tmp_path / "pooled" / "scalability_results.csv").read_text().splitlines()) == 1 + 15

@@ -44,7 +44,10 @@ def curves():
             if (case.name, number) == ("clear/rule", 0):
                 point.params["rule"] = "[bold]\x1b[2J"
             records.append(record_of(point, seen, status="ok", error=None, profile="quick"))
-    known = Scaling((), (), 1.3, 1.27, 1.33, basis="rounds"), Scaling((), (), 1.0, 0.9, 1.1, knee=9.0, basis="sizes")
+    known = (
+        Scaling((), (), 1.3, 1.27, 1.33, basis="rounds"),
+        Scaling((), (), 1.0, 0.9, 1.1, knee=9.0, basis="processes"),
+    )
     laws = itertools.cycle([*known, Scaling((), (), reason="only 2 of the 4 sizes that are needed")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "fit", lambda _: next(laws))  # a bootstrap of each curve would take its time

@@ -11,7 +11,9 @@ CONFTEST = """
 import toy_cases
 from benches import cases
 from benches.measure import isolated
+from benches.suite import lanes
 
+lanes.PRELOADED = "json"
 isolated.TABLE = "toy_cases:CASES"
 
 cases.CASES.clear()

@@ -78,6 +78,11 @@ def training(mode, algorithm, agents, *, seed=42, noise=0.01, **fields):
         "gradient_steps": 1000,
         "iteration_seconds": iterations.tolist(),
         "iteration_returns": (1 - np.exp(-np.arange(ITERATIONS) / 6) + rng.normal(0, 0.01, ITERATIONS)).tolist(),
+        "evaluated_iterations": list(range(5, ITERATIONS + 1, 5)),
+        "evaluated_savings": [
+            (0.5 * agents * (1 - np.exp(-n / 10)) + rng.normal(0, 0.01 * agents, EPISODES)).tolist()
+            for n in range(5, ITERATIONS + 1, 5)
+        ],
         "seen_kpis": {"cost_saving": (0.6 * agents + rng.normal(0, 0.01, EPISODES)).tolist()},
         "evaluation_kpis": {name: [None if v is None else float(v) for v in values] for name, values in kpis.items()},
     }
@@ -95,12 +100,31 @@ def training(mode, algorithm, agents, *, seed=42, noise=0.01, **fields):
     )
 
 
+def iteration(mode, algorithm, agents, law, *, seed=42, processes=4, rounds=3, noise=0.01, drift=0.1):
+    """Iterations timed in turns: CPU seconds by a law of N, in blocks that share a drift."""
+    taken = []
+    for process in range(processes):
+        block = np.random.default_rng([seed, process, *mode.encode()]).normal(0, drift, rounds)
+        own = np.random.default_rng([seed, process, agents, *mode.encode(), *algorithm.encode()])
+        taken += (law(agents) * np.exp(block + own.normal(0, noise, rounds))).tolist()
+    return record(
+        "train/iteration",
+        {"mode": mode, "algorithm": algorithm, "iterations": 12, "agents": agents},
+        seed=seed,
+        seconds=taken,
+        turns=[rounds] * processes,
+        threads={"OMP_NUM_THREADS": "1"},
+        phases={"clearing": [0.3] * len(taken), "forward": [0.1 * np.log2(1 + agents)] * len(taken)},
+    )
+
+
 def reference(player, agents, *, seed=42):
     """A reference policy, or the optimum, which saves 1 $ per agent."""
     saved = SAVED[player] * agents
     kpis = {name: [1.0] * EPISODES for name in KPIS} | {"cost_saving": [saved] * EPISODES}
     facts = {"evaluation_kpis": kpis}
     if player == "optimum":
+        facts["rule_saving"] = [0.2 * agents] * EPISODES
         for days in ("", "seen_"):
             facts |= {f"{days}alone_cost": [3.0 * agents] * EPISODES, f"{days}optimal_cost": [2.0 * agents] * EPISODES}
         return record("reference/optimum", {"agents": agents}, seed=seed, facts=facts)

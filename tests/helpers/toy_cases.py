@@ -98,7 +98,12 @@ def only_ppo(params):
     return params
 
 
-def case(name, call, sizes=(1, 2, 3), setup=dict, references=(), **axes):
+def work(params, turn):
+    """CPU seconds that are linear in the agents, with a floor."""
+    sum(range(2_000 + 2_000 * params["agents"]))
+
+
+def case(name, call, sizes=(1, 2, 3), setup=dict, references=(), processes=0, beside=None, **axes):
     grid = {**axes, "agents": sizes}
     return Case(
         name=name,
@@ -110,6 +115,8 @@ def case(name, call, sizes=(1, 2, 3), setup=dict, references=(), **axes):
         budget=1.2,
         rounds=lambda params: 5,
         references=dict(references),
+        processes=processes,
+        beside=beside,
         clock="wall" if name.startswith("train") else "cpu",
     )
 
@@ -125,6 +132,10 @@ CASES = table(
     case("toy/orphan", orphan),
     case("toy/remove", remove),
     case("toy/speak", speak, (1, 2, 3, 4)),
+    case("toy/rotate", work, (1, 2, 4, 8), processes=2),
+    case("toy/rotate_end", crash, processes=2),
+    case("toy/rotate_fail", fail, processes=2),
+    case("toy/late", spin, beside=lambda params: (-params["agents"],)),
     case("toy/unready", spin, (1, 2), refuse),
     case("train/iteration", spin, (1, 2), only_ppo, **MATRIX),
 )

@@ -10,9 +10,8 @@ from benches.measure.records import Record
 from benches.stats import scaling
 
 INTERVALS = {
-    "processes": "95 % over repetitions (runs, seeds) and sizes",
-    "rounds": "95 % over sizes and the rounds of one process (give 3 runs, or --repeat 3, to cover more)",
-    "sizes": "95 % over sizes alone, where there are under 3 rounds",
+    "processes": "95 % over whole processes, or other repetitions (runs, seeds)",
+    "rounds": "95 % over the rounds of one process alone",
 }
 
 
@@ -28,6 +27,9 @@ class Series:
     records: dict[float, list[Record]] = field(default_factory=dict)
     """Finished records by size, one per repetition that has it."""
     law: scaling.Scaling = field(default_factory=lambda: scaling.Scaling((), ()))
+    """What is known of its growth: every text, table and figure takes it from here."""
+    asked: bool = False
+    """Whether an exponent was to be found: there are enough sizes, and rounds or repetitions for an interval."""
 
     def median(self, size: float) -> float:
         """Median wall seconds over the repetitions."""
@@ -52,10 +54,10 @@ class Series:
 def series_of(runs: Sequence[Sequence[Record]]) -> list[Series]:
     """Curves of the finished cells in order of appearance, each with its fitted law.
 
-    `runs` holds records per run; each run and each seed within it is a repetition.
+    `runs` holds records per run; each run, each seed within it and each process of those is a repetition.
     """
     found: dict[str, Series] = {}
-    samples: dict[str, dict[tuple[int, int], dict[float, list[float]]]] = {}
+    samples: dict[str, dict[tuple[int, int, int], dict[float, list[float]]]] = {}
     for number, records in enumerate(runs):
         for record in records:
             if record.status != "ok" or not record.seconds:
@@ -64,8 +66,14 @@ def series_of(runs: Sequence[Sequence[Record]]) -> list[Series]:
                 record.series, Series(record.series, record.case, record.unit, record.clock, record.budget)
             )
             curve.records.setdefault(record.size, []).append(record)
-            repetition = samples.setdefault(record.series, {}).setdefault((number, record.seed), {})
-            repetition[record.size] = record.decisive
+            for process, rounds in enumerate(record.by_process):
+                repetition = samples.setdefault(record.series, {}).setdefault((number, record.seed, process), {})
+                repetition[record.size] = rounds
     for name, curve in found.items():
-        curve.law = scaling.fit(list(samples[name].values()))
+        repetitions = list(samples[name].values())
+        fewest = min(len(taken) for each in repetitions for taken in each.values())
+        whole = sum(len(each) == len(curve.records) for each in repetitions)
+        alone = not any(record.beside for records in curve.records.values() for record in records)
+        curve.asked = alone and max(whole, fewest) >= scaling.MIN_UNITS and len(curve.records) >= scaling.MIN_SIZES
+        curve.law = scaling.fit(repetitions) if alone else curve.law
     return list(found.values())

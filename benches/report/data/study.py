@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from benches.measure.records import Record
@@ -22,6 +22,10 @@ ORDER = ("ppo", "appo", "sac")
 """How algorithms are listed; others follow."""
 ENOUGH = 3
 """Repetitions from which on an interval is taken over them, and not within them."""
+TRAINING = 50
+"""Iterations of a training of the study."""
+Repetition = tuple[int, int, int]
+"""Run, seed and process."""
 
 Combination = tuple[str, str]
 """Mode and algorithm."""
@@ -41,11 +45,19 @@ class Cell:
         return self.mode, self.algorithm
 
     @cached_property
-    def times(self) -> dict[tuple[int, int], float]:
-        """Training time by repetition: of all iterations, or the median of one where only such were timed."""
+    def times(self) -> dict[Repetition, float]:
+        """Time by repetition on the clock that decides: of all iterations, or the median of single ones."""
         return {
-            key: training_seconds(record) or statistics.median(record.seconds) for key, record in self.records.items()
+            (*key, process): training_seconds(record) or statistics.median(rounds)
+            for key, record in self.records.items()
+            for process, rounds in enumerate([record.decisive] if training_seconds(record) else record.by_process)
+            if rounds
         }
+
+    @property
+    def wall(self) -> float:
+        """Median wall seconds, whatever clock decides."""
+        return statistics.median(seconds for record in self.records.values() for seconds in record.seconds)
 
     @cached_property
     def time(self) -> Interval:
@@ -98,10 +110,34 @@ class Study:
     curves: Mapping[str, scaling.Scaling]
     """The fitted laws of all series of the records, by name."""
 
+    memory: Mapping[Combination, Mapping[int, float]] = field(default_factory=dict)
+    """Highest peak memory by population, bytes, of trainings that had a process to themselves."""
+
     @property
     def unit(self) -> str:
         """What the seconds are of."""
         return f"training of {self.iterations} iterations" if self.case == "train/whole" else "training iteration"
+
+    @property
+    def beside(self) -> bool:
+        """Whether cells were measured at the same time as others, and only for want of better ones tell of time."""
+        return any(record.beside for cell in self.cells.values() for record in cell.records.values())
+
+    @property
+    def trained(self) -> int:
+        """Iterations of a whole training."""
+        return self.iterations if self.case == "train/whole" else TRAINING
+
+    @property
+    def units(self) -> int:
+        """How many of what was timed make a training."""
+        return 1 if self.case == "train/whole" else TRAINING
+
+    def seconds(self, player: str, agents: int, iterations: float) -> float:
+        """Of so many iterations of a training (`ctde ppo`); NaN where it was not timed."""
+        mode, algorithm = player.split()
+        cell = self.cells.get((mode, algorithm, agents))
+        return cell.time.mid * self.units * iterations / self.trained if cell else math.nan
 
     @cached_property
     def modes(self) -> list[str]:
@@ -133,18 +169,28 @@ class Study:
 
     def law_up_to(self, most: float, combination: Combination) -> scaling.Scaling:
         """The law fitted to the populations up to `most`."""
-        processes: dict[tuple[int, int], dict[float, list[float]]] = {}
+        processes: dict[tuple[int, ...], dict[float, list[float]]] = {}
         for cell in self.of(*combination):
             for key, record in cell.records.items():
-                if cell.agents <= most:
-                    processes.setdefault(key, {})[float(cell.agents)] = record.decisive
+                for number, rounds in enumerate(record.by_process if cell.agents <= most else ()):
+                    processes.setdefault((*key, number), {})[float(cell.agents)] = rounds
         return scaling.fit(list(processes.values()))
 
 
 def study_of(runs: Sequence[Sequence[Record]], curves: Mapping[str, scaling.Scaling]) -> Study | None:
     """The study in these records, whose laws by series are `curves`; None without a finished training."""
     found = [study for case in CASES if (study := _study(case, runs, curves)) is not None]
-    return max(found, key=lambda study: len(study.populations), default=None)
+    chosen = max(found, key=lambda study: (not study.beside, len(study.populations)), default=None)
+    return chosen and replace(chosen, memory=_memory(found))
+
+
+def _memory(studies: Sequence[Study]) -> dict[Combination, dict[int, float]]:
+    found: dict[Combination, dict[int, float]] = {}
+    for cell in (cell for study in studies for cell in study.cells.values() if cell.isolated):
+        if not math.isnan(cell.memory):
+            peaks = found.setdefault(cell.combination, {})
+            peaks[cell.agents] = max(cell.memory, peaks.get(cell.agents, 0.0))
+    return found
 
 
 def _study(case: str, runs: Sequence[Sequence[Record]], curves: Mapping[str, scaling.Scaling]) -> Study | None:

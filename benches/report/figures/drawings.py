@@ -77,14 +77,10 @@ def _case(axes: Axes, case: str, members: Sequence[Series]) -> None:
     for number, curve in enumerate(members):
         color, law = SERIES[number % len(SERIES)], curve.law
         told = label(curve.name.removeprefix(curve.case))
+        told += f"  {law.told}" if curve.asked else ""
         if not math.isnan(law.exponent):
-            told += f"  k = {law.exponent:.2f}"
-            if not math.isnan(law.low):
-                told += f" [{law.low:.2f}, {law.high:.2f}]"
             sizes = np.geomspace(law.sizes[0], law.sizes[-1], 100)
             axes.plot(sizes, [law.time(size) for size in sizes], color=color, linewidth=1)
-        else:
-            told += "  k undetermined"
         marker = MARKERS[number % len(MARKERS)]
         axes.plot(law.sizes, law.medians, marker, color=color, markersize=5, alpha=0.8, label=told.strip())
         if not math.isnan(law.knee):

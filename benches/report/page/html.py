@@ -26,11 +26,17 @@ def page(document: Document, folder: Path) -> str:
         title=html.escape(document.title),
         css=css,
         links="".join(links),
-        findings="\n".join(f"<li>{html.escape(finding)}</li>" for finding in document.findings),
+        findings="\n".join(_findings(document)),
         facts="\n".join(facts),
         sections="\n".join(line for section in document.sections for line in _section(section, folder)),
         script=script,
     )
+
+
+def _findings(document: Document) -> Iterator[str]:
+    for about, findings in document.findings.items():
+        items = "\n".join(f"<li>{html.escape(finding)}</li>" for finding in findings)
+        yield f'<h3>{html.escape(about)}</h3>\n<ul class="findings">\n{items}\n</ul>'
 
 
 def _section(section: Section, folder: Path) -> Iterator[str]:

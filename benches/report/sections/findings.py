@@ -1,144 +1,147 @@
-"""The sentences that a paper can quote, each computed from the records, with its uncertainty or the lack of it."""
+"""The sentences that a paper can quote, each computed from the records, with its uncertainty; and what is not known.
+
+Whatever they say of the growth of a combination comes from its one `Scaling`, and of two modes or algorithms from their
+one `Comparison`, as in the tables and figures: so they cannot contradict one another.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from benches.report.data.study import Combination, Study
 from benches.report.document import interval, number
-from benches.report.sections import limits, times
-from benches.report.sections.kpis import EFFICIENCY, OPTIMUM, Kpis, title
+from benches.report.sections import limits, quality, times
+from benches.report.sections.kpis import Kpis, title
 from benches.report.sections.limits import Budgets, Check
-from benches.report.sections.times import AXES, Axis, name_of
+from benches.report.sections.times import Axis, Comparison, name_of
+
+VERDICTS = ("sub-linear", "near-linear", "super-linear")
 
 
-def findings(study: Study, kpis: Kpis, budgets: Budgets, checks: Sequence[Check]) -> Iterator[str]:
-    """What the study found, most general first."""
-    yield from _growth(study)
-    for axis in AXES:
-        yield from _fastest(study, axis)
-    yield from _bottlenecks(study)
-    yield from _limits(study, budgets, checks)
-    yield from _market(kpis)
+def findings(study: Study, kpis: Kpis, budgets: Budgets, checks: Sequence[Check]) -> dict[str, list[str]]:
+    """What the study found, by the objective that it answers; last, in one line, what it leaves open."""
+    compared: dict[Axis, list[Comparison]] = {axis: times.compare(study, axis) for axis in times.AXES}
+    found = {
+        "Time": [*_growth(study), *_bottlenecks(study)],
+        "Training modes": list(_fastest(study, compared["mode"], "mode")),
+        "Algorithms": [*_fastest(study, compared["algorithm"], "algorithm"), *quality.findings(kpis, study)],
+        "Market": list(_market(kpis)),
+        "Limits": list(_limits(study, budgets, checks)),
+        "Undetermined": list(_open(study, compared)),
+    }
+    return {objective: sentences for objective, sentences in found.items() if sentences}
 
 
 def _growth(study: Study) -> Iterator[str]:
-    smallest, largest = study.populations[0], study.populations[-1]
-    ends = [(c, study.of(*c)) for c in study.combinations if len(study.of(*c)) > 1]
+    ends = {c: study.of(*c) for c in study.combinations if len(study.of(*c)) > 1}
     if ends:
-        factors = {c: cells[-1].time.mid / cells[0].time.mid for c, cells in ends}
+        smallest, largest = study.populations[0], study.populations[-1]
+        factors = {c: cells[-1].time.mid / cells[0].time.mid for c, cells in ends.items()}
         least, most = min(factors, key=lambda c: factors[c]), max(factors, key=lambda c: factors[c])
         ends_of = [f"{number(factors[c], 2).text}-fold ({name_of(c)})" for c in (least, most)]
         yield (
             f"From {smallest} to {largest:,} agents, {number(largest / smallest, 2).text} times as many, "
             f"the time of one {study.unit} grows {' to '.join(dict.fromkeys(ends_of))}."
         )
-    verdicts: dict[str, list[Combination]] = {}
-    for combination, law in study.laws.items():
-        verdicts.setdefault(law.verdict, []).append(combination)
-    for verdict, members in verdicts.items():
-        laws = [study.laws[each] for each in members]
-        if verdict == "undetermined":
-            reasons = Counter(law.reason.split(":")[0] for law in laws)
-            why = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
-            yield f"Growth is undetermined for {_names(members)}: {why}."
-        else:
-            spread = f"k from {min(law.low for law in laws):.2f} to {max(law.high for law in laws):.2f}"
-            yield f"Growth is {verdict} for {_names(members)} ({spread}, 95 % intervals)."
+    for verdict in VERDICTS:
+        members = [c for c, law in study.laws.items() if law.verdict == verdict]
+        if members:
+            told = ", ".join(f"{name_of(c)} ({study.laws[c].told})" for c in members)
+            yield f"Beyond its floor the time grows {verdict}ly as N^k for {told}; 95 % intervals."
     knees = {combination: law.knee for combination, law in study.laws.items() if not math.isnan(law.knee)}
     if knees:
-        low, high = (f"{edge(knees.values()):.0f}" for edge in (min, max))
-        where = f"at about {low} agents" if low == high else f"between about {low} and {high} agents"
-        yield f"Growth becomes super-linear {where} for {_names(list(knees))}."
-
-
-def _fastest(study: Study, axis: Axis) -> Iterator[str]:
-    comparisons = times.compare(study, axis)
-    found = times.best(comparisons)
-    if found is None:
-        return
-    name, decided = found
-    parts = []
-    for each in comparisons:
-        if name in (each.first, each.second):
-            other = each.second if name == each.first else each.first
-            ratio = (
-                each.ratio
-                if name == each.second
-                else each.ratio._replace(mid=1 / each.ratio.mid, low=1 / each.ratio.high, high=1 / each.ratio.low)
-            )
-            parts.append(f"{other.upper()} takes {interval(ratio).text} times as long")
-    sure = "" if decided else " by the point estimates, but not beyond doubt"
-    populations = f"in pairs at {len(comparisons[0].blocks)} populations"
-    yield f"The fastest {axis} is {name.upper()}{sure}: {' and '.join(parts)} ({populations})."
+        told = ", ".join(f"{knee:.0f} agents ({name_of(c)})" for c, knee in knees.items())
+        yield f"Doubling the population more than doubles the time from about {told} on."
 
 
 def _bottlenecks(study: Study) -> Iterator[str]:
-    for edge, agents in (("smallest", study.populations[0]), ("largest", study.populations[-1])):
-        found: dict[str, list[float]] = {}
-        for combination in study.combinations:
-            cell = study.cells.get((*combination, agents))
-            name = limits.dominant(cell) if cell else None
-            if cell is not None and name is not None:
-                found.setdefault(name, []).append(cell.phases[name])
-        for name, shares in sorted(found.items(), key=lambda item: -len(item[1])):
-            yield (
-                f"At the {edge} population ({agents:,}) {name} takes the largest share in {len(shares)} of "
-                f"{sum(map(len, found.values()))} combinations ({_span(shares)} of the time)."
-            )
-        if study.populations[0] == study.populations[-1]:
-            return
+    parts = []
+    for agents in dict.fromkeys((study.populations[0], study.populations[-1])):
+        cells = [study.cells[*c, agents] for c in study.combinations if (*c, agents) in study.cells]
+        found = Counter(name for name in map(limits.dominant, cells) if name is not None)
+        told = [f"{name} in {count}" for name, count in found.most_common()]
+        if told:
+            parts.append(f"at N = {agents:,} it is {', '.join(told)} of {found.total()}")
+    if parts:
+        yield f"The phase with the largest share, by number of combinations: {'; '.join(parts)}."
+
+
+def _fastest(study: Study, comparisons: Sequence[Comparison], axis: Axis) -> Iterator[str]:
+    found = times.fastest(comparisons)
+    for name, populations in found.items():
+        parts = []
+        for each in comparisons:
+            if name in (each.first, each.second):
+                other = each.second if name == each.first else each.first
+                ratios = [each.blocks[agents].mid for agents in populations]
+                ratios = [1 / ratio if name == each.first else ratio for ratio in ratios]
+                parts.append(f"{other.upper()} takes {_span(ratios)} times as long")
+        always = "at every population" if populations == study.populations else f"at N = {_listed(populations)}"
+        yield f"{name.upper()} is the fastest {axis} {always}: {' and '.join(parts)}."
+
+
+def _market(kpis: Kpis) -> Iterator[str]:
+    moved: dict[str, dict[str, list[str]]] = {}
+    for (kpi, player), trend in kpis.trends.items():
+        if trend.significant:
+            way = "rises" if trend.slope > 0 else "falls"
+            moved.setdefault(kpi, {}).setdefault(way, []).append(player.upper())
+    for kpi, ways in moved.items():
+        told = " and ".join(f"{way} for {_of(players, len(kpis.learned))}" for way, players in ways.items())
+        yield f"{title(kpi)} {told} as the population grows (significant trends over log N)."
+
+
+def _of(players: Sequence[str], everything: int) -> str:
+    return f"all {everything} trainings" if len(players) == everything else ", ".join(players)
 
 
 def _limits(study: Study, budgets: Budgets, checks: Sequence[Check]) -> Iterator[str]:
     afforded = {c: limits.affordable(study, c, budgets) for c in study.combinations}
-    by_time = {c: each[0] for c, each in afforded.items() if not math.isnan(each[0].mid)}
-    if by_time:
-        least, most = min(by_time, key=lambda c: by_time[c].mid), max(by_time, key=lambda c: by_time[c].mid)
-        yield (
-            f"{budgets.seconds:g} s afford one {study.unit} of {interval(by_time[least], 2).text} agents "
-            f"({name_of(least)}) to {interval(by_time[most], 2).text} ({name_of(most)}), by extrapolation of the fits."
-        )
+    for number_of, what in enumerate((f"{budgets.seconds:g} s", f"{budgets.gib:g} GiB")):
+        known = {c: each[number_of] for c, each in afforded.items() if not math.isnan(each[number_of].mid)}
+        if known:
+            least, most = min(known, key=lambda c: known[c].mid), max(known, key=lambda c: known[c].mid)
+            ends = [f"{interval(known[c], 2).text} agents ({name_of(c)})" for c in (least, most)]
+            yield (
+                f"{what} afford a training of {study.trained} iterations for {' to '.join(dict.fromkeys(ends))}, by "
+                "extrapolation of the fitted laws."
+            )
     if checks:
-        errors = [abs(each.error) for each in checks]
         held = sum(each.predicted.holds(each.measured) for each in checks)
+        errors = [abs(each.error) for each in checks]
+        sizes = _listed(sorted({each.agents for each in checks}))
+        span = " to ".join(dict.fromkeys(f"{edge(errors):.0%}" for edge in (min, max)))
         yield (
-            f"Predicted from at most {limits.SMALL} agents, larger populations are off by {_span(errors)}; "
-            f"{held} of {len(checks)} lie within the predicted interval."
+            f"Predicted from at most {limits.SMALL} agents, the times at N = {sizes}, measured in the same run, are "
+            f"off by {span}; {held} of {len(checks)} lie within the predicted interval."
         )
 
 
-def _market(kpis: Kpis) -> Iterator[str]:
-    trends = [(kpi, player, trend) for (kpi, player), trend in kpis.trends.items() if trend.significant]
-    moved: dict[str, Counter[str]] = {}
-    for kpi, _, trend in trends:
-        moved.setdefault(kpi, Counter())["rises" if trend.slope > 0 else "falls"] += 1
-    for kpi, ways in moved.items():
-        told = " and ".join(f"{way} with the population for {count}" for way, count in ways.most_common())
-        yield f"{title(kpi)} {told} of {len(kpis.learned)} trainings (significant trends)."
-    if kpis.learned and kpis.trends and not trends:
-        yield "No KPI has a significant trend over the population."
-    if not kpis.learned or EFFICIENCY not in kpis.values:
-        return
-    largest = max(n for player in kpis.learned for n in kpis.values[EFFICIENCY].get(player, {0: {}}))
-    found = {player: kpis.at(EFFICIENCY, player, largest) for player in (*kpis.learned, *kpis.references)}
-    found = {player: each for player, each in found.items() if not math.isnan(each.mid)}
-    learned = [player for player in kpis.learned if player in found]
-    if learned:
-        best = max(learned, key=lambda player: found[player].mid)
-        rest = [player for player in kpis.references if player in found and player != OPTIMUM]
-        others = "".join(f"; {player.replace('_', ' ')} {interval(found[player], 2).text}" for player in rest)
-        yield (
-            f"Between the DSO alone (0) and the cooperative optimum (1), the best training at {largest:,} agents "
-            f"reaches {interval(found[best], 2).text} ({best.upper()}){others}."
-        )
+def _open(study: Study, compared: Mapping[Axis, Sequence[Comparison]]) -> Iterator[str]:
+    """One line of all that could not be decided."""
+    parts: list[str] = []
+    reasons: dict[str, list[Combination]] = {}
+    for combination, law in study.laws.items():
+        if law.verdict == "undetermined":
+            reasons.setdefault(law.reason or f"only {law.told}", []).append(combination)
+    for reason, members in reasons.items():
+        parts.append(f"the growth of {', '.join(map(name_of, members))} ({reason})")
+    for axis, comparisons in compared.items():
+        decided = {agents for populations in times.fastest(comparisons).values() for agents in populations}
+        left = [agents for agents in study.populations if agents not in decided]
+        if comparisons and left:
+            parts.append(f"the fastest {axis} at N = {_listed(left)}")
+    if parts:
+        yield f"{'; '.join(parts)}."
 
 
-def _span(shares: Sequence[float]) -> str:
-    return " to ".join(dict.fromkeys(f"{edge(shares):.0%}" for edge in (min, max)))
+def _span(values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(number(edge(values), 2).text for edge in (min, max)))
 
 
-def _names(combinations: list[Combination]) -> str:
-    return ", ".join(name_of(combination) for combination in combinations)
+def _listed(values: Sequence[int]) -> str:
+    """`1, 5 and 10`."""
+    words = [f"{value:,}" for value in values]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -12,8 +12,7 @@ import numpy as np
 
 from benches.measure.records import Record
 from benches.report.data.study import ENOUGH, ORDER
-from benches.report.document import Figure, Row, Section, Table, Value
-from benches.stats.convergence import Convergence, convergence
+from benches.report.document import Figure, Section, Table, Value
 from benches.stats.intervals import Interval, of_mean
 
 CASES = ("train/whole", "reference/policy", "reference/optimum")
@@ -22,7 +21,6 @@ OPTIMUM = "optimum"
 FORESIGHT = "mpc_perfect"
 """The reference that knows the whole day and pays fees."""
 EFFICIENCY, SEEN_EFFICIENCY, GAP = "efficiency", "efficiency_on_training_days", "efficiency_gap"
-CONVERGENCE = "convergence_iterations"
 MIN_POPULATIONS = 4
 """Populations that a trend is taken from."""
 SIGNIFICANT = 0.05
@@ -56,11 +54,17 @@ class Trend(NamedTuple):
 
 @dataclass
 class Kpis:
-    """values: by KPI, player (`ctde ppo`, a reference policy, the optimum) and population. learned: trainings' ends."""
+    """values: by KPI, player (`ctde ppo`, a reference policy, the optimum) and population. learned: players.
+
+    curves: (iteration, position) of each evaluation, by player, population and seed. rules: position of the rule for
+    the own battery, by population and seed.
+    """
 
     meanings: dict[str, Meaning]
     values: dict[str, dict[str, dict[int, Episodes]]] = field(default_factory=dict)
-    learned: dict[str, dict[int, list[Convergence]]] = field(default_factory=dict)
+    learned: list[str] = field(default_factory=list)
+    curves: dict[str, dict[int, dict[int, list[tuple[int, float]]]]] = field(default_factory=dict)
+    rules: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def add(self, kpi: str, player: str, agents: int, seed: int, episodes: Sequence[float]) -> None:
         """Keep the values of one evaluation."""
@@ -88,7 +92,7 @@ class Kpis:
 
     @cached_property
     def trends(self) -> dict[tuple[str, str], Trend]:
-        """By KPI and learner: a line through the populations' means over log2 N, one point per population.
+        """By KPI and learner: a line through the means over log2 N, a point for each population and seed.
 
         p is of the slope (Student), corrected together for all of them (Benjamini and Hochberg 1995).
         """
@@ -97,10 +101,11 @@ class Kpis:
         found: dict[tuple[str, str], tuple[float, float]] = {}
         for kpi in self.values:
             for player in self.learned:
-                points = [(math.log2(n), self.at(kpi, player, n).mid) for n in self.populations]
+                seeds = [(n, each) for n, each in self.values[kpi].get(player, {}).items()]
+                points = [(math.log2(n), of_mean(values).mid) for n, each in seeds for values in each.values()]
                 points = [point for point in points if not math.isnan(point[1])]
                 x, y = (np.array(each) for each in zip(*points, strict=True)) if points else (np.empty(0),) * 2
-                if len(points) >= MIN_POPULATIONS and float(np.ptp(y)) > 0:
+                if len(set(x.tolist())) >= MIN_POPULATIONS and float(np.ptp(y)) > 0:
                     line = stats.linregress(x, y)
                     found[kpi, player] = float(line.slope), float(line.pvalue)
         if not found:
@@ -133,13 +138,8 @@ def kpis_of(runs: Sequence[Sequence[Record]]) -> Kpis:
             place = name if same else f"{name} in {unit}"
             found.meanings.setdefault(place, meaning)
             found.add(place, player, agents, seed, [value / share for value in values])
-        if record.case == "train/whole":
-            ended = convergence(*(record.facts.get(name, []) for name in ("iteration_returns", "iteration_seconds")))
-            found.learned.setdefault(player, {}).setdefault(agents, []).append(ended)
-            if not math.isnan(ended.iteration):
-                found.add(CONVERGENCE, player, agents, seed, [ended.iteration])
-    reached = "first with 95 % of the improvement of the return"
-    found.meanings[CONVERGENCE] = Meaning("iterations", reached, "benches.stats.convergence")
+        if record.case == "train/whole" and player not in found.learned:
+            found.learned.append(player)
     return found
 
 
@@ -156,11 +156,27 @@ def _add_efficiency(found: Kpis, record: Record, gaps: dict[tuple[str, int, int]
             ends = zip(facts[f"{days}alone_cost"], facts[f"{days}optimal_cost"], strict=True)
             gaps[place] = [alone - best for alone, best in ends]
         if saved and place in gaps:
-            shares = [save / gap if gap > 1e-9 else math.nan for save, gap in zip(saved, gaps[place], strict=False)]
+            shares = _shares(saved, gaps[place])
             found.add(name, player, agents, seed, shares)
             means.append(of_mean(shares).mid)
+    gap = gaps.get(("", agents, seed), [])
+    if "rule_saving" in facts:
+        found.rules[agents, seed] = _position(facts["rule_saving"], gap)
+    evaluated = zip(facts.get("evaluated_iterations", ()), facts.get("evaluated_savings", ()), strict=False)
+    curve = [(iteration, _position(saved, gap)) for iteration, saved in evaluated if gap]
+    if curve:
+        found.curves.setdefault(player, {}).setdefault(agents, {})[seed] = curve
     if len(means) == 2:
         found.add(GAP, player, agents, seed, [means[1] - means[0]])
+
+
+def _shares(saved: Sequence[float], gap: Sequence[float]) -> list[float]:
+    """Position of each episode: what was saved of what could be."""
+    return [save / most if most > 1e-9 else math.nan for save, most in zip(saved, gap, strict=False)]
+
+
+def _position(saved: Any, gap: Sequence[float]) -> float:
+    return of_mean(_shares(_numbers(saved), gap)).mid
 
 
 def _meanings_of(record: Record) -> dict[str, Meaning]:
@@ -208,7 +224,7 @@ def section(kpis: Kpis) -> Section:
     names = shown(kpis)
     caption = "KPIs by population: trained agents with 95 % intervals, references as dashed lines"
     figures = [Figure("kpis", caption)] if drawn(kpis) else []
-    tables = [_trends(kpis, names), *(_table(kpis, name) for name in names), _learned(kpis), _meanings(kpis, names)]
+    tables = [_trends(kpis, names), *(_table(kpis, name) for name in names), _meanings(kpis, names)]
     return Section("What happens to the market", sentences, figures, [table for table in tables if table.rows])
 
 
@@ -247,7 +263,7 @@ def _defined(kpis: Kpis, name: str) -> set[int]:
 
 def _table(kpis: Kpis, name: str) -> Table:
     meaning = kpis.meanings[name]
-    players = {player: player.upper() for player in kpis.learned} | {player: player for player in kpis.references}
+    players = {p: p.upper() for p in kpis.learned} | {p: p for p in kpis.references}
     return Table(
         f"{title(name)} ({meaning.unit})",
         ("player", *(f"N = {n}" for n in kpis.populations)),
@@ -268,21 +284,6 @@ def _trends(kpis: Kpis, names: Sequence[str]) -> Table:
             rows.append([name.replace("_", " "), kpis.meanings[name].unit, *(t and t.shown for t in trends)])
     columns = ("KPI", "unit", *(player.upper() for player in kpis.learned))
     return Table("Change per doubling of the population (* significant)", columns, rows)
-
-
-def _learned(kpis: Kpis) -> Table:
-    rows: list[Row] = [
-        [
-            player.upper(),
-            agents,
-            ", ".join(sorted({end.state for end in each})),
-            of_mean([end.iteration for end in each]),
-            of_mean([end.seconds for end in each]),
-        ]
-        for player, ends in kpis.learned.items()
-        for agents, each in sorted(ends.items())
-    ]
-    return Table("Convergence", ("training", "agents", "end", "iterations", "seconds"), rows)
 
 
 def _meanings(kpis: Kpis, names: Sequence[str]) -> Table:

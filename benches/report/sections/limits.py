@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benches.report.data.study import Cell, Combination, Study
-from benches.report.document import Figure, Row, Section, Table, Value, interval
+from benches.report.document import Figure, Row, Section, Table, Value, interval, varying
 from benches.report.sections.times import name_of
 from benches.stats import forecast
 from benches.stats.forecast import GIB
@@ -39,28 +39,13 @@ def dominant(cell: Cell) -> str | None:
     return max(cell.phases, key=lambda name: cell.phases[name], default=None)
 
 
-def first_dominated(study: Study, combination: Combination) -> dict[str, int]:
-    """The first population at which each phase takes the largest share, by phase; others never do."""
-    found: dict[str, int] = {}
-    for cell in study.of(*combination):
-        name = dominant(cell)
-        if name is not None:
-            found.setdefault(name, cell.agents)
-    return found
-
-
 def affordable(study: Study, combination: Combination, budgets: Budgets) -> tuple[Interval, Interval]:
-    """The populations that the budgets of time and of memory afford, by the fits."""
-    law, memory = study.laws[combination], _memory(study.of(*combination))
-    by_time = forecast.affordable(lambda size: forecast.seconds_at(law, size), budgets.seconds)
+    """The populations for which the budgets of time and of memory afford a training, by the fits."""
+    law, peaks = study.laws[combination], study.memory.get(combination, {})
+    memory = forecast.memory_of(list(peaks), list(peaks.values()))
+    by_time = forecast.affordable(lambda size: forecast.seconds_at(law, size), budgets.seconds / study.units)
     by_memory = Interval(math.nan) if memory is None else forecast.affordable(memory.at, budgets.gib * GIB)
     return by_time, by_memory
-
-
-def _memory(cells: list[Cell]) -> forecast.Memory | None:
-    """The law of the peaks of cells that had a process to themselves; others hold what the cells before them left."""
-    known = [cell for cell in cells if cell.isolated and not math.isnan(cell.memory)]
-    return forecast.memory_of([cell.agents for cell in known], [cell.memory for cell in known])
 
 
 @dataclass(frozen=True)
@@ -94,29 +79,22 @@ def checks(study: Study) -> list[Check]:
 def section(study: Study, budgets: Budgets, found: Sequence[Check]) -> Section:
     """Bottlenecks and limits."""
     sentences = ["Shares of the training's own phases, as its records name them."]
-    if not all(cell.isolated for cell in study.cells.values()):
-        sentences.append(
-            "Cells that shared a process kept some of each other's memory, so their peaks give no law of memory: "
-            "--isolate gives each a process of its own."
-        )
+    if not study.memory:
+        sentences.append("A law of memory needs trainings in processes of their own: `make study`, or --isolate.")
     phases = phases_of(study)
     figures = [Figure("phases", "Share of each phase in the training time, by population")] if phases else []
     tables = [
-        *(_phases(study, phases) if phases else ()),
+        *([_phases(study, phases)] if phases else ()),
         _limits(study, budgets),
         *([_checks(found)] if found else ()),
     ]
     return Section("Bottlenecks and limits", sentences, figures, tables)
 
 
-def _phases(study: Study, phases: Sequence[str]) -> Iterator[Table]:
-    never = Value("never", math.inf)
-    first = {each: first_dominated(study, each) for each in study.combinations}
-    rows = [[name_of(each), *(first[each].get(phase, never) for phase in phases)] for each in study.combinations]
-    yield Table("First population at which each phase takes the largest share", ("combination", *phases), rows)
+def _phases(study: Study, phases: Sequence[str]) -> Table:
     cells = [cell for _, cell in sorted(study.cells.items())]
     shares = [(cell, [cell.phases.get(phase, 0.0) for phase in phases]) for cell in cells]
-    yield Table(
+    return Table(
         "Share of each phase",
         ("combination", "agents", *phases),
         [[name_of(cell.combination), cell.agents, *(Value(f"{s:.0%}", s) for s in each)] for cell, each in shares],
@@ -129,16 +107,18 @@ def _limits(study: Study, budgets: Budgets) -> Table:
         by_time, by_memory = affordable(study, combination, budgets)
         limit = min((each.mid for each in (by_time, by_memory) if not math.isnan(each.mid)), default=math.nan)
         which = "-" if not math.isfinite(limit) else "time" if limit == by_time.mid else "memory"
-        most = study.of(*combination)[-1]
+        most, peaks = study.of(*combination)[-1], study.memory.get(combination, {})
         afforded = interval(by_time, 2), interval(by_memory, 2)
-        rows.append([name_of(combination), *afforded, which, most.agents, most.memory / GIB])
+        peak = max(peaks.values(), default=most.memory) / GIB
+        rows.append([name_of(combination), *afforded, which, most.agents, max(peaks, default=most.agents), peak])
     within = f"agents within {budgets.seconds:g} s", f"agents within {budgets.gib:g} GiB"
     note = (
-        f"Predicted for one {study.unit}: time by the fitted t(N), memory by a + b N + d N^2, with 95 % intervals. Far "
-        "beyond the largest population that was measured this is an extrapolation; a dash where no law could be fitted."
+        f"Predicted for a training of {study.trained} iterations: time by the fitted t(N), memory by a + b N + d N^2, "
+        "with 95 % intervals. Far beyond the largest population that was measured this is an extrapolation; a dash "
+        "where no law could be fitted."
     )
-    columns = ("combination", *within, "what limits", "largest measured", "its peak (GiB)")
-    return Table("The population that a budget affords", columns, rows, note)
+    columns = ("combination", *within, "what limits", "largest timed", "largest trained", "its peak (GiB)")
+    return varying(Table("The population that a budget affords", columns, rows, note))
 
 
 def _checks(found: Sequence[Check]) -> Table:

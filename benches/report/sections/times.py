@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from benches.report.data.series import INTERVALS
-from benches.report.data.study import Cell, Combination, Study
-from benches.report.document import Figure, Row, Section, Table, Value, interval, number
-from benches.stats.intervals import LEVEL, Interval, of_mean, of_ratio
+from benches.report.data.study import ENOUGH, Cell, Combination, Repetition, Study
+from benches.report.document import Figure, Row, Section, Table, Value, interval, number, varying
+from benches.stats.intervals import LEVEL, Interval, of_ratio
 
 Axis = Literal["mode", "algorithm"]
 AXES: tuple[Axis, Axis] = ("mode", "algorithm")
-LISTED = 5
-"""How many of the fastest and the slowest cells are listed."""
 MIN_BLOCKS = 3
 """Populations that a comparison needs for an interval."""
 
@@ -36,74 +35,87 @@ def scaling_factor(cells: list[Cell]) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Time of `first` over time of `second`, all else equal. blocks: the ratio at each population."""
+    """Time of `first` over time of `second`, all else equal. blocks: the ratio at each population, with an interval."""
 
     first: str
     second: str
     ratio: Interval
-    blocks: dict[int, float]
+    blocks: dict[int, Interval]
 
-    @property
-    def decided(self) -> bool:
-        """Whether the interval shows which is faster."""
-        return self.ratio.known and not self.ratio.holds(1.0)
+    def faster(self, agents: int) -> str | None:
+        """Which of the two is faster at a population beyond doubt; None if that is not known."""
+        ratio = self.blocks.get(agents, Interval(math.nan))
+        if not ratio.known or ratio.holds(1.0):
+            return None
+        return self.first if ratio.mid < 1 else self.second
 
 
 def compare(study: Study, axis: Axis) -> list[Comparison]:
     """Every two modes (or algorithms), in pairs of cells that differ in nothing else.
 
-    Ratios are formed within a pair, then their geometric mean at each population; the interval is Student's over the
-    populations, at a level that holds for all comparisons of the axis together (Bonferroni). Seconds of different
-    populations are never averaged.
+    At each population, logarithms of ratios are averaged over the pairs of a repetition (run, seed, process), and the
+    interval is Student's over the repetitions, or over all pairs where those are few, at a level that holds for all
+    comparisons of the axis together (Bonferroni). Seconds of different populations are never averaged; the ratio over
+    all is the geometric mean of those of the populations.
     """
     names = study.modes if axis == "mode" else study.algorithms
     pairs = list(itertools.combinations(names, 2))
     level = 1 - (1 - LEVEL) / max(1, len(pairs))
     found = []
     for first, second in pairs:
-        logs: dict[int, list[float]] = {}
-        for cell in study.cells.values():
-            if (cell.mode if axis == "mode" else cell.algorithm) != first:
-                continue
-            key = (second, cell.algorithm) if axis == "mode" else (cell.mode, second)
-            twin = study.cells.get((*key, cell.agents))
-            for repetition in cell.times.keys() & (twin.times.keys() if twin else ()):
-                assert twin is not None
-                ratio = cell.times[repetition] / twin.times[repetition]
-                logs.setdefault(cell.agents, []).append(math.log(ratio))
-        means = {agents: of_mean(each).mid for agents, each in sorted(logs.items())}
-        over = of_ratio(list(means.values()), level)
-        ratio_of = over if len(means) >= MIN_BLOCKS else Interval(over.mid)
-        found.append(Comparison(first, second, ratio_of, {n: math.exp(mean) for n, mean in means.items()}))
+        blocks = {}
+        for agents in study.populations:
+            logs = _log_ratios(study, axis, first, second, agents)
+            means = [statistics.fmean(each) for each in logs.values()]
+            if means:
+                single = [value for each in logs.values() for value in each]
+                blocks[agents] = of_ratio(means if len(means) >= ENOUGH else single, level)
+        over = of_ratio([math.log(each.mid) for each in blocks.values()], level)
+        found.append(Comparison(first, second, over if len(blocks) >= MIN_BLOCKS else Interval(over.mid), blocks))
     return found
 
 
-def best(comparisons: list[Comparison]) -> tuple[str, bool] | None:
-    """The name that is faster than the others, and whether each interval says so; None without comparisons."""
-    faster: dict[str, list[bool]] = {}
+def _log_ratios(study: Study, axis: Axis, first: str, second: str, agents: int) -> dict[Repetition, list[float]]:
+    """Logarithms of the ratios of the pairs at one population, by repetition."""
+    found: dict[Repetition, list[float]] = {}
+    for cell in study.cells.values():
+        if cell.agents != agents or (cell.mode if axis == "mode" else cell.algorithm) != first:
+            continue
+        twin = study.cells.get((second, cell.algorithm, agents) if axis == "mode" else (cell.mode, second, agents))
+        for repetition in cell.times.keys() & (twin.times.keys() if twin else ()):
+            assert twin is not None
+            found.setdefault(repetition, []).append(math.log(cell.times[repetition] / twin.times[repetition]))
+    return found
+
+
+def fastest(comparisons: Sequence[Comparison]) -> dict[str, list[int]]:
+    """The populations at which each name is faster than all others beyond doubt."""
+    found: dict[str, list[int]] = {}
     names = {name for each in comparisons for name in (each.first, each.second)}
-    for each in comparisons:
-        if not math.isnan(each.ratio.mid):
-            faster.setdefault(each.first if each.ratio.mid < 1 else each.second, []).append(each.decided)
-    for name, decided in faster.items():
-        if len(decided) == len(names) - 1:
-            return name, all(decided)
-    return None
+    for agents in sorted({agents for each in comparisons for agents in each.blocks}):
+        faster = [each.faster(agents) for each in comparisons]
+        for name in sorted(names):
+            if faster.count(name) == len(names) - 1 > 0:
+                found.setdefault(name, []).append(agents)
+    return found
 
 
 def section(study: Study) -> Section:
     """Time by population, mode and algorithm."""
     marked = sum(cell.time.wide for cell in study.cells.values())
-    repetitions = max(len(cell.records) for cell in study.cells.values())
-    basis = "the repetitions" if repetitions >= 3 else "what was timed within one repetition: machine noise, no more"
+    repetitions = max(len(cell.times) for cell in study.cells.values())
+    basis = (
+        "processes or other repetitions"
+        if repetitions >= ENOUGH
+        else "what was timed within one repetition: machine noise, no more"
+    )
     sentences = [
         f"Seconds of one {study.unit}, warm-up, building and evaluation left out. Intervals are 95 %, over {basis}.",
+        "They are CPU seconds where sizes took turns on one thread; the median of the wall seconds stands beside.",
         f"{marked} of {len(study.cells)} cells are marked (!): half their interval is more than 10 % of the time.",
     ]
     figures = [Figure("time", f"Seconds of one {study.unit} by population: points with intervals, fitted curves")]
-    return Section(
-        "Time", sentences, figures, [_scaling(study), *_comparisons(study), *_extremes(study), _cells(study)]
-    )
+    return Section("Time", sentences, figures, [_scaling(study), *_comparisons(study), _cells(study)])
 
 
 def _scaling(study: Study) -> Table:
@@ -117,11 +129,10 @@ def _scaling(study: Study) -> Table:
                 Value(f"{first.agents} to {last.agents}", last.agents),
                 Value(f"{number(first.time.mid).text} to {number(last.time.mid).text}", last.time.mid),
                 scaling_factor(cells),
-                Interval(law.exponent, law.low, law.high),
+                Value(law.told.removeprefix("k = "), law.exponent),
                 law.floor,
                 law.knee,
                 law.verdict,
-                law.reason,
             ]
         )
     columns = ("combination", "agents", "seconds", "scaling factor", "exponent k", "floor (s)", "knee", "verdict")
@@ -132,7 +143,7 @@ def _scaling(study: Study) -> Table:
         "sub- or super-linear only where the whole interval lies below or above 1. Knee: the population from which "
         "doubling it more than doubles the time; a dash where k may be 1, or that happens at none that was measured."
     )
-    return Table("How time scales", (*columns, "why undetermined"), rows, note)
+    return varying(Table("How time scales", columns, rows, note))
 
 
 def _comparisons(study: Study) -> Iterator[Table]:
@@ -142,25 +153,14 @@ def _comparisons(study: Study) -> Iterator[Table]:
             continue
         rows: list[Row] = []
         for each in comparisons:
-            decided = ("faster" if each.ratio.mid < 1 else "slower") if each.decided else "no"
             blocks = [each.blocks.get(agents) for agents in study.populations]
-            rows.append([each.first.upper(), each.second.upper(), each.ratio, decided, *blocks])
-        columns = (axis, "against", "time ratio, all populations", "decided", *(f"N = {n}" for n in study.populations))
+            rows.append([each.first.upper(), each.second.upper(), each.ratio, *blocks])
+        columns = (axis, "against", "time ratio, all populations", *(f"N = {n}" for n in study.populations))
         note = (
-            "Geometric mean ratios over pairs of cells that differ in nothing else. The interval is over populations, "
-            f"at a level that holds for all {len(comparisons)} comparisons together."
+            "Geometric mean ratios over pairs of cells that differ in nothing else. Intervals are over processes (or "
+            f"pairs, where they are few), at a level that holds for all {len(comparisons)} comparisons together."
         )
         yield Table(f"Paired comparison by {axis}", columns, rows, note)
-
-
-def _extremes(study: Study) -> Iterator[Table]:
-    cells = sorted(study.cells.values(), key=lambda cell: cell.time.mid)
-    for caption, chosen in (("Fastest cells", cells), ("Slowest cells", cells[::-1])):
-        rows: list[Row] = [
-            [name_of(cell.combination), cell.agents, interval(cell.time, mark_wide=True), cell.time.mid / cell.agents]
-            for cell in chosen[:LISTED]
-        ]
-        yield Table(caption, ("combination", "agents", "seconds", "seconds per agent"), rows)
 
 
 def _cells(study: Study) -> Table:
@@ -169,6 +169,7 @@ def _cells(study: Study) -> Table:
         "algorithm": lambda cell: cell.algorithm.upper(),
         "agents": lambda cell: cell.agents,
         "seconds": lambda cell: interval(cell.time, mark_wide=True),
+        "wall seconds": lambda cell: cell.wall,
         "seconds per agent": lambda cell: cell.time.mid / cell.agents,
         "env-steps/s": lambda cell: cell.mean("env_steps"),
         "agent-steps/s": lambda cell: cell.mean("agent_steps"),
@@ -178,4 +179,4 @@ def _cells(study: Study) -> Table:
         "repetitions": lambda cell: len(cell.records),
     }
     rows = [[of(cell) for of in columns.values()] for _, cell in sorted(study.cells.items())]
-    return Table("Every cell", tuple(columns), rows)
+    return varying(Table("Every cell", tuple(columns), rows))

@@ -16,7 +16,6 @@ from benches.measure.records import LARGEST, plain
 from benches.measure.runs import Run
 from benches.report import command as report
 from benches.report.document import Document, Section, Table, markdown
-from benches.stats import scaling
 from study_records import KPIS, record, reference, study, training
 
 MISSING = ""
@@ -90,9 +89,10 @@ def blank(*given):
 @pytest.fixture
 def quick_report(monkeypatch):
     """Few replicates and blank figures."""
-    monkeypatch.setitem(scaling.fit.__kwdefaults__, "replicates", 10)
     for name in ("scaling", "time", "phases", "kpis"):
         monkeypatch.setattr(f"benches.report.figures.drawings.draw_{name}", blank)
+    for name in ("learning", "profiles"):
+        monkeypatch.setattr(f"benches.report.figures.learning.draw_{name}", blank)
 
 
 def counts(run, line):
@@ -131,7 +131,6 @@ def test_more_odd_values_cost_at_most_their_own_line(tmp_path, quick_report, nam
 
 @pytest.mark.slow
 def test_figures_are_drawn_of_whatever_counts(tmp_path, monkeypatch):
-    monkeypatch.setitem(scaling.fit.__kwdefaults__, "replicates", 10)
     run = Run(tmp_path)
     for name in GOOD:
         for path, value, line in mutations(name)[2::311]:
@@ -211,12 +210,12 @@ def test_an_object_without_a_text_is_written_as_such():
 @given(st.lists(st.text(), min_size=3, max_size=3))
 def test_a_table_keeps_its_columns_whatever_its_cells_hold(cells):
     table = Table("caption", ("a", *cells[:2]), [cells, cells])
-    text = "\n".join(markdown(Document(cells[0], [("runs", cells[1])], [], [Section("s", [cells[2]], [], [table])])))
+    text = "\n".join(markdown(Document(cells[0], [("runs", cells[1])], {}, [Section("s", [cells[2]], [], [table])])))
     lines = text.splitlines()
     rows = [line.replace("\\\\", "").replace("\\|", "") for line in lines if line.startswith("| ")]
     assert len(rows) == 3
     assert {row.count("|") for row in rows} == {4}
-    assert len(lines) == len(list(markdown(Document("", [("", "")], [], [Section("", [""], [], [table])])))), (
+    assert len(lines) == len(list(markdown(Document("", [("", "")], {}, [Section("", [""], [], [table])])))), (
         "no breaks"
     )
     assert "<" not in text.replace("&lt;", "")

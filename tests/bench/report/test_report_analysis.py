@@ -1,8 +1,9 @@
-"""The study's statistics: intervals, comparisons, convergence, predictions, trends; each with a known answer."""
+"""The study's statistics: intervals, comparisons, predictions, trends, aggregates; each with a known answer."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -15,9 +16,8 @@ from benches.report.document import Table, Value, interval, markdown, number
 from benches.report.figures import drawings
 from benches.report.sections import kpis as report_kpis
 from benches.report.sections import limits as report_limits
-from benches.report.sections import times
+from benches.report.sections import quality, times
 from benches.stats import forecast, intervals, scaling
-from benches.stats.convergence import convergence
 from market.evaluation.policies import POLICIES
 from study_records import ALGORITHMS, MODES, POPULATIONS, record, seconds, study, training
 
@@ -59,6 +59,7 @@ def test_cells_have_intervals_over_repetitions_and_noisy_ones_are_marked():
     several = study_from(study((1, 5, 10), seeds=(42, 43, 44), algorithms=["ppo"]))
     cell = several.cells["dtde", "ppo", 10]
     assert len(cell.times) == 3
+    assert all(process == 0 for *_, process in cell.times)
     assert cell.time == intervals.of_mean(list(cell.times.values()))
     assert cell.time.holds(seconds("dtde", "ppo", 10))
 
@@ -76,28 +77,28 @@ def test_comparisons_are_paired_and_never_mix_populations(whole):
     (found,) = times.compare(whole, "algorithm")
     assert (found.first, found.second) == ("ppo", "appo")
     assert found.ratio.mid == pytest.approx(1 / ALGORITHMS["appo"], rel=0.01)
-    assert found.decided
     assert set(found.blocks) == {*POPULATIONS, 200, 500}
-    assert times.best([found]) == ("appo", True)
+    assert {found.faster(agents) for agents in found.blocks} == {"appo"}
+    assert times.fastest([found]) == {"appo": [*POPULATIONS, 200, 500]}
     modes = {(c.first, c.second): c for c in times.compare(whole, "mode")}
     crossing = modes["ctce", "dtde"]
-    assert crossing.blocks[1] > 1 > crossing.blocks[500]
-    assert not crossing.decided, "modes that change places are not ranked"
+    assert crossing.blocks[1].mid > 1 > crossing.blocks[500].mid
     expected = math.sqrt(np.prod([seconds("ctce", a, 10) / seconds("dtde", a, 10) for a in ("ppo", "appo")]))
-    assert crossing.blocks[10] == pytest.approx(expected, rel=0.01)
-    name, decided = times.best(list(modes.values()))
-    assert (name, decided) == ("ctce", False)
+    assert crossing.blocks[10].mid == pytest.approx(expected, rel=0.01)
+    fastest = times.fastest(list(modes.values()))
+    assert 500 in fastest["ctce"]
+    assert 1 not in fastest.get("ctce", []), "modes that change places are ranked where they stand"
 
 
 def test_few_populations_decide_nothing():
     (found,) = times.compare(study_from(study((1, 5), algorithms=["ppo", "sac"])), "algorithm")
-    assert not found.decided
+    assert not found.ratio.known
     assert found.ratio.mid == pytest.approx(1 / 1.6, rel=0.01)
 
 
 def test_phases_come_from_the_records(whole):
     assert report_limits.phases_of(whole) == ["clearing", "policy", "forward"]
-    assert report_limits.first_dominated(whole, ("ctce", "ppo"))["forward"] == 5
+    assert report_limits.dominant(whole.cells["ctce", "ppo", 5]) == "forward"
     assert sum(whole.cells["ctce", "ppo", 5].phases.values()) == pytest.approx(1)
 
 
@@ -118,35 +119,16 @@ def test_a_budget_affords_the_population_where_the_law_reaches_it(whole):
     assert by_time.low < by_time.mid < by_time.high
     truth = max(np.roots([500, 2e6, 4e8 - 2 * 2**30]).real)
     assert by_memory.mid == pytest.approx(truth, rel=0.01)
-    (_, _, limits, *_) = report_limits.section(whole, budgets, []).tables
-    assert limits.columns[1:3] == ("agents within 300 s", "agents within 2 GiB")
+    (_, limits, *_) = report_limits.section(whole, budgets, []).tables
+    assert limits.columns[1] == "agents within 300 s"
+    assert "The same in all rows: agents within 2 GiB 740 [" in limits.note, "all have the same memory"
     shared = study_from([dataclasses.replace(each, isolated=False) for each in study(algorithms=["ppo"])])
+    assert not shared.memory
     assert math.isnan(report_limits.affordable(shared, ("dtde", "ppo"), budgets)[1].mid), "their peaks tell no law"
     none, all_ = (forecast.affordable(lambda n: intervals.Interval(n, n, n), b).mid for b in (0.5, 1e12))
     assert (none, all_) == (0.0, math.inf)
     undetermined = forecast.seconds_at(scaling.Scaling((), ()), 10)
     assert math.isnan(undetermined.mid)
-
-
-@pytest.mark.parametrize(
-    ("curve", "state", "iteration"),
-    [
-        (lambda i: 1 - np.exp(-i / 5), "converged", 20),
-        (lambda i: np.where(i < 20, 0.0, 1.0), "converged", 25),
-        (lambda i: i / 50, "still improving", math.nan),
-        (lambda i: 0 * i, "no improvement", math.nan),
-        (lambda i: -i / 50, "no improvement", math.nan),
-    ],
-    ids=["saturating", "step", "linear", "flat", "falling"],
-)
-def test_convergence(curve, state, iteration):
-    noise = np.random.default_rng(0).normal(0, 0.005, 50)
-    found = convergence(curve(np.arange(50.0)) + noise, [2.0] * 50)
-    assert found.state == state
-    assert found.iteration == pytest.approx(iteration, abs=3, nan_ok=True)
-    assert found.seconds == pytest.approx(2 * found.iteration, nan_ok=True)
-    assert convergence([0.0] * 14, [1.0] * 14).state == "too short"
-    assert convergence([0.0] * 5 + [1.0] * 45, [1.0] * 50).state == "converged", "without any noise, too"
 
 
 def test_kpis_by_population_with_references_and_trends():
@@ -170,7 +152,6 @@ def test_kpis_by_population_with_references_and_trends():
     noise = [t for (kpi, _), t in kpis.trends.items() if kpi in ("p2p_share", "loss_share", "gini_savings")]
     assert noise
     assert not any(t.significant for t in noise)
-    assert "convergence_iterations" in report_kpis.shown(kpis)
 
 
 def test_efficiency_needs_the_optimum_of_its_own_seed():
@@ -240,5 +221,68 @@ def test_numbers_have_three_digits(value, text):
 def test_a_table_without_rows_is_no_error():
     from benches.report.document import Document, Section
 
-    text = "\n".join(markdown(Document("t", [], [], [Section("s", [], [], [Table("c", ("a", "b"), [])])])))
+    text = "\n".join(markdown(Document("t", [], {}, [Section("s", [], [], [Table("c", ("a", "b"), [])])])))
     assert "| a | b |\n|---|---|" in text
+
+
+def test_aggregates_have_the_values_that_are_known():
+    from scipy import stats
+
+    from benches.stats import aggregate
+
+    rng = np.random.default_rng(1)
+    scores = {agents: rng.normal(0.5, 0.1, 5).tolist() for agents in (1, 5, 10)}
+    everything = np.concatenate([scores[agents] for agents in scores])
+    middle = aggregate.stratified(scores, aggregate.interquartile_mean)
+    assert middle.mid == pytest.approx(stats.trim_mean(everything, 0.25))
+    assert middle.low < middle.mid < middle.high
+    one = aggregate.stratified({1: [0.5], 5: [0.7]}, aggregate.interquartile_mean)
+    assert one == pytest.approx(intervals.Interval(0.6), nan_ok=True), "a seed each says nothing of seeds"
+    better = {agents: [value + 0.05 for value in each] for agents, each in scores.items()}
+    slow = [np.mean([[(x > y) + (x == y) / 2 for y in scores[n]] for x in better[n]]) for n in scores]
+    assert aggregate.improvement(better, scores).mid == pytest.approx(np.mean(slow))
+    assert aggregate.improvement(scores, scores).mid == 0.5
+    assert aggregate.improvement({1: [2.0, 3.0]}, {1: [0.0, 1.0], 9: [7.0]}) == (1.0, 1.0, 1.0)
+    shares = aggregate.profile(scores, np.array([-1.0, 0.5, 2.0]))
+    assert [share.mid for share in shares] == pytest.approx([1.0, (everything > 0.5).mean(), 0.0])
+
+
+def test_the_stratified_interval_holds_as_often_as_it_says():
+    from benches.stats import aggregate
+
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(100):
+        scores = {agents: rng.normal(agents / 100, 0.1, 5).tolist() for agents in (1, 5, 10, 20, 50, 100)}
+        found = aggregate.stratified(scores, lambda runs: runs.mean(-1))
+        held += found.holds(np.mean([1, 5, 10, 20, 50, 100]) / 100)
+    assert held >= 85
+
+
+def test_time_to_quality_is_censored_where_a_seed_never_has_it():
+    kpis = report_kpis.kpis_of([study((5, 20), seeds=(42, 43, 44), algorithms=["ppo"])])
+    when = quality.reached(kpis, "ctce ppo", 5, None)
+    assert when.mean.mid == pytest.approx(np.mean([first(seed, 5, 0.2) for seed in (42, 43, 44)]))
+    never = quality.reached(kpis, "ctce ppo", 5, quality.LEVEL)
+    assert never.shown.text == "> 50 (0 of 3)"
+    some = quality.Reached((10.0, math.nan, 20.0), 50)
+    assert math.isnan(some.mean.mid)
+    assert some.shown.text == "> 50 (2 of 3)"
+    assert quality.reached(kpis, "ctce ppo", 7, None) is None
+    assert quality.converged([(5, 0.0), (10, 0.5), (15, 0.96), (20, 1.0)]) == 15
+    assert math.isnan(quality.converged([(5, 1.0), (10, 0.5)]))
+
+
+def first(seed, agents, level):
+    facts = training("ctce", "ppo", agents, seed=seed).facts
+    evaluated = zip(facts["evaluated_iterations"], facts["evaluated_savings"], strict=True)
+    return next(iteration for iteration, saved in evaluated if np.mean(saved) / agents >= level)
+
+
+def test_the_export_is_what_marl_eval_reads(tmp_path):
+    kpis = report_kpis.kpis_of([study((5, 20), seeds=(42, 43), algorithms=["ppo"])])
+    read = json.loads(quality.export(kpis, tmp_path / "x.json").read_text())
+    runs = read["local_energy_market"]["agents_20"]["DTDE PPO"]
+    assert set(runs) == {"seed_42", "seed_43"}
+    assert runs["seed_42"]["step_1"]["step_count"] == 10 * 20 * 24
+    assert len(runs["seed_42"]["step_1"]["position"]) == 1
+    assert "position" in runs["seed_42"]["absolute_metrics"]

@@ -30,11 +30,6 @@ def test_isolated_cells_outlive_a_crash_and_say_so(project):
     trainings = [each for each in lines(project) if each["case"] == "train/iteration" and each["status"] == "ok"]
     assert all(each["isolated"] for each in trainings)
     assert len({each["process"] for each in trainings}) == len(trainings), "a training has a process to itself"
-    cheap = {each["params"]["agents"]: each for each in lines(project) if each["case"] == "toy/broken"}
-    assert cheap[1]["process"] == cheap[3]["process"], "cells of microseconds share one"
-    crashed = {each["params"]["agents"]: each for each in lines(project) if each["case"] == "toy/crash"}
-    assert crashed[1]["process"] != crashed[3]["process"], "unless a cell breaks it"
-    assert not any(each["isolated"] for each in lines(project) if each["case"].startswith("toy"))
     errors = {each["case"]: each["error"] for each in lines(project) if each["status"] == "failed"}
     assert (
         errors["toy/crash"]
