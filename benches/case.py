@@ -17,6 +17,8 @@ Axis = Values | Callable[[], Values]
 Grid = Mapping[str, Axis]
 
 PROFILES = ("quick", "study", "full")
+GATE = "gate"
+"""The profile of cases that only the gate runs, beside those of the profile it is asked for."""
 METHOD = 2
 """How a cell is measured, counted up when its rounds mean something else: they are blocks of calls since 2."""
 
@@ -50,7 +52,8 @@ class Case:
     work(params): what one call does, by name ("orders", "env_steps"); over the median these are the rates.
     budget: largest acceptable exponent k of t(N) = floor + c N^k; n log n sorting looks like k = 1.19.
     rounds(params): how many rounds are timed, each a block of calls where one is short.
-    clock: "cpu" (single-threaded, decided on CPU seconds) or "wall".
+    clock: "cpu" (single-threaded, decided on CPU seconds), "wall", or "none": nothing is timed, and what one call
+        tells as facts (numbers) is compared between two commits.
     version: change it when the timed work changes.
     seed: of every random input.
     options: axes that only a selection adds.
@@ -66,7 +69,7 @@ class Case:
     work: Callable[[Params], dict[str, float]]
     budget: float = 1.25
     rounds: Callable[[Params], int] = lambda _: 1
-    clock: Literal["cpu", "wall"] = "cpu"
+    clock: Literal["cpu", "wall", "none"] = "cpu"
     version: str = "1"
     seed: int = 42
     options: tuple[str, ...] = ()

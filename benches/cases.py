@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from benches.case import Axis, Case, Grid, Params, table
+from benches.case import GATE, Axis, Case, Grid, Outcome, Params, Value, table
 from benches.rivals import bare, stock
-from benches.workloads import feeders, inputs, training
+from benches.workloads import digests, feeders, inputs, startup, training
 from benches.workloads import references as reference
 from benches.workloads.inputs import INPUTS, SEED, number
 from benches.workloads.training import EPISODES, PROFILES_AXIS, STEPS
@@ -83,6 +83,20 @@ def _clearing(
         figures={"trades": inputs.count_trades},
         work=lambda params: {"orders": number(params, "orders")},
         rounds=lambda _: INPUTS,
+    )
+
+
+def _fact(name: str, call: Callable[[Params, int], Outcome], **params: Value) -> Case:
+    """What the gate compares without a clock: costs that no timed call shows, and results."""
+    grid: Grid = {axis: (value,) for axis, value in {**params, "agents": params.get("agents", 1)}.items()}
+    return Case(
+        name=name,
+        size="agents",
+        grids={GATE: grid},
+        setup=lambda params: params,
+        call=call,
+        work=lambda _: {},
+        clock="none",
     )
 
 
@@ -165,6 +179,12 @@ CASES = table(
         rounds=lambda _: INPUTS,
         budget=1.1,
     ),
+    _fact("start/import", startup.importing),
+    _fact("start/clear", startup.first_clear),
+    _fact("start/trainer", startup.first_trainer, mode="ctde", algorithm="ppo", iterations=1, agents=10),
+    _fact("memory/training", startup.training_memory, mode="ctde", algorithm="ppo", iterations=12, agents=10),
+    _fact("result/market", digests.of_market, agents=5),
+    _fact("result/training", digests.of_trainings, modes=",".join(MODES), iterations=3, agents=3),
     Case(
         name="reference/policy",
         version="3",
