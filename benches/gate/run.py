@@ -2,8 +2,9 @@
 
 Cells on CPU seconds come first, then trainings and what is counted only, each group in two steps: first contact with
 every cell (compile, count, time once), after which its cost is known, then the pairs to its first look, the cheapest
-cell first. A cell is contacted only when what is known of the others still fits. Undecided cells go on to their next
-looks. No step takes longer than what is left.
+cell first. A cell is contacted only when what is known of the others still fits. Then suspected changes are confirmed,
+cells that did not fit are tried again, and undecided ones go on to their next looks. No step takes longer than what is
+left.
 """
 
 from __future__ import annotations
@@ -106,9 +107,9 @@ class Gate:
             self._count_instructions(self.left)
         with Pool(folders, self.limit) as pool:
             self._first_looks(pool, [r for r in self.results if r.cell.clock != "cpu"], FIRST_LOOKS)
-        self._further_looks(folders)
+        self._further_looks(folders, suspects=True)
         with Pool(folders, self.limit) as pool:
-            self._first_looks(pool, [r for r in self.results if r.opened is None], 1.0)
+            self._first_looks(pool, [r for r in self.results if r.opened is None and not r.problem], 1.0)
         self._further_looks(folders)
         for result in self.undecided():
             result.judge(self.tolerance, len(self.results), last=True)
@@ -158,10 +159,13 @@ class Gate:
                 if result.opened is not None and not result.decided and self.left > result.visit:
                     self._visit(pool, number, result, self.left)
 
-    def _further_looks(self, folders: Mapping[str, Path]) -> None:
-        """Fresh process pairs for what is undecided: all of one look together, suspects first, as long as they fit."""
+    def _further_looks(self, folders: Mapping[str, Path], *, suspects: bool = False) -> None:
+        """Fresh process pairs for what is undecided: all of one look together, suspects first, as long as they fit.
+
+        suspects: for these alone.
+        """
         skipped: set[int] = set()
-        while left := [r for r in self.undecided() if id(r) not in skipped]:
+        while left := [r for r in self.undecided() if id(r) not in skipped and (r.time.suspect or not suspects)]:
             number = min(len(result.taken) for result in left)
             now, ahead = [], 0.0
             for result in sorted(left, key=lambda result: (not result.time.suspect, result.need)):
