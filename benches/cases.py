@@ -180,9 +180,6 @@ CASES = table(
         budget=1.1,
     ),
     _fact("start/import", startup.importing),
-    _fact("start/clear", startup.first_clear),
-    _fact("start/trainer", startup.first_trainer, mode="ctde", algorithm="ppo", iterations=1, agents=10),
-    _fact("memory/training", startup.training_memory, mode="ctde", algorithm="ppo", iterations=12, agents=10),
     _fact("result/market", digests.of_market, agents=5),
     _fact("result/training", digests.of_trainings, modes=",".join(MODES), iterations=3, agents=3),
     Case(
@@ -267,5 +264,7 @@ CASES = table(
         work=lambda params: _training(params, (number(params, "iterations") + 1) * EPISODES),
         clock="wall",
     ),
+    _fact("start/clear", startup.first_clear),
+    _fact("start/training", startup.first_training, mode="ctde", algorithm="ppo", iterations=9, agents=10),
 )
 CASES = {name: replace(case, setup=inputs.keeping_memory(case.setup)) for name, case in CASES.items()}

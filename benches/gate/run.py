@@ -1,6 +1,6 @@
 """A run of the gate: cell by cell until all are decided or the time is over, then the conclusions.
 
-Cells on CPU seconds come first, then trainings and what is counted only, each group in two steps: first contact with
+Short calls come first, then trainings and what is counted only, each group in two steps: first contact with
 every cell (compile, count, time once), after which its cost is known, then the pairs to its first look, the cheapest
 cell first. A cell is contacted only when what is known of the others still fits. Then suspected changes are confirmed,
 cells that did not fit are tried again, and undecided ones go on to their next looks. No step takes longer than what is
@@ -26,8 +26,8 @@ from benches.gate.verdict import LOOKS, TOLERANCE, ShapeVerdict, judge_shape
 from benches.measure import machine
 
 Say = Callable[[str], None]
-FIRST_LOOKS = 0.8
-"""Share of the budget for first looks; the rest is for cells that need more."""
+EARLY, FIRST_LOOKS = 0.4, 0.8
+"""Shares of the budget until which short calls are decided, and all first looks taken."""
 UNKNOWN = {"cpu": 5.0, "wall": 40.0, "none": 40.0}
 """Seconds that a cell is taken to need before anything like it was measured."""
 SLACK = 1.25
@@ -103,14 +103,15 @@ class Gate:
             self.plan = match(tables["base"], tables["head"], want)
             self.results = [Result(cell) for cell in chosen(self.plan.cells, self.most)]
             self._first_looks(pool, [self.probe, *(r for r in self.results if r.cell.clock == "cpu")], FIRST_LOOKS)
+        self._further_looks(folders, EARLY)
         if self.instructions:
             self._count_instructions(self.left)
         with Pool(folders, self.limit) as pool:
             self._first_looks(pool, [r for r in self.results if r.cell.clock != "cpu"], FIRST_LOOKS)
-        self._further_looks(folders, suspects=True)
+        self._further_looks(folders, 1.0, suspects=True)
         with Pool(folders, self.limit) as pool:
             self._first_looks(pool, [r for r in self.results if r.opened is None and not r.problem], 1.0)
-        self._further_looks(folders)
+        self._further_looks(folders, 1.0)
         for result in self.undecided():
             result.judge(self.tolerance, len(self.results), last=True)
         self.shapes = self._shapes()
@@ -159,18 +160,20 @@ class Gate:
                 if result.opened is not None and not result.decided and self.left > result.visit:
                     self._visit(pool, number, result, self.left)
 
-    def _further_looks(self, folders: Mapping[str, Path], *, suspects: bool = False) -> None:
+    def _further_looks(self, folders: Mapping[str, Path], share: float, *, suspects: bool = False) -> None:
         """Fresh process pairs for what is undecided: all of one look together, suspects first, as long as they fit.
 
+        share: of the budget, that may be used up.
         suspects: for these alone.
         """
+        reserve = (1 - share) * self.budget
         skipped: set[int] = set()
         while left := [r for r in self.undecided() if id(r) not in skipped and (r.time.suspect or not suspects)]:
             number = min(len(result.taken) for result in left)
             now, ahead = [], 0.0
             for result in sorted(left, key=lambda result: (not result.time.suspect, result.need)):
                 ahead += result.need
-                if len(result.taken) == number and self.left > SLACK * ahead + self.loading:
+                if len(result.taken) == number and self.left - reserve > SLACK * ahead + self.loading:
                     now.append(result)
                 elif len(result.taken) == number:
                     ahead -= result.need

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
+import time
 
 from benches.case import Outcome, Params
+from benches.measure import machine
 from benches.workloads.inputs import number
 
-IMPORTS = 5
+IMPORTS = 3
 """Imports of which the quickest counts."""
 IMPORT = "import market"
 CLEAR = "from benches.workloads import inputs; inputs.clear_book(inputs.books_of(10, 1), 0)"
-TRAINER = "from benches.workloads import training; training.close_trainer(training.trainer({params}))"
-TRAINING = "from benches.workloads import startup; startup.print_memory({params})"
-SETTLED = 5
+TRAINING = "from benches.workloads import startup; startup.print_training({params})"
+SETTLED = 4
 """Iterations after which a training holds all that it will hold, but for what grows."""
 
 
@@ -29,7 +31,8 @@ def processor_seconds(code: str, **environment: str) -> tuple[float, str]:
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-P", "-c", code]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, encoding="utf-8", check=False)
+    environment = os.environ | {"PYTHONPATH": str(machine.ROOT)} | environment
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise RuntimeError(f"{code}: status {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}")
@@ -47,28 +50,28 @@ def first_clear(_prepared: Params, _: int) -> Outcome:
         return Outcome(facts={"cpu_seconds": processor_seconds(CLEAR, NUMBA_CACHE_DIR=empty)[0]})
 
 
-def first_trainer(prepared: Params, _: int) -> Outcome:
-    """A new process that builds a trainer: torch and Ray are imported in it."""
-    return Outcome(facts={"cpu_seconds": processor_seconds(TRAINER.format(params=dict(prepared)))[0]})
+def first_training(prepared: Params, _: int) -> Outcome:
+    """A new process that trains: what it takes until there is a trainer, and what memory it holds.
 
-
-def training_memory(prepared: Params, _: int) -> Outcome:
-    """What a training holds after its last iteration, and how much more each iteration holds, bytes."""
+    cpu_seconds: until the trainer is built, torch and Ray imported. resident_bytes: at most. growth_bytes: of an
+    iteration, when it has settled.
+    """
     return Outcome(facts=json.loads(processor_seconds(TRAINING.format(params=dict(prepared)))[1].splitlines()[-1]))
 
 
-def print_memory(params: Params) -> None:
-    """Train in this process, and print the largest resident memory and the median growth of the later iterations."""
+def print_training(params: Params) -> None:
+    """Train in this process, and print the facts of `first_training`."""
     from benches.workloads import training
 
     trainer = training.trainer(params)
-    held = []
+    built, held = time.process_time(), []
     for _ in range(number(params, "iterations")):
         trainer.train_iteration()
         held.append(resident())
-    growth = sorted(after - before for before, after in zip(held[SETTLED - 1 :], held[SETTLED:], strict=False))
+    growth = sorted(after - before for before, after in itertools.pairwise(held[SETTLED - 1 :]))
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"resident_bytes": largest, "growth_bytes": growth[len(growth) // 2]}))
+    facts = {"cpu_seconds": built, "resident_bytes": largest, "growth_bytes": growth[len(growth) // 2]}
+    print(json.dumps(facts))
     training.close_trainer(trainer)
 
 

@@ -23,8 +23,7 @@ def test_they_are_for_the_gate_alone():
     assert {case.name for case in FACTS} == {
         "start/import",
         "start/clear",
-        "start/trainer",
-        "memory/training",
+        "start/training",
         "result/market",
         "result/training",
     }
@@ -74,7 +73,7 @@ def test_what_each_iteration_holds_more_is_told(size, low, high, monkeypatch, ca
 
     monkeypatch.setattr(training, "trainer", lambda params: Hoarder(size))
     monkeypatch.setattr(training, "close_trainer", lambda trainer: None)
-    startup.print_memory({"iterations": 12})
+    startup.print_training({"iterations": 12})
     told = json.loads(capsys.readouterr().out)
     assert set(told) <= set(COSTS)
     assert low <= told["growth_bytes"] <= high
@@ -106,7 +105,7 @@ def test_the_trainings_digest_holds_every_combination():
 
 
 @pytest.mark.slow  # compiles, and starts a training
-@pytest.mark.parametrize("name", ["start/clear", "start/trainer", "memory/training"])
+@pytest.mark.parametrize("name", ["start/clear", "start/training"])
 def test_each_is_measured_in_a_process_of_its_own(name):
     assert all(value >= 0 for value in facts(name).values())
     assert set(facts(name)) <= set(COSTS)
