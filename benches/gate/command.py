@@ -112,9 +112,10 @@ def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progres
         with contextlib.suppress(Exception):
             _write(gate, options.output)
         raise
-    if gate.stopped:
-        with contextlib.suppress(Unwritable):
+    with contextlib.suppress(Unwritable, OSError):
+        if gate.stopped:
             _write(gate, options.output)
+        gate_report.remember(gate, options.output)
     _show(gate, console)
     if gate.stopped:
         progress.tell(f"gate: {gate.stopped}")

@@ -236,3 +236,13 @@ def write(gate: Gate, folder: Path) -> None:
     """Write gate.json and gate.md; each replaces the old file in one step."""
     for name, text in (("gate.json", json.dumps(plain(as_json(gate)))), ("gate.md", markdown(gate))):
         write_whole(folder / name, text)
+
+
+def remember(gate: Gate, folder: Path) -> None:
+    """Append the ratios of a finished run over two commits to history.jsonl, which `benches.history.findings` reads."""
+    commits = {side: tree.commit for side, tree in gate.trees.items()}
+    if gate.stopped or gate.same_code or not all(commits.values()):
+        return
+    ratios = {result.cell.label: result.time.interval.ratio for result in gate.results if len(result.taken) > 1}
+    with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**commits, "ratios": ratios}) + "\n")

@@ -98,13 +98,16 @@ class Result:
         base, head = (self.instructions[side] for side in SIDES)
         return bool(base and head) and max(base[0], head[0]) > min(base[0], head[0]) * (1 + tolerance)
 
-    def judge(self, tolerance: float, cells: int, *, last: bool = False) -> None:
-        """Bring the verdicts up to date. The counters of a cell with more than one thread decide nothing."""
+    def judge(self, tolerance: float, cells: int, usual: float = math.nan, *, last: bool = False) -> None:
+        """Bring the verdicts up to date. The counters of a cell with more than one thread decide nothing.
+
+        cells: of the run. usual: scatter that is usual among them.
+        """
         if not self.cell.threaded:
             base, head = ([*self.counters[side], *self._instructions(side)] for side in SIDES)
             self.work = judge_work(base, head, tolerance)
         if self.taken:
-            self.time = judge_time(self.ratios, tolerance=tolerance, cells=cells, last=last)
+            self.time = judge_time(self.ratios, tolerance=tolerance, cells=cells, usual=usual, last=last)
 
     def _instructions(self, side: str) -> list[dict[str, float]]:
         """Those that two processes counted; where one was enough, both sides were alike."""

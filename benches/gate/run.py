@@ -22,7 +22,7 @@ from benches.gate import instructions as gate_instructions
 from benches.gate.pair import SIDES, Failed, Pair, dose
 from benches.gate.plan import MOST, PROBE, Cell, Plan, Tree, chosen, match
 from benches.gate.result import CHANGED, COUNTS, MORE, Result
-from benches.gate.verdict import LOOKS, TOLERANCE, ShapeVerdict, judge_shape
+from benches.gate.verdict import LOOKS, PRIOR_CELLS, TOLERANCE, ShapeVerdict, judge_shape
 from benches.measure import machine
 
 Say = Callable[[str], None]
@@ -113,7 +113,7 @@ class Gate:
             self._first_looks(pool, [r for r in self.results if r.opened is None and not r.problem], 1.0)
         self._further_looks(folders, 1.0)
         for result in self.undecided():
-            result.judge(self.tolerance, len(self.results), last=True)
+            self._judge(result, last=True)
         self.shapes = self._shapes()
         self._tell("done")
 
@@ -167,6 +167,8 @@ class Gate:
         suspects: for these alone.
         """
         reserve = (1 - share) * self.budget
+        for result in self.undecided():
+            self._judge(result)  # more is known now of what is usual
         skipped: set[int] = set()
         while left := [r for r in self.undecided() if id(r) not in skipped and (r.time.suspect or not suspects)]:
             number = min(len(result.taken) for result in left)
@@ -203,10 +205,17 @@ class Gate:
                     result.opened = before
                     raise
                 result.visit = time.monotonic() - began + opened.setup + 2 * opened.cost + OVERHEAD
-        result.judge(self.tolerance, len(self.results))
+        self._judge(result)
         self.seconds = time.monotonic() - self.began
         self.load[1:] = [machine.load_average()]
         self.save()
+
+    def _judge(self, result: Result, *, last: bool = False) -> None:
+        scatter = [
+            r.time.scatter for r in self.results if r.cell.clock == result.cell.clock and len(r.taken) >= LOOKS[0]
+        ]
+        usual = float(np.median(scatter)) if len(scatter) >= PRIOR_CELLS else np.nan
+        result.judge(self.tolerance, len(self.results), usual, last=last)
 
     def _tell(self, what: str) -> None:
         decided = sum(result.decided for result in self.results)

@@ -4,6 +4,9 @@ The interval of the median log ratio head / base is a standard error, bootstrapp
 within them (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8), times Student's t: a
 percentile interval of few pairs is too narrow (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
 
+The variance of a cell's pairs is moderated by that which is usual in the run, as if PRIOR more pairs had shown it
+(Smyth 2004, doi:10.2202/1544-6115.1027): three pairs alone know little of their own scatter.
+
 *Slower* is found twice: in the pairs of a first look, and in CONFIRM or more fresh pairs after it. The product of the
 two chances of an error is the cell's share of the run's (a two-stage test, Bauer and Koehne 1994,
 doi:10.2307/2533441); each of LOOKS has an equal share of either (Bonferroni).
@@ -30,6 +33,8 @@ LOOKS = (3, 4, 6, 8, 11, 15, 20)
 """Numbers of process pairs after which a cell may be decided."""
 CONFIRM = 3
 """Fresh process pairs that a suspected change must show in, too."""
+PRIOR, PRIOR_CELLS = 3, 5
+"""Pairs that the usual scatter counts for, and fewest cells that show what is usual."""
 RUN_ERROR = 0.01
 """Chance that a run between equal trees calls any cell slower, over all cells and looks."""
 MISSED = 0.05
@@ -84,6 +89,7 @@ class TimeVerdict:
 
     final: no more pairs are needed.
     suspect: a first look found a change, which no fresh pairs have confirmed yet.
+    scatter: variance of one pair's log ratio.
     """
 
     outcome: Outcome
@@ -91,6 +97,7 @@ class TimeVerdict:
     pairs: int
     final: bool
     suspect: bool = False
+    scatter: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -126,9 +133,16 @@ def standard_error(pairs: Sequence[Floats], seed: int = 0) -> float:
     return float(np.std(medians)) * math.sqrt(count / (count - 1))  # the bootstrap divides by n, not by n - 1
 
 
-def bound(error: float, pairs: int, chance: float) -> float:
-    """How far the estimate may be off on one side, except with this chance (log ratio)."""
-    return float(-stdtrit(pairs - 1, chance)) * error if error else 0.0
+def bound(error: float, pairs: int, chance: float, usual: float = math.nan) -> float:
+    """How far the estimate may be off on one side, except with this chance (log ratio).
+
+    usual: variance of one pair that is usual in the run; nan where that is not known.
+    """
+    freedom = pairs - 1
+    if usual >= 0:
+        error = math.sqrt((PRIOR * usual + freedom * pairs * error**2) / ((PRIOR + freedom) * pairs))
+        freedom += PRIOR
+    return float(-stdtrit(freedom, chance)) * error if error else 0.0
 
 
 def usual_tolerance(budget: float) -> float:
@@ -145,21 +159,27 @@ def _median(pairs: Sequence[Floats]) -> float:
     return float(np.median(np.concatenate(list(pairs))))
 
 
-def _change(pairs: Sequence[Floats], limit: float, chance: float) -> int:
+def _change(pairs: Sequence[Floats], limit: float, chance: float, usual: float) -> int:
     """1 for slower, -1 for faster, 0 for neither: beyond the limit, and the whole interval beyond 0."""
     estimate = _median(pairs)
     beyond = len(pairs) > 1 and abs(estimate) > limit
-    if beyond and abs(estimate) > bound(standard_error(pairs), len(pairs), chance / (len(LOOKS) + 1)):
+    if beyond and abs(estimate) > bound(standard_error(pairs), len(pairs), chance / (len(LOOKS) + 1), usual):
         return 1 if estimate > 0 else -1
     return 0  # the end of the time is a look, too
 
 
 def judge_time(
-    pairs: Sequence[Floats], *, tolerance: float = TOLERANCE, cells: int = 1, last: bool = False
+    pairs: Sequence[Floats],
+    *,
+    tolerance: float = TOLERANCE,
+    cells: int = 1,
+    usual: float = math.nan,
+    last: bool = False,
 ) -> TimeVerdict:
     """Judge the paired log ratios head / base, one array per process pair.
 
     cells: number of cells that share the run's chance of an error.
+    usual: scatter that is usual in the run.
     last: nothing more will be measured, so whatever can be said is said.
     """
     count, limit, chance = len(pairs), math.log1p(tolerance), chance_of(cells)
@@ -167,21 +187,21 @@ def judge_time(
     if count < 2:
         return TimeVerdict("unclear", Interval(math.exp(estimate), 0.0, math.inf), count, final=last)
     error = standard_error(pairs)
-    reach = bound(error, count, MISSED)
+    reach, scatter = bound(error, count, MISSED, usual), count * error**2
     interval = Interval(math.exp(estimate), math.exp(estimate - reach), math.exp(estimate + reach))
     looks = [look for look in LOOKS if look < count] + [count] * (count in LOOKS or last)
-    suspected = next(((look, way) for look in looks if (way := _change(pairs[:look], limit, chance))), None)
+    suspected = next(((look, way) for look in looks if (way := _change(pairs[:look], limit, chance, usual))), None)
     if count not in looks:
-        return TimeVerdict("unclear", interval, count, final=False, suspect=suspected is not None)
+        return TimeVerdict("unclear", interval, count, False, suspected is not None, scatter)
     outcome: Outcome = "unclear"
     if suspected is not None:
         first, way = suspected
-        if count - first >= CONFIRM and estimate * way > limit and _change(pairs[first:], limit, chance) == way:
+        if count - first >= CONFIRM and estimate * way > limit and _change(pairs[first:], limit, chance, usual) == way:
             outcome = "slower" if way > 0 else "faster"
     if outcome == "unclear" and estimate + reach < limit and (suspected is None or estimate - reach > -limit):
         outcome = "same"
     final = outcome != "unclear" or last or count >= LOOKS[-1]
-    return TimeVerdict(outcome, interval, count, final, suspect=suspected is not None and outcome == "unclear")
+    return TimeVerdict(outcome, interval, count, final, suspected is not None and outcome == "unclear", scatter)
 
 
 def detectable(pairs: Sequence[Floats], cells: int, tolerance: float) -> float:

@@ -28,7 +28,7 @@ class Kind(NamedTuple):
 def _table() -> Any:
     """Numbers far beyond the second-level cache, an order through them, and one of which a part is at random."""
     rng, order = np.random.default_rng(0), np.arange(400_000)
-    mixed, some = order.copy(), rng.permutation(order)[:60_000]
+    mixed, some = order.copy(), rng.permutation(order)[:15_000]
     mixed[some] = rng.permutation(some)
     return rng.random(order.size), order, mixed
 

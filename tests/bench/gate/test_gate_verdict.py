@@ -41,9 +41,10 @@ def pairs(change, count=LOOKS[0], noise=0.02, between=0.005, seed=0, samples=40)
     return [math.log1p(change) + rng.normal(0, between) + rng.normal(0, noise, samples) for _ in range(count)]
 
 
-def until_final(change, seed, cells=40, tolerance=0.05, **noise):
+def until_final(change, seed, tolerance=0.05, usual=math.nan, **noise):
     drawn = pairs(change, LOOKS[-1], seed=seed, **noise)
-    looks = (judge_time(drawn[:n], tolerance=tolerance, cells=cells, last=n == LOOKS[-1]) for n in LOOKS)
+    options = {"tolerance": tolerance, "cells": 40, "usual": usual}
+    looks = (judge_time(drawn[:n], **options, last=n == LOOKS[-1]) for n in LOOKS)
     return next(verdict for verdict in looks if verdict.final)
 
 
@@ -101,6 +102,16 @@ def test_looking_again_and_again_raises_no_false_alarm_and_misses_no_slowdown(no
     slower = [until_final(0.10, seed, samples=15, **noise).outcome for seed in range(40)]
     assert slower.count("slower") >= 38
     assert slower.count("same") == 0
+
+
+def test_what_scatter_is_usual_lets_fewer_pairs_decide_and_raises_no_false_alarm():
+    usual = 0.02**2 + 0.02**2 / 15
+    noise = {"between": 0.02, "noise": 0.02, "samples": 15}
+    alone, told = ([until_final(0.10, seed, usual=u, **noise) for seed in range(30)] for u in (math.nan, usual))
+    assert [verdict.outcome for verdict in told].count("slower") == 30
+    assert np.mean([v.pairs for v in told]) < np.mean([v.pairs for v in alone]) - 1
+    equal = [until_final(0.0, seed, usual=usual, **noise).outcome for seed in range(120)]
+    assert not {"slower", "faster"} & set(equal)
 
 
 def test_the_chance_of_an_error_is_shared_by_the_cells_of_a_run():
