@@ -101,7 +101,8 @@ def searched(values: Iterable[Value], python: Path = OTAVA) -> list[Finding]:
         raise NotSearched(f"{python}: there is no Otava; allowed: `make history`, which makes its environment")
     with tempfile.TemporaryDirectory(prefix="history-") as scratch:
         exported, found = Path(scratch, "series.json"), Path(scratch, "found.json")
-        exported.write_text(json.dumps({name: [v.value for v in members] for name, members in series.items()}))
+        numbers = {name: [each.value for each in members] for name, members in series.items()}
+        exported.write_text(json.dumps(numbers), encoding="utf-8")
         command = [str(python), "-P", str(Path(detect.__file__)), str(exported), str(found)]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
         if done.returncode:

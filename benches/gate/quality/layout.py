@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import shutil
 import tempfile
@@ -32,26 +33,21 @@ def reordered(folder: Path) -> None:
 
 
 def turned(text: str) -> str:
-    """The source with each run of functions reversed; one that another's decorator or default needs stays before it."""
-    lines, body = text.splitlines(keepends=True), ast.parse(text).body
-    starts = [min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) - 1 for node in body]
-    spans = list(zip(starts, [node.end_lineno or 0 for node in body], strict=True))
-    for first, node in enumerate(body):
-        if not isinstance(node, ast.FunctionDef) or (first and isinstance(body[first - 1], ast.FunctionDef)):
-            continue
-        run = [i for i in range(first, len(body)) if all(isinstance(n, ast.FunctionDef) for n in body[first : i + 1])]
-        members = [body[i] for i in run]
-        needed = {n.id for m in members for part in _early(m) for n in ast.walk(part) if isinstance(n, ast.Name)}
-        if len(run) > 1 and not needed & {m.name for m in members if isinstance(m, ast.FunctionDef)}:
-            blocks = ["".join(lines[slice(*spans[i])]).rstrip() + "\n" for i in run]
-            whole = slice(spans[run[0]][0], spans[run[-1]][1])
-            lines[whole] = ["\n\n".join(reversed(blocks)), *[""] * (whole.stop - whole.start - 1)]
-    return "".join(lines)
+    """The source with each run of functions reversed, unless one needs another when it is defined."""
+    body = ast.parse(text)
+    found: list[ast.stmt] = []
+    for functions, group in itertools.groupby(body.body, lambda node: isinstance(node, ast.FunctionDef)):
+        members = list(group)
+        early = (part for node in members if isinstance(node, ast.FunctionDef) for part in _early(node))
+        needed = {name.id for part in early for name in ast.walk(part) if isinstance(name, ast.Name)}
+        free = functions and not needed & {node.name for node in members if isinstance(node, ast.FunctionDef)}
+        found += reversed(members) if free else members
+    body.body = found
+    return ast.unparse(body) + "\n"
 
 
-def _early(node: ast.stmt) -> list[ast.expr]:
+def _early(node: ast.FunctionDef) -> list[ast.expr]:
     """What of a function is computed when it is defined."""
-    assert isinstance(node, ast.FunctionDef)
     return [*node.decorator_list, *node.args.defaults, *(each for each in node.args.kw_defaults if each is not None)]
 
 

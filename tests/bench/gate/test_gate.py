@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -16,34 +15,12 @@ from pathlib import Path
 import pytest
 
 from benches.gate import __main__ as gate
-from benches.gate import pair as gate_pair
 from benches.gate import report as gate_report
 from benches.gate import result as gate_result
 from benches.gate import run as gate_run
 from benches.gate.plan import NoTree, check_out
 from benches.measure import machine
-from gate_support import EQUAL, make_checkout
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    return functools.partial(make_checkout, tmp_path)
-
-
-@pytest.fixture
-def compare(checkout, tmp_path, monkeypatch, capsys):
-    """Runs the gate over two tables; its status, what it printed, and its JSON."""
-    monkeypatch.setattr(gate_pair, "SHARE", 0.06)
-
-    def run(base, head, *arguments):
-        folders = [str(checkout(name, cases)) for name, cases in (("base", base), ("head", head))]
-        status = gate.main([*folders, "--output", str(tmp_path / "out"), "--budget", "60", *arguments])
-        printed = capsys.readouterr()
-        file = tmp_path / "out" / "gate.json"
-        return status, printed.out + printed.err, json.loads(file.read_text()) if file.exists() else {}
-
-    return run
-
+from gate_support import EQUAL
 
 # --- the two checkouts
 
@@ -190,56 +167,6 @@ def test_nothing_measured_is_status_2(compare, base, head, message):
     status, output, _ = compare(base, head)
     assert status == 2
     assert message in output
-
-
-def test_a_budget_that_decides_nothing_is_status_2_and_says_which_would(compare):
-    status, output, _ = compare(EQUAL, EQUAL, "--budget", "0.001")
-    assert status == 2
-    assert "could not measure" in output
-    assert re.search(r"the budget decided nothing; --budget \d+ would", output)
-
-
-def test_what_does_not_fit_the_budget_is_named_and_no_failure(compare):
-    table = f"{EQUAL}, toy('toy/slow', lambda p, r: None, setup=lambda p: time.sleep(60))"
-    status, output, found = compare(table, table, "--budget", "12")
-    assert status == 0, output
-    assert re.search(r"not measured \(1 of 2 cells, would need about \d+ s more\): toy/slow n=1", output)
-    assert "1 of 2 cells decided" in output
-    assert found["seconds"] < 13
-    assert [cell["outcome"] for cell in found["cells"]] == ["same", "not measured"]
-
-
-def test_the_gate_tells_what_it_does_and_how_noisy_the_machine_was(compare):
-    _, output, found = compare(EQUAL, EQUAL)
-    assert re.search(r"\d+ s left, 0 of 1 cells decided: toy/spin n=1, pair 1", output)
-    assert re.search(r"noise of this machine: the probe, .* slowdowns of \d+% are found in 95 % of cases", output)
-    assert re.search(r"slower by at most \(95 %\): .* in half of the 1 timed cells", output)
-    assert 0.5 < found["probe"]["interval"]["ratio"] < 2
-
-
-def test_a_plan_of_fewer_cells_names_what_it_leaves_out(compare):
-    table = "toy('toy/sizes', lambda p, r: spin(10_000), sizes=(1, 2, 3))"
-    status, output, found = compare(table, table, "--cells", "1")
-    assert (status, len(found["cells"])) == (0, 1), output
-    assert "not in the plan: 2 cells of other sizes; --cells N or --case measures them" in output
-
-
-@pytest.mark.parametrize(("options", "expected"), [((), 0), (("--same-results",), 1)])
-def test_a_changed_result_is_told_and_fails_where_that_is_asked_for(compare, options, expected):
-    table = "toy('toy/facts', lambda p, r: Outcome(facts={{'return': {}, 'kpi': 2.0}}), clock='none')"
-    status, output, found = compare(f"{EQUAL}, {table.format(1.0)}", f"{EQUAL}, {table.format(1.001)}", *options)
-    assert status == expected, output
-    assert "result changed: toy/facts n=1: return 1 -> 1.001" in output
-    assert found["cells"][1]["outcome"] == "result changed"
-    assert "a result changed" in output or expected
-
-
-def test_facts_that_are_costs_are_gated(compare):
-    table = "toy('toy/facts', lambda p, r: Outcome(facts={{'cpu_seconds': {}, 'kpi': 2.0}}), clock='none')"
-    status, output, found = compare(table.format(1.0), table.format(1.5))
-    assert status == 1, output
-    assert "more work: toy/facts n=1: cpu_seconds 1 -> 1.5" in output
-    assert len(found["cells"][0]["counters"]["base"]) == 2, "what decides is counted in two processes"
 
 
 @pytest.mark.parametrize(("module", "name"), [(gate_report, "table"), (gate_result, "judge_time"), (gate_run, "match")])
