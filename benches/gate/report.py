@@ -135,7 +135,8 @@ def _needs(gate: Gate) -> Iterator[str]:
         if found:
             more = 10 * math.ceil(sum(gate.estimate(result) for result in found) / 10)
             names = ", ".join(result.cell.label for result in found)
-            yield f"{what} ({len(found)} of {len(gate.results)} cells, would need about {more} s more): {names}"
+            would = f"would need about {more} s more" if more else "the machine is too noisy for them"
+            yield f"{what} ({len(found)} of {len(gate.results)} cells, {would}): {names}"
     if gate.results and not gate.stopped and gate.status == UNMEASURED and not any(r.problem for r in gate.results):
         need = gate.seconds + min(gate.estimate(result) for result in gate.results)
         yield f"the budget decided nothing; --budget {20 * math.ceil(1.5 * need / 20)} would decide some cells"

@@ -115,7 +115,9 @@ class Gate:
         for result in self.undecided():
             self._judge(result, last=True)
         self.shapes = self._shapes()
+        self.seconds = time.monotonic() - self.began
         self._tell("done")
+        self.save()
 
     @property
     def pairs(self) -> int:
