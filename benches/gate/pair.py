@@ -131,7 +131,7 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
         end = min(time.monotonic() + self.limit, self.deadline)
         for side in SIDES:
             try:
-                found[side] = self._workers[side].receive(max(0.0, end - time.monotonic()))
+                found[side] = self._workers[side].receive(self.limit, max(0.0, end - time.monotonic()))
             except Refused as error:
                 failed[side] = Failed(side, str(error), unsupported=error.unsupported)
             except Lost as error:

@@ -82,15 +82,18 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
             except (Lost, Refused) as error:
                 self._broken = error
 
-    def receive(self, limit: float) -> dict[str, Any]:
-        """The answer to the oldest request. Raises Lost after `limit` seconds or at the process's end, or Refused."""
+    def receive(self, limit: float, left: float | None = None) -> dict[str, Any]:
+        """The answer to the oldest request. Raises Lost after `limit` seconds or at the process's end, or Refused.
+
+        left: what is left of the limit, where a part has passed.
+        """
         self.load()
         if self._broken is not None:
             raise self._broken
-        return self._parsed(limit)
+        return self._parsed(limit, left)
 
-    def _parsed(self, limit: float) -> dict[str, Any]:
-        line = self._line(time.monotonic() + limit, limit)
+    def _parsed(self, limit: float, left: float | None = None) -> dict[str, Any]:
+        line = self._line(time.monotonic() + (limit if left is None else left), limit)
         try:
             found = json.loads(line)
         except ValueError:

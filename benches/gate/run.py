@@ -242,6 +242,8 @@ class Gate:
                 for result, count in zip(results, counts, strict=True):
                     result.instructions[side] += [] if count is None else [count]
             results = [result for result in results if result.instructions_differ(self.tolerance)]
+        for result in found:
+            self._judge(result)
         missing = sum(not all(result.instructions.values()) for result in found)
         self.say(f"instructions counted, but for {missing} cells" if missing else "instructions counted")
 

@@ -247,6 +247,6 @@ def test_an_interrupted_gate_keeps_what_it_knew_and_leaves_nothing_behind(checko
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "interrupted after" in errors
-    assert json.loads((tmp_path / "out" / "gate.json").read_text())["pairs"] >= 1
+    assert json.loads((tmp_path / "out" / "gate.json").read_text())["probe"]["pairs"] >= 1
     assert not list(tmp_path.glob("gate-*"))
     assert not [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in p.read_bytes()]
