@@ -96,7 +96,8 @@ def remarks(gate: Gate) -> Iterator[str]:
         for what, counters in ((MORE, work.more), ("less work", work.less), (CHANGED, work.changed)):
             yield from (f"{what}: {label}: {_counter(*counter)}" for counter in counters)
         if work.unsteady:
-            yield f"not equal in two processes, so not judged: {label}: {', '.join(work.unsteady)}"
+            why = "differs in one process, not counted again" if result.to_count else "not equal in two processes"
+            yield f"{why}, so not judged: {label}: {', '.join(work.unsteady)}"
     threaded = sum(result.cell.threaded for result in gate.results)
     if threaded:
         of = f"{threaded} cell{'s' * (threaded > 1)}"
