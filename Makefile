@@ -18,6 +18,8 @@ SB3 := .venv-sb3
 SB3_PINS := tests/differential/requirements-sb3.txt
 JAX := .venv-jax
 JAX_PINS := tests/differential/requirements-jax.txt
+OTAVA := .venv-otava
+OTAVA_PIN := apache-otava==0.8.0
 
 # One thread per library: figures stay comparable, and small matrices do not fight over two cores.
 export OMP_NUM_THREADS = 1
@@ -114,10 +116,20 @@ gate: $(READY) ## is HEAD slower than BASE? what it decides and how: benches/doc
 gate-check: $(READY) ## the gate's self-check: equal trees must pass, 25 % slower must not; a minute or two
 	@$(BIN)/python -m benches.gate.quality --self-check
 
-history: $(READY) ## the asv site of the last 5 commits, offline in .asv/html; look at it with `asv preview`
+# Otava alone, without the clients of the data bases and services that it can also read from.
+$(OTAVA)/.ready: $(PINS)
+	@echo "Installing Apache Otava into $(OTAVA) ..."
+	@rm -rf $(OTAVA)
+	@$(PYTHON) -m venv $(OTAVA)
+	@$(OTAVA)/bin/python -m pip --disable-pip-version-check --no-input install -qq --no-deps --constraint $(PINS) \
+		$(OTAVA_PIN) numpy scipy
+	@touch $@
+
+history: $(READY) $(OTAVA)/.ready ## the asv site of the last 5 commits, offline in .asv/html, and what changed for good
 	@$(BIN)/python -m asv machine --yes
 	@$(BIN)/python -m asv run --skip-existing-commits $(ARGS) $(RANGE)
 	@$(BIN)/python -m asv publish
+	@$(BIN)/python -m benches.history.findings
 	@$(BIN)/python -m benches.history.site
 
 # The local build tag of torch (+cpu) is dropped, so that the pins hold on machines that get another build.
@@ -130,5 +142,5 @@ lock: ## take the newest releases that pyproject.toml allows, and pin them
 	@touch $(READY)
 
 clean: ## remove all .venvs, caches and builds; results/ and .asv/ stay
-	@rm -rf $(VENV) $(PYMARKET) $(SB3) $(JAX) build dist .coverage .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
+	@rm -rf $(VENV) $(PYMARKET) $(SB3) $(JAX) $(OTAVA) build dist .coverage .pytest_cache .hypothesis .mypy_cache .ruff_cache ./*.egg-info
 	@find market benches tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,6 +18,8 @@ Axis = Values | Callable[[], Values]
 Grid = Mapping[str, Axis]
 
 PROFILES = ("quick", "study", "full")
+GATE = "gate"
+"""The profile of cases that only the gate runs, beside those of the profile it is asked for."""
 METHOD = 3
 """How a cell is measured, counted up when its rounds mean something else: blocks of calls since 2, in turns since 3."""
 
@@ -57,7 +59,8 @@ class Case:
     seconds: that the rounds of a series in turns may take in one process; dear sizes then have fewer of them.
     beside(params): where a run has a time limit, the cells are measured two at a time after all others, least values
         first, for as long as there is time: what they yield counts, and not how long they take.
-    clock: "cpu" (single-threaded, decided on CPU seconds) or "wall".
+    clock: "cpu" (single-threaded, decided on CPU seconds), "wall", or "none": nothing is timed, and what one call
+        tells as facts (numbers) is compared between two commits.
     version: change it when the timed work changes.
     seed: of every random input.
     options: axes that only a selection adds.
@@ -77,7 +80,7 @@ class Case:
     processes: int = 0
     seconds: float = math.inf
     beside: Callable[[Params], tuple[float, ...]] | None = None
-    clock: Literal["cpu", "wall"] = "cpu"
+    clock: Literal["cpu", "wall", "none"] = "cpu"
     version: str = "1"
     seed: int = 42
     options: tuple[str, ...] = ()

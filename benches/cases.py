@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from benches.case import Axis, Case, Grid, Params, table
+from benches.case import GATE, Axis, Case, Grid, Outcome, Params, Value, table
 from benches.rivals import bare, stock
-from benches.workloads import feeders, inputs, training
+from benches.workloads import digests, feeders, inputs, startup, training
 from benches.workloads import references as reference
 from benches.workloads.inputs import INPUTS, SEED, number
 from benches.workloads.training import EPISODES, PROFILES_AXIS, STEPS
@@ -102,6 +102,20 @@ def _clearing(
     )
 
 
+def _fact(name: str, call: Callable[[Params, int], Outcome], **params: Value) -> Case:
+    """What the gate compares without a clock: costs that no timed call shows, and results."""
+    grid: Grid = {axis: (value,) for axis, value in {**params, "agents": params.get("agents", 1)}.items()}
+    return Case(
+        name=name,
+        size="agents",
+        grids={GATE: grid},
+        setup=lambda params: params,
+        call=call,
+        work=lambda _: {},
+        clock="none",
+    )
+
+
 CASES = table(
     _clearing("clear/orders", "2", inputs.books, inputs.clear_book, sort=inputs.bare_sort, lexsort=inputs.lexical_sort),
     _clearing("clear/trades", "1", inputs.books, inputs.clear_to_trades, sort=inputs.bare_sort, naive=inputs.textbook),
@@ -187,6 +201,9 @@ CASES = table(
         rounds=lambda _: INPUTS,
         budget=1.1,
     ),
+    _fact("start/import", startup.importing),
+    _fact("result/market", digests.of_market, agents=5),
+    _fact("result/training", digests.of_trainings, modes=",".join(MODES), iterations=3, agents=3),
     Case(
         name="reference/policy",
         version="3",
@@ -274,5 +291,7 @@ CASES = table(
         work=lambda params: _training(params, (number(params, "iterations") + 1) * EPISODES),
         clock="wall",
     ),
+    _fact("start/clear", startup.first_clear),
+    _fact("start/training", startup.first_training, mode="ctde", algorithm="ppo", iterations=9, agents=10),
 )
 CASES = {name: replace(case, setup=inputs.keeping_memory(case.setup)) for name, case in CASES.items()}

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from benches.gate import UNMEASURED, instructions
 from benches.gate import report as gate_report
 from benches.gate.instructions import NoCallgrind
 from benches.gate.pair import SIDES, Failed
-from benches.gate.plan import NoTree, check_out, wanted
+from benches.gate.plan import MOST, NoTree, check_out, wanted
 from benches.gate.run import Gate
-from benches.gate.verdict import TOLERANCE
+from benches.gate.verdict import FINE, LONG_BUDGET, TOLERANCE, usual_tolerance
 from benches.measure import machine
 from benches.terminal.arguments import forgive_stdout, positive
 from benches.terminal.text import one_line
@@ -49,6 +50,7 @@ class Plain(Console):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, write; the exit status."""
+    began = time.monotonic()
     forgive_stdout()
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check(options)
         with tempfile.TemporaryDirectory(prefix="gate-") as scratch:
-            return _compare(options, Path(scratch), Plain(), progress)
+            return _compare(options, Path(scratch), Plain(), progress, began)
     except NoCallgrind as error:
         progress.tell(f"gate: --instructions: {error}")
     except (NoTree, Unwritable) as error:
@@ -75,14 +77,24 @@ def _check(options: argparse.Namespace) -> None:
         instructions.check()
 
 
-def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progress: Plain) -> int:
+def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progress: Plain, began: float) -> int:
     """Measure, then write and show what was measured, however it ends. Returns the exit status."""
     names = dict(zip(SIDES, (options.base, options.head), strict=True))
     try:
         trees = {side: check_out(name, scratch / side, machine.ROOT) for side, name in names.items()}
     except OSError as error:
         raise NoTree(str(error)) from error
-    gate = Gate(trees, options.budget, options.timeout, options.tolerance / 100, options.profile, options.instructions)
+    gate = Gate(
+        trees,
+        options.budget,
+        options.timeout,
+        options.tolerance / 100 if options.tolerance else usual_tolerance(options.budget),
+        options.profile,
+        options.instructions,
+        options.cells,
+        options.same_results,
+        began=began,
+    )
     if gate.same_code:
         console.tell(gate_report.same_code(gate))
     try:
@@ -94,15 +106,16 @@ def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progres
     except Unwritable as error:
         gate.stopped = str(error)
     except KeyboardInterrupt:
-        gate.stopped = f"interrupted after {gate.pairs} pairs; what was seen is in {options.output}"
+        gate.stopped = f"interrupted after {gate.seconds:.0f} s; what was seen is in {options.output}"
     except Exception as error:
         gate.stopped = f"an error of the gate's own: {type(error).__name__}"
         with contextlib.suppress(Exception):
             _write(gate, options.output)
         raise
-    if gate.stopped:
-        with contextlib.suppress(Unwritable):
+    with contextlib.suppress(Unwritable, OSError):
+        if gate.stopped:
             _write(gate, options.output)
+        gate_report.remember(gate, options.output)
     _show(gate, console)
     if gate.stopped:
         progress.tell(f"gate: {gate.stopped}")
@@ -138,13 +151,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--case", metavar="TEXT,TEXT", type=_parts, default=(), help="parts of names of cases (all)")
     parser.add_argument("--budget", metavar="S", type=positive, default=600.0, help="seconds for everything (600)")
     parser.add_argument("--timeout", metavar="S", type=positive, default=120.0, help="seconds for one answer (120)")
-    usual = 100 * TOLERANCE
-    parser.add_argument("--tolerance", metavar="%", type=positive, default=usual, help="slowdown that passes (5 %%)")
+    usual = f"({TOLERANCE:.0%}, {FINE:.1%} from --budget {LONG_BUDGET:.0f} on)".replace("%", "%%")
+    parser.add_argument("--tolerance", metavar="%", type=positive, help=f"slowdown that passes {usual}")
+    parser.add_argument("--cells", metavar="N", type=_number, default=MOST, help=f"cells at most ({MOST})")
+    parser.add_argument("--same-results", action="store_true", help="fail where a result changed, too")
     parser.add_argument("--instructions", action="store_true", help="count instructions, too; needs valgrind")
     parser.add_argument("--profile", choices=("quick", "study", "full"), default="quick", help="sizes to measure")
     folder = Path("results", "gate")
     parser.add_argument("--output", metavar="DIR", type=Path, default=folder, help="for gate.json and gate.md")
     return parser
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a whole number from 1 on")
+    return int(text)
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benches.gate.plan import Cell
-from benches.gate.process import Idle, Lost, Refused, Worker
+from benches.gate.process import START_LIMIT, Idle, Lost, Refused, Worker
 
 Floats = NDArray[np.float64]
 SIDES = ("base", "head")
@@ -29,6 +30,8 @@ SAMPLES, FEWEST = 60, 5
 SHARE = 0.6
 """Seconds that the samples of a cell may take on one side of one pair, unless FEWEST of them take longer."""
 MAX_BATCH = 2000
+TRAINING_SHARE, FEWEST_TRAININGS = 2.0, 2
+"""The same for a training, which goes on with every call."""
 FIRST = 10
 """The first timed round; those before warm up, show the cost and are counted."""
 
@@ -50,6 +53,19 @@ class Dose:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """What is known of an open cell, on the slower side.
+
+    setup, cost: seconds of its preparation and of a call.
+    alone: whether CPU seconds miss nothing, as no other process and no accelerator computes.
+    """
+
+    setup: float
+    cost: float
+    alone: bool
+
+
+@dataclass(frozen=True)
 class Sampled:
     """Seconds per call, one value per sample, by side and clock; sample i of both sides had the same inputs."""
 
@@ -64,16 +80,23 @@ class Sampled:
 def dose(cell: Cell, cost: float) -> Dose:
     """How to time a cell whose call takes `cost` seconds."""
     if cell.clock == "wall":  # a training goes on with every call, so it gets no more rounds than it was made for
-        return Dose(1, cell.rounds)
+        return Dose(1, max(FEWEST_TRAININGS, min(cell.rounds, int(TRAINING_SHARE / cost))))
     batch = max(1, min(MAX_BATCH, math.ceil(SAMPLE / cost)))
     return Dose(batch, max(FEWEST, min(SAMPLES, int(SHARE / (batch * cost)))))
 
 
 class Pair(contextlib.AbstractContextManager["Pair"]):
-    """Two workers, which load side by side; when one is lost, both are started anew for the next cell."""
+    """Two workers, which load side by side; when one is lost, both are started anew for the next cell.
 
-    def __init__(self, folders: Mapping[str, Path], limit: float, number: int = 0) -> None:
+    limit: seconds for one answer. deadline: monotonic time after which no answer is waited for.
+    """
+
+    def __init__(
+        self, folders: Mapping[str, Path], limit: float, number: int = 0, start_limit: float = START_LIMIT
+    ) -> None:
         self.folders, self.limit, self.number = folders, limit, number
+        self.start_limit = min(START_LIMIT, max(1.0, start_limit))
+        self.deadline = math.inf
         self._stack = contextlib.ExitStack()
         self._workers: dict[str, Worker] = {}
         self._start()
@@ -88,7 +111,7 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
         there, back = os.pipe(), os.pipe()
         try:
             for side, ends in zip(SIDES, ((there[0], back[1]), (back[0], there[1])), strict=True):
-                self._workers[side] = self._stack.enter_context(Worker(self.folders[side], ends))
+                self._workers[side] = self._stack.enter_context(Worker(self.folders[side], ends, self.start_limit))
         finally:
             for end in (*there, *back):
                 os.close(end)  # the workers have theirs; with these open none would see that the other one ended
@@ -104,8 +127,11 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
         failed: dict[str, Failed] = {}
         restart = False
         for side in SIDES:
+            self._workers[side].load()
+        end = min(time.monotonic() + self.limit, self.deadline)
+        for side in SIDES:
             try:
-                found[side] = self._workers[side].receive(self.limit)
+                found[side] = self._workers[side].receive(self.limit, max(0.0, end - time.monotonic()))
             except Refused as error:
                 failed[side] = Failed(side, str(error), unsupported=error.unsupported)
             except Lost as error:
@@ -131,22 +157,26 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
         return {side: [Cell(**row) for row in answer["cells"]] for side, answer in answers.items()}
 
     @contextlib.contextmanager
-    def opened(self, cell: Cell) -> Iterator[float]:
-        """The cell prepared and warm on both sides; gives the seconds that a call takes on the slower one."""
-        answers = self.both(do="open", case=cell.case, params=cell.params)
-        yield max(answer["cost"] for answer in answers.values())
+    def opened(self, cell: Cell) -> Iterator[Opened]:
+        """The cell prepared and warm on both sides."""
+        answers = self.both(do="open", case=cell.case, params=cell.params).values()
+        setup, cost = (max(answer[name] for answer in answers) for name in ("setup", "cost"))
+        yield Opened(setup, cost, all(answer["alone"] for answer in answers))
         self.both(do="close")
 
-    def sample(self, cell: Cell, how: Dose) -> Sampled:
-        """Time the open cell, side by side in turns. Base begins in every other pair; the cores take turns, too."""
+    def sample(self, how: Dose, clock: str) -> Sampled:
+        """Time the open cell, side by side in turns. Base begins in every other pair; the cores take turns, too.
+
+        clock: the one that decides; both sides keep to one core for CPU seconds.
+        """
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
         request = {
             "do": "time",
             "first": FIRST,
             "batch": how.batch,
             "samples": how.samples,
-            "core": cores[self.number // 2 % len(cores)] if cell.clock == "cpu" else None,
-            "limit": 0.8 * self.limit,
+            "core": cores[self.number // 2 % len(cores)] if clock == "cpu" else None,
+            "limit": 0.8 * min(self.limit, max(0.1, self.deadline - time.monotonic())),
         }
         leader = SIDES[self.number % 2]
         answers = self.ask({side: {**request, "leads": side == leader} for side in SIDES})

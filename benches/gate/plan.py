@@ -9,6 +9,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import subprocess
 import tarfile
 from collections.abc import Callable, Sequence
@@ -26,6 +27,10 @@ WALL_SIZES = (10, 100)
 LARGEST = 100_000
 THREADS = "threads"
 """The axis that says how many threads a cell has; one without it has one."""
+MOST = 40
+"""Cells of a plan, unless another number is named."""
+ALL_SIZES = ("clear/orders", "step/agents")
+"""Cases whose smallest, middle and largest size come first: what users call, and what a training does most."""
 MIN_ROUNDS = 3
 """A case that is made for fewer rounds (a whole training) is left to the benchmarks."""
 
@@ -122,6 +127,10 @@ class Cell:
         return f"{self.series} {self.unit}={self.params[self.unit]}"
 
 
+PROBE = Cell("probe", "1", {"items": 4000}, "items", 4000.0, "cpu", math.inf, 60)
+"""The cell of the gate's own code, by which it knows how noisy the machine is."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Cells to measure, and labels of those that one table lacks or whose version changed."""
@@ -138,6 +147,8 @@ def wanted(parts: Sequence[str] = ()) -> Callable[[Cell], bool]:
     def want(cell: Cell) -> bool:
         if parts and not any(part in cell.case for part in parts):
             return False
+        if cell.clock == "none":
+            return True
         if cell.rounds < MIN_ROUNDS or cell.size > LARGEST:
             return False
         return cell.clock == "cpu" or cell.size in WALL_SIZES
@@ -156,6 +167,26 @@ def match(base: Sequence[Cell], head: Sequence[Cell], want: Callable[[Cell], boo
         removed=_named([cell for key, cell in ours.items() if key not in theirs], head),
         changed=sorted({f"{c.case} (version {o.version} to {c.version})" for o, c in both if c.version != o.version}),
     )
+
+
+def chosen(cells: Sequence[Cell], most: int = MOST) -> list[Cell]:
+    """At most so many of the cells: one of every series, then the smallest, middle and largest of each, then the rest.
+
+    The series of a group take their middle, largest and smallest size in turn, trainings their smallest, which takes
+    long enough.
+    """
+    series: dict[str, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.size):
+        series.setdefault(cell.series, []).append(cell)
+    ranks: dict[str, int] = {}
+    for number, name in enumerate(dict.fromkeys(cell.series for cell in cells)):
+        members = series[name]
+        sizes = [members[len(members) // 2], members[-1], members[0]]
+        first = members[0] if members[0].clock == "wall" else sizes[number % len(sizes)]
+        early = 1 if first.case in ALL_SIZES else 2
+        ranks |= {cell.key: 0 if cell is first else early if cell in sizes else 3 for cell in members}
+    kept = {cell.key for cell in sorted(cells, key=lambda cell: ranks[cell.key])[:most]}
+    return [cell for cell in cells if cell.key in kept]
 
 
 def _named(cells: Sequence[Cell], other: Sequence[Cell]) -> list[str]:

@@ -42,10 +42,11 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
     """One process over one checkout, in a process group of its own, which ends with the `with` block.
 
     turns: the file descriptors by which it waits for its turn and gives the turn to the other worker of the pair.
+    start_limit: seconds within which it must have loaded its table.
     """
 
-    def __init__(self, checkout: Path, turns: tuple[int, int]) -> None:
-        self.checkout = checkout
+    def __init__(self, checkout: Path, turns: tuple[int, int], start_limit: float = START_LIMIT) -> None:
+        self.checkout, self.start_limit = checkout, start_limit
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `stop`
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(WORKER), *map(str, turns)],
@@ -59,6 +60,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         )
         self._rest = b""
         self._ready = self._stopped = False
+        self._broken: Exception | None = None
 
     def __exit__(self, *error: object) -> None:
         """End the process and everything it started."""
@@ -71,15 +73,27 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
 
-    def receive(self, limit: float) -> dict[str, Any]:
-        """The answer to the oldest request. Raises Lost after `limit` seconds or at the process's end, or Refused."""
+    def load(self) -> None:
+        """Wait until the table is loaded; `receive` raises what went wrong."""
         if not self._ready:
             self._ready = True
-            self._parsed(START_LIMIT)
-        return self._parsed(limit)
+            try:
+                self._parsed(self.start_limit)
+            except (Lost, Refused) as error:
+                self._broken = error
 
-    def _parsed(self, limit: float) -> dict[str, Any]:
-        line = self._line(time.monotonic() + limit, limit)
+    def receive(self, limit: float, left: float | None = None) -> dict[str, Any]:
+        """The answer to the oldest request. Raises Lost after `limit` seconds or at the process's end, or Refused.
+
+        left: what is left of the limit, where a part has passed.
+        """
+        self.load()
+        if self._broken is not None:
+            raise self._broken
+        return self._parsed(limit, left)
+
+    def _parsed(self, limit: float, left: float | None = None) -> dict[str, Any]:
+        line = self._line(time.monotonic() + (limit if left is None else left), limit)
         try:
             found = json.loads(line)
         except ValueError:

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from benches.gate import OK, REGRESSION, UNMEASURED
-from benches.gate.run import MORE, Gate, Result
-from benches.gate.verdict import ERROR, ShapeVerdict
+from benches.gate.result import CHANGED, MORE, NOT_MEASURED, Result
+from benches.gate.run import Gate
+from benches.gate.verdict import COSTS, RUN_ERROR, ShapeVerdict, detectable
 from benches.measure import machine
 from benches.measure.records import plain
 from benches.report.text import fitting
@@ -23,7 +24,7 @@ from benches.terminal.text import markdown as escaped
 from benches.terminal.text import one_line
 from market.support.files import write_whole
 
-SCHEMA = 2
+SCHEMA = 3
 HEADINGS = ("case", "base", "head", "head / base", "interval", "wall", "pairs", "verdict")
 DROPPED = ("interval", "wall", "pairs")
 """Columns that a narrow terminal does without, the first one first."""
@@ -32,16 +33,22 @@ EDGES = 4
 """Characters of a line beside its columns and what stands between them."""
 READABLE = 32
 """Characters that the labels of cells get at least; longer ones are wrapped between words."""
-STYLES = {MORE: "red", "slower": "red", "failed": "red", "faster": "green", "unclear": "yellow"}
+STYLES = {MORE: "red", "slower": "red", "failed": "red", CHANGED: "yellow", "faster": "green", "unclear": "yellow"}
 """By finding; the first that a cell has."""
+OPEN = (NOT_MEASURED, "unclear")
+"""Outcomes of cells that nothing is concluded of."""
 SENTENCES = {OK: "ok: nothing became slower", REGRESSION: "REGRESSION", UNMEASURED: "could not measure"}
 
 
 def headline(gate: Gate) -> str:
     """One line: the result, what was compared, how long it took."""
     same = " (the same code)" if gate.same_code else ""
-    effort = f"{len(gate.results)} cells, {gate.pairs} process pairs, {gate.seconds:.0f} s"
-    return one_line(f"{SENTENCES[gate.status]}: {_trees(gate)}{same}, {effort}")
+    decided = sum(result.outcome not in OPEN for result in gate.results)
+    effort = f"{decided} of {len(gate.results)} cells decided, {gate.seconds:.0f} s"
+    told = SENTENCES[gate.status]
+    if gate.status == OK and any(CHANGED in result.findings for result in gate.results):
+        told += ", but a result changed"
+    return one_line(f"{told}: {_trees(gate)}{same}, {effort}")
 
 
 def same_code(gate: Gate) -> str:
@@ -64,8 +71,9 @@ def _row(result: Result) -> tuple[str, ...]:
 
 
 def table(gate: Gate, width: int) -> Table:
-    """Every cell, with its ratio on the clock that decides and on the wall clock, in lines of `width` characters."""
-    rows = [dict(zip(HEADINGS, map(one_line, _row(result)), strict=True)) for result in gate.results]
+    """Every measured cell, with its ratio on the clock that decides and on the wall clock, in lines of `width`."""
+    results = [result for result in gate.results if result.outcome != NOT_MEASURED]
+    rows = [dict(zip(HEADINGS, map(one_line, _row(result)), strict=True)) for result in results]
     least = {name: max(map(len, [name, *(row[name] for row in rows)])) for name in HEADINGS}
     words = (len(word) for row in rows for word in row["case"].split())
     least["case"] = min(least["case"], max(READABLE, *words, 0))
@@ -73,7 +81,7 @@ def table(gate: Gate, width: int) -> Table:
     found = Table(title=Text(one_line(_trees(gate))))
     for name in layout:
         found.add_column(name, overflow="fold")
-    for result, row in zip(gate.results, rows, strict=True):
+    for result, row in zip(results, rows, strict=True):
         style = next((style for finding, style in STYLES.items() if finding in result.findings), None)
         found.add_row(*(Text(row[name]) for name in layout), style=style)
     return found
@@ -85,10 +93,11 @@ def remarks(gate: Gate) -> Iterator[str]:
         label, work = result.cell.label, result.work
         if result.problem:
             yield f"{result.outcome}: {label}: {result.problem}"
-        for what, counters in ((MORE, work.more), ("less work", work.less), ("another result", work.changed)):
-            yield from (f"{what}: {label}: {name} {base:,.0f} -> {head:,.0f}" for name, base, head in counters)
+        for what, counters in ((MORE, work.more), ("less work", work.less), (CHANGED, work.changed)):
+            yield from (f"{what}: {label}: {_counter(*counter)}" for counter in counters)
         if work.unsteady:
-            yield f"not equal in two processes, so not judged: {label}: {', '.join(work.unsteady)}"
+            why = "differs in one process, not counted again" if result.to_count else "not equal in two processes"
+            yield f"{why}, so not judged: {label}: {', '.join(work.unsteady)}"
     threaded = sum(result.cell.threaded for result in gate.results)
     if threaded:
         of = f"{threaded} cell{'s' * (threaded > 1)}"
@@ -104,9 +113,52 @@ def remarks(gate: Gate) -> Iterator[str]:
         ("changed, so not compared", gate.plan.changed),
     ):
         yield from (f"{kind}: {name}" for name in names)
-    unclear = sum(result.outcome == "unclear" for result in gate.results)
-    if unclear:
-        yield f"unclear: {unclear} of {len(gate.results)} cells; a longer --budget or a quieter machine would tell"
+    yield from _needs(gate)
+    if gate.left_out:
+        yield f"not in the plan: {gate.left_out} cells of other sizes; --cells N or --case measures them"
+    yield from _noise(gate)
+
+
+def _counter(name: str, base: float, head: float) -> str:
+    if name in COSTS and name != "cpu_seconds":
+        return f"{name} {base:,.0f} -> {head:,.0f}"
+    return f"{name} {base:,.7g} -> {head:,.7g}"
+
+
+def _needs(gate: Gate) -> Iterator[str]:
+    """What the budget left open, and about how many seconds more would do."""
+    for result in gate.results:
+        if result.time.suspect:
+            way = "slower" if result.time.interval.ratio > 1 else "faster"
+            yield f"perhaps {way}, not confirmed in fresh processes: {result.cell.label}"
+    for what in OPEN:
+        found = [result for result in gate.results if result.outcome == what]
+        if found:
+            more = 10 * math.ceil(sum(gate.estimate(result) for result in found) / 10)
+            names = ", ".join(result.cell.label for result in found)
+            would = f"would need about {more} s more" if more else "the machine is too noisy for them"
+            yield f"{what} ({len(found)} of {len(gate.results)} cells, {would}): {names}"
+    if gate.results and not gate.stopped and gate.status == UNMEASURED and not any(r.problem for r in gate.results):
+        need = gate.seconds + min(gate.estimate(result) for result in gate.results)
+        yield f"the budget decided nothing; --budget {20 * math.ceil(1.5 * need / 20)} would decide some cells"
+
+
+def _noise(gate: Gate) -> Iterator[str]:
+    """What the gate knows of itself: how noisy the machine was, and what it could have seen."""
+    pairs = gate.probe.ratios
+    if len(pairs) > 1:
+        found, least = gate.probe.time, detectable(pairs, len(gate.results), gate.tolerance)
+        yield (
+            f"noise of this machine: the probe, the same on both sides, took {found.interval.ratio:.3f} times as long "
+            f"({found.interval.low:.3f} to {found.interval.high:.3f}, {found.pairs} pairs); between processes that "
+            f"scatter so, slowdowns of {least:.0%} are found in 95 % of cases"
+        )
+        if found.outcome in ("slower", "faster"):
+            yield f"the probe was found {found.outcome}, which is wrong: distrust what this run says of time"
+    highs = sorted(result.time.interval.high - 1 for result in gate.results if len(result.taken) > 1)
+    if highs:
+        half, most = highs[len(highs) // 2], highs[math.ceil(0.9 * len(highs)) - 1]
+        yield f"slower by at most (95 %): {half:.1%} in half of the {len(highs)} timed cells, {most:.1%} in nine of ten"
 
 
 def _shape(series: str, shape: ShapeVerdict) -> str:
@@ -120,15 +172,18 @@ def footnote(gate: Gate) -> str:
     """How to read the table."""
     loads = " to ".join(f"{load[0]:.1f}" for load in gate.load)
     return (
-        f"CPU seconds decide (wall seconds for trainings); slower: median ratio above {1 + gate.tolerance:g} and the "
-        f"interval (error rate {ERROR:.0%} a side) above 1; load average {loads}, {machine.machine()['cpu']}"
+        f"CPU seconds decide (wall seconds where Ray or a GPU computes); slower: above {1 + gate.tolerance:g} in a "
+        f"first look and again in fresh processes, chance of a false alarm {RUN_ERROR:.0%} a run; "
+        f"load average {loads}, {machine.machine()['cpu']}"
     )
 
 
 def markdown(gate: Gate) -> str:
     """A summary for a pull request: what matters first, everything folded below."""
     said = [f"stopped: {gate.stopped}"] * bool(gate.stopped) + list(remarks(gate))
-    notable = [result for result in gate.results if result.outcome not in ("same", "unclear", "unsupported")]
+    notable = [
+        result for result in gate.results if result.outcome not in ("same", "unclear", NOT_MEASURED, "unsupported")
+    ]
     lines = [f"### Performance gate: {escaped(headline(gate))}", ""]
     if notable:
         lines += [*_markdown_table(notable), ""]
@@ -154,11 +209,13 @@ def as_json(gate: Gate) -> dict[str, Any]:
         "pairs": gate.pairs,
         "seconds": gate.seconds,
         "load": gate.load,
+        "probe": dataclasses.asdict(gate.probe.time),
         "machine": machine.machine(),
         "versions": machine.versions(),
         "cells": [
             {
                 **dataclasses.asdict(result.cell),
+                "decided_on": result.clock,
                 "outcome": result.outcome,
                 "problem": result.problem,
                 "time": dataclasses.asdict(result.time),
@@ -181,3 +238,13 @@ def write(gate: Gate, folder: Path) -> None:
     """Write gate.json and gate.md; each replaces the old file in one step."""
     for name, text in (("gate.json", json.dumps(plain(as_json(gate)))), ("gate.md", markdown(gate))):
         write_whole(folder / name, text)
+
+
+def remember(gate: Gate, folder: Path) -> None:
+    """Append the ratios of a finished run over two commits to history.jsonl, which `benches.history.findings` reads."""
+    commits = {side: tree.commit for side, tree in gate.trees.items()}
+    if gate.stopped or gate.same_code or not all(commits.values()):
+        return
+    ratios = {result.cell.label: result.time.interval.ratio for result in gate.results if len(result.taken) > 1}
+    with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**commits, "ratios": ratios}) + "\n")

@@ -1,102 +1,60 @@
-"""A run of the gate: process pairs until every cell is decided or the time is over, then the conclusions."""
+"""A run of the gate: cell by cell until all are decided or the time is over, then the conclusions.
+
+Short calls come first, then trainings and what is counted only, each group in two steps: first contact with
+every cell (compile, count, time once), after which its cost is known, then the pairs to its first look, the cheapest
+cell first. A cell is contacted only when what is known of the others still fits. Then suspected changes are confirmed,
+cells that did not fit are tried again, and undecided ones go on to their next looks. No step takes longer than what is
+left.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from benches.gate import OK, REGRESSION, UNMEASURED
 from benches.gate import instructions as gate_instructions
-from benches.gate.pair import SIDES, Dose, Failed, Floats, Pair, Sampled, dose
-from benches.gate.plan import Cell, Plan, Tree, match
-from benches.gate.verdict import (
-    LOOKS,
-    TOLERANCE,
-    Interval,
-    ShapeVerdict,
-    TimeVerdict,
-    WorkVerdict,
-    judge_shape,
-    judge_time,
-    judge_work,
-)
+from benches.gate.pair import SIDES, Failed, Pair, dose
+from benches.gate.plan import MOST, PROBE, Cell, Plan, Tree, chosen, match
+from benches.gate.result import CHANGED, COUNTS, MORE, Result
+from benches.gate.verdict import LOOKS, PRIOR_CELLS, TOLERANCE, ShapeVerdict, judge_shape
 from benches.measure import machine
 
 Say = Callable[[str], None]
-COUNTS, MOST_COUNTS = 2, 3
-"""How many processes of each side count, and how many where those do not agree."""
-MORE = "more work"
-NOTHING_YET = TimeVerdict("unclear", Interval(1.0, 0.0, math.inf), 0, final=False)
+EARLY, FIRST_LOOKS = 0.4, 0.8
+"""Shares of the budget until which short calls are decided, and all first looks taken."""
+UNKNOWN = {"cpu": 5.0, "wall": 40.0, "none": 40.0}
+"""Seconds that a cell is taken to need before anything like it was measured."""
+SLACK = 1.25
+"""How much longer than the last time a visit is taken to last."""
+OVERHEAD = 0.2
+"""Seconds of a visit besides preparing and timing."""
+CLOSING, CLOSING_SHARE = 8.0, 0.1
+"""Seconds that are left for ending processes and writing, and at most this share of the budget."""
 
 
-@dataclass
-class Result:
-    """What is known of one cell so far."""
+class Pool(contextlib.AbstractContextManager["Pool"]):
+    """Process pairs by number, each started when it is first asked for, and kept for one cell after the other."""
 
-    cell: Cell
-    taken: list[Sampled] = field(default_factory=list)
-    counters: dict[str, list[dict[str, float]]] = field(default_factory=lambda: {side: [] for side in SIDES})
-    instructions: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
-    """Of one call in each process under callgrind, where they were counted."""
-    problem: str = ""
-    unsupported: bool = False
-    dose: Dose | None = None
-    time: TimeVerdict = NOTHING_YET
-    work: WorkVerdict = field(default_factory=WorkVerdict)
+    def __init__(self, folders: Mapping[str, Path], limit: float) -> None:
+        self.folders, self.limit = folders, limit
+        self.pairs: dict[int, Pair] = {}
 
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """What the cell shows: of time, of work, or of both."""
-        if self.problem:
-            return ("unsupported" if self.unsupported else "failed",)
-        if self.work.more:
-            return (self.time.outcome, MORE) if self.time.outcome in ("slower", "faster") else (MORE,)
-        return (self.time.outcome,)
+    def __exit__(self, *error: object) -> None:
+        """End them all."""
+        while self.pairs:
+            self.pairs.popitem()[1].__exit__()
 
-    @property
-    def outcome(self) -> str:
-        """The findings in words."""
-        return ", ".join(self.findings)
-
-    @property
-    def wall_ratio(self) -> float:
-        """Median ratio head / base on the wall clock; nan before anything is measured."""
-        ratios = [sampled.ratios("wall") for sampled in self.taken]
-        return math.exp(float(np.median(np.concatenate(ratios)))) if ratios else math.nan
-
-    def medians(self, side: str) -> list[float]:
-        """Median seconds per call of each process of a side, on the clock that decides."""
-        return [float(np.median(sampled.seconds[side][self.cell.clock])) for sampled in self.taken]
-
-    @property
-    def to_count(self) -> bool:
-        """Whether another process of each side must count."""
-        counted = len(self.counters["head"])
-        return counted < COUNTS or (counted < MOST_COUNTS and bool(self.work.unsteady))
-
-    def instructions_differ(self, tolerance: float) -> bool:
-        """Whether those of the processes so far lie apart by more than the tolerance."""
-        base, head = (self.instructions[side] for side in SIDES)
-        return bool(base and head) and max(base[0], head[0]) > min(base[0], head[0]) * (1 + tolerance)
-
-    def judge(self, tolerance: float, *, last: bool) -> None:
-        """Bring the verdicts up to date. The counters of a cell with more than one thread decide nothing."""
-        if not self.cell.threaded:
-            base, head = ([*self.counters[side], *self._instructions(side)] for side in SIDES)
-            self.work = judge_work(base, head, tolerance)
-        if self.taken:
-            ratios: list[Floats] = [sampled.ratios(self.cell.clock) for sampled in self.taken]
-            self.time = judge_time(ratios, tolerance=tolerance, last=last)
-
-    def _instructions(self, side: str) -> list[dict[str, float]]:
-        """Those that two processes counted; where one was enough, both sides were alike."""
-        counts = self.instructions[side]
-        return [{"instructions": count} for count in counts] if len(counts) > 1 else []
+    def pair(self, number: int, start_limit: float) -> Pair:
+        """The pair of that number; a worker of it must have loaded within so many seconds."""
+        if number not in self.pairs:
+            self.pairs[number] = Pair(self.folders, self.limit, number, start_limit)
+        return self.pairs[number]
 
 
 @dataclass
@@ -110,48 +68,71 @@ class Gate:
     profile: str = "quick"
     instructions: bool = False
     """Whether callgrind counts those of each call, too."""
+    most: int = MOST
+    """Cells at most."""
+    strict: bool = False
+    """Whether a changed result fails, too."""
     results: list[Result] = field(default_factory=list)
     plan: Plan = field(default_factory=lambda: Plan([], [], [], []))
+    probe: Result = field(default_factory=lambda: Result(PROBE))
+    """The gate's own cell, which is the same on both sides."""
     new: list[str] = field(default_factory=list)
     """Cells that fail on base and work on head, beside those that base lacks."""
     shapes: dict[str, ShapeVerdict] = field(default_factory=dict)
     """The scaling of every series, by name; known at the end."""
-    pairs: int = 0
     stopped: str = ""
     """Why the run ended before its end."""
+    began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
+    loading: float = 0.0
+    """Seconds that a process pair takes to start."""
     load: list[list[float]] = field(default_factory=list)
+    say: Say = lambda _: None
+    save: Callable[[], None] = lambda: None
 
     def run(self, want: Callable[[Cell], bool], say: Say, save: Callable[[], None]) -> None:
-        """Measure and judge. `save` is called after every pair, so that a killed gate leaves what it measured."""
-        began = time.monotonic()
+        """Measure and judge. `save` is called after every cell, so that a killed gate leaves what it measured."""
+        self.say, self.save = say, save
         self.load = [machine.load_average()]
+        say("loading both sides ...")
+        began = time.monotonic()
         folders = {side: tree.folder for side, tree in self.trees.items()}
-        say("loading and compiling both sides ...")
-        with Pair(folders, self.limit) as pair:
-            tables = pair.listing(self.profile)
+        with Pool(folders, self.limit) as pool:
+            tables = pool.pair(0, self.left).listing(self.profile)
+            self.loading = time.monotonic() - began
             self.plan = match(tables["base"], tables["head"], want)
-            self.results = [Result(cell) for cell in self.plan.cells]
-            for result in list(self.results):  # one that fails on base alone is taken out
-                if time.monotonic() - began < self.budget:
-                    self._prime(pair, result)
+            self.results = [Result(cell) for cell in chosen(self.plan.cells, self.most)]
+            self._first_looks(pool, [self.probe, *(r for r in self.results if r.cell.clock == "cpu")], FIRST_LOOKS)
+        self._further_looks(folders, EARLY)
         if self.instructions:
-            self._count_instructions(say, self.budget - (time.monotonic() - began))
-        while self.pairs < LOOKS[-1] and self.undecided() and time.monotonic() - began < self.budget:
-            left = self.undecided()
-            now = time.monotonic() - began
-            say(f"pair {self.pairs + 1}: {len(left)} of {len(self.results)} cells left, {now:.0f} s")
-            with Pair(folders, self.limit, self.pairs) as pair:
-                for result in left if self.pairs % 2 == 0 else left[::-1]:
-                    if time.monotonic() - began >= self.budget:
-                        break
-                    self._measure(pair, result)
-            self.pairs += 1
-            self._finish(began, left, last=False)
-            save()
-        self._finish(began, self.undecided(), last=True)
+            self._count_instructions(self.left)
+        with Pool(folders, self.limit) as pool:
+            self._first_looks(pool, [r for r in self.results if r.cell.clock != "cpu"], FIRST_LOOKS)
+        self._further_looks(folders, 1.0, suspects=True)
+        with Pool(folders, self.limit) as pool:
+            self._first_looks(pool, [r for r in self.results if r.opened is None and not r.problem], 1.0)
+        self._further_looks(folders, 1.0)
+        for result in self.undecided():
+            self._judge(result, last=True)
         self.shapes = self._shapes()
-        save()
+        self.seconds = time.monotonic() - self.began
+        self._tell("done")
+        self.save()
+
+    @property
+    def pairs(self) -> int:
+        """The most process pairs that a cell was measured in."""
+        return max((len(result.taken) for result in self.results), default=0)
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget that are left."""
+        return self.budget - min(CLOSING, CLOSING_SHARE * self.budget) - (time.monotonic() - self.began)
+
+    @property
+    def left_out(self) -> int:
+        """Cells that both tables have and the plan has not."""
+        return max(0, len(self.plan.cells) - self.most)
 
     @property
     def same_code(self) -> bool:
@@ -159,33 +140,90 @@ class Gate:
         return len({tree.digest for tree in self.trees.values()}) == 1
 
     def undecided(self) -> list[Result]:
-        """The cells that need more pairs."""
-        return [result for result in self.results if not result.problem and not result.time.final]
+        """The cells of which something was measured, and that need more."""
+        return [result for result in [self.probe, *self.results] if result.opened is not None and not result.decided]
 
-    def _finish(self, began: float, results: Sequence[Result], *, last: bool) -> None:
+    def estimate(self, result: Result) -> float:
+        """Seconds that the cell needs to its next look; like the mean of its kind where it was never measured."""
+        if result.opened is not None:
+            return result.need
+        known = [r.visit * LOOKS[0] for r in self.results if r.opened is not None and r.cell.clock == result.cell.clock]
+        return float(np.mean(known)) if known else UNKNOWN[result.cell.clock]
+
+    def _first_looks(self, pool: Pool, results: Sequence[Result], share: float) -> None:
+        """Contact with each cell while the first looks still fit into this share of the budget, then these looks."""
+        reserve = (1 - share) * self.budget + (LOOKS[0] - 1) * self.loading
         for result in results:
-            result.judge(self.tolerance, last=last)
-        self.seconds = time.monotonic() - began
-        self.load[1:] = [machine.load_average()]
+            waiting = sum(other.need for other in results if other.opened is not None and not other.decided)
+            if (seconds := self.left - reserve - SLACK * waiting) > 0:
+                self._visit(pool, 0, result, seconds)
+        for result in sorted(results, key=lambda result: result.need):
+            for number in range(1, LOOKS[0]):
+                if result.opened is not None and not result.decided and self.left > result.visit:
+                    self._visit(pool, number, result, self.left)
 
-    def _prime(self, pair: Pair, result: Result) -> None:
-        """First contact with a cell: compile and load (uncharged), see what it costs, count."""
-        with self._blaming(result), pair.opened(result.cell) as cost:
-            result.dose = dose(result.cell, cost)
-            self._count(pair, result)
+    def _further_looks(self, folders: Mapping[str, Path], share: float, *, suspects: bool = False) -> None:
+        """Fresh process pairs for what is undecided: all of one look together, suspects first, as long as they fit.
 
-    def _measure(self, pair: Pair, result: Result) -> None:
-        with self._blaming(result), pair.opened(result.cell):
+        share: of the budget, that may be used up.
+        suspects: for these alone.
+        """
+        reserve = (1 - share) * self.budget
+        for result in self.undecided():
+            self._judge(result)  # more is known now of what is usual
+        skipped: set[int] = set()
+        while left := [r for r in self.undecided() if id(r) not in skipped and (r.time.suspect or not suspects)]:
+            number = min(len(result.taken) for result in left)
+            now, ahead = [], 0.0
+            for result in sorted(left, key=lambda result: (not result.time.suspect, result.need)):
+                ahead += result.need
+                if len(result.taken) == number and self.left - reserve > SLACK * ahead + self.loading:
+                    now.append(result)
+                elif len(result.taken) == number:
+                    ahead -= result.need
+                    skipped.add(id(result))
+            if now:
+                with Pool(folders, self.limit) as pool:
+                    for result in now:
+                        self._visit(pool, number, result, self.left)
+
+    def _visit(self, pool: Pool, number: int, result: Result, seconds: float) -> None:
+        """Measure the cell in one process pair within so many seconds: count where needed, time it, judge it."""
+        self._tell(f"{result.cell.label}, pair {number + 1}")
+        began = time.monotonic()
+        pair = pool.pair(number, self.left)
+        pair.deadline = began + seconds
+        with self._blaming(result, pair), pair.opened(result.cell) as opened:
             if result.to_count:
-                self._count(pair, result)
-            if result.dose is not None:
-                result.taken.append(pair.sample(result.cell, result.dose))
+                for side, answer in pair.both(do="count").items():
+                    result.counters[side].append(answer["counters"])
+            before, result.opened = result.opened, result.opened or opened
+            result.visit = time.monotonic() - began
+            if result.cell.clock != "none":
+                began = time.monotonic()
+                try:
+                    result.taken.append(pair.sample(dose(result.cell, result.opened.cost), result.clock))
+                except Failed:
+                    result.opened = before
+                    raise
+                result.visit = time.monotonic() - began + opened.setup + 2 * opened.cost + OVERHEAD
+        self._judge(result)
+        self.seconds = time.monotonic() - self.began
+        self.load[1:] = [machine.load_average()]
+        self.save()
 
-    def _count(self, pair: Pair, result: Result) -> None:
-        for side, answer in pair.both(do="count").items():
-            result.counters[side].append(answer["counters"])
+    def _judge(self, result: Result, *, last: bool = False) -> None:
+        scatter = [
+            r.time.scatter for r in self.results if r.cell.clock == result.cell.clock and len(r.taken) >= LOOKS[0]
+        ]
+        usual = float(np.median(scatter)) if len(scatter) >= PRIOR_CELLS else np.nan
+        result.judge(self.tolerance, len(self.results), usual, last=last)
 
-    def _count_instructions(self, say: Say, seconds: float) -> None:
+    def _tell(self, what: str) -> None:
+        decided = sum(result.decided for result in self.results)
+        self.say(f"{self.left:4.0f} s left, {decided} of {len(self.results)} cells decided: {what}")
+
+    def _count_instructions(self, seconds: float) -> None:
         """Of the cells that one thread computes; a training under callgrind would take hours.
 
         Cells that differ are counted in a second process of each side: one process decides nothing.
@@ -197,23 +235,27 @@ class Gate:
         for _ in range(COUNTS):
             if not results:
                 break
-            say(f"counting instructions of {len(results)} cells; this takes minutes ...")
+            self.say(f"counting instructions of {len(results)} cells; this takes minutes ...")
             cells = [(result.cell.case, dict(result.cell.params)) for result in results]
             counted = gate_instructions.counted(folders, cells, end - time.monotonic())
             for side, counts in counted.items():
                 for result, count in zip(results, counts, strict=True):
                     result.instructions[side] += [] if count is None else [count]
             results = [result for result in results if result.instructions_differ(self.tolerance)]
+        for result in found:
+            self._judge(result)
         missing = sum(not all(result.instructions.values()) for result in found)
-        say(f"instructions counted, but for {missing} cells" if missing else "instructions counted")
+        self.say(f"instructions counted, but for {missing} cells" if missing else "instructions counted")
 
     @contextlib.contextmanager
-    def _blaming(self, result: Result) -> Iterator[None]:
+    def _blaming(self, result: Result, pair: Pair) -> Iterator[None]:
         """Record a failure on the cell. One that fails on base alone has nothing to compare with: it is new."""
         try:
             yield
         except Failed as error:
-            if error.side == "base" and not error.unsupported and not result.taken:
+            if time.monotonic() >= pair.deadline:  # what is cut off for want of time is no failure
+                return
+            if error.side == "base" and not error.unsupported and not result.taken and result is not self.probe:
                 self.new.append(f"{result.cell.label} (fails on base: {error})")
                 self.results.remove(result)
             else:
@@ -242,8 +284,10 @@ class Gate:
         found = {finding for result in self.results for finding in result.findings}
         if self.stopped:
             return UNMEASURED
-        if found & {"slower", MORE} or any(shape.over for shape in self.shapes.values()):
+        if found & {"slower", MORE} or (self.strict and CHANGED in found):
             return REGRESSION
-        if "failed" in found or not found & {"same", "faster"}:
+        if any(shape.over for shape in self.shapes.values()):
+            return REGRESSION
+        if "failed" in found or not found & {"same", "faster", CHANGED}:
             return UNMEASURED
         return OK

@@ -3,8 +3,8 @@
 It runs as a file, `PYTHONPATH=CHECKOUT python -P benches/gate/worker.py IN OUT`: the gate's own code is the caller's,
 while `benches.cases` and `market` are the checkout's, so that each commit's table goes with that commit's market. The
 worker needs no more than the table: `CASES` by name, and of a case `points`, `setup`, `call`, `warmup`, `close`,
-`rounds`, `version`, `size`, `clock`, `budget`, and `figures` where there are any. `worker.py CELLS PLACE` makes one
-call of each cell instead, for callgrind to count.
+`rounds`, `version`, `size`, `clock`, `budget`, `figures` where there are any, and the facts that a call without a clock
+returns. `worker.py CELLS PLACE` makes one call of each cell instead, for callgrind to count.
 """
 
 from __future__ import annotations
@@ -76,14 +76,30 @@ def pinned(core: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+class Probe:
+    """Case of the gate's own code, the same on both sides: what differs between them is the machine's noise."""
+
+    clock, warmup, close = "cpu", None, None
+
+    @staticmethod
+    def setup(params: dict[str, Any]) -> list[float]:
+        """As many numbers, in no order."""
+        return [number * 0.6180339887 % 1.0 for number in range(params["items"])]
+
+    @staticmethod
+    def call(prepared: list[float], _: int) -> None:
+        """Sort them."""
+        sorted(prepared)
+
+
 class Cells:
-    """The checkout's table and the one cell that is open."""
+    """The checkout's table, the gate's probe, and the one cell that is open."""
 
     def __init__(self, turns: Turns | None = None) -> None:
         from benches.cases import CASES
 
         self.turns = turns
-        self.table = CASES
+        self.table: dict[str, Any] = {**CASES, "probe": Probe}
         self.case: Any = None
         self.prepared: Any = None
         self.counters = beside("measure/counters")
@@ -102,15 +118,24 @@ class Cells:
                 "rounds": point.rounds,
             }
             for case in self.table.values()
-            for point in case.points(profile)
+            if case is not Probe
+            for name in (profile, "gate")
+            for point in case.points(name)
         ]
         return {"cells": cells}
 
     def open(self, case: str, params: dict[str, Any]) -> Answer:
-        """Prepare a cell, warm it up, and see what a call costs in wall seconds."""
+        """Prepare a cell, warm it up, and see what a call costs in wall seconds.
+
+        alone: whether all that it computes is done by this process, so that its CPU seconds miss nothing.
+        """
         self.close()
         self.case = self.table[case]
+        began = time.perf_counter()
         self.prepared = self.case.setup(params)
+        prepared = time.perf_counter() - began
+        if self.case.clock == "none":
+            return {"setup": prepared, "cost": 0.0, "alone": True}
         if self.case.warmup is not None:
             self.case.warmup(self.prepared)
         else:
@@ -120,10 +145,14 @@ class Cells:
         cost = time.perf_counter() - began
         gc.collect()
         gc.freeze()
-        return {"cost": cost}
+        ray, cuda = sys.modules.get("ray"), sys.modules.get("torch.cuda")
+        alone = not (ray and ray.is_initialized()) and not (cuda and cuda.is_initialized())
+        return {"setup": prepared, "cost": cost, "alone": alone}
 
     def count(self) -> Answer:
-        """The deterministic figures of the counted round."""
+        """The deterministic figures of the counted round; of a case without a clock, its facts."""
+        if self.case.clock == "none":
+            return {"counters": {k: float(v) for k, v in self.case.call(self.prepared, COUNTED).facts.items()}}
         found = self.counters.calls(lambda: self.case.call(self.prepared, COUNTED))
         found["peak_bytes"] = self.counters.peak_bytes(lambda: self.case.call(self.prepared, COUNTED + 1))
         for name, figure in getattr(self.case, "figures", {}).items():

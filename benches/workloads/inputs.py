@@ -97,29 +97,30 @@ def books_by_rule(params: Params) -> Books:
     return replace(books(params), config=MarketConfig(price_mechanism=ClearingMechanism(str(params["rule"]))))
 
 
-def _clear(prepared: Books, config: MarketConfig, turn: int) -> ClearingResult:
+def cleared(prepared: Books, config: MarketConfig, turn: int) -> ClearingResult:
+    """The next book, cleared under these rules."""
     book = prepared.books[turn % len(prepared.books)]
     return prepared.clear(book, config, feed_in_tariff=FEED_IN_TARIFF, utility_price=UTILITY_PRICE, grid=prepared.grid)
 
 
 def clear_book(prepared: Books, turn: int) -> None:
     """Clear the next book: who trades with whom, how much, at which price; volumes, welfare."""
-    _clear(prepared, prepared.config, turn)
+    cleared(prepared, prepared.config, turn)
 
 
 def clear_at_averages(prepared: Books, turn: int) -> None:
     """Clear the next book under AVERAGE, whatever its rule is."""
-    _clear(prepared, prepared.averages, turn)
+    cleared(prepared, prepared.averages, turn)
 
 
 def clear_to_trades(prepared: Books, turn: int) -> None:
     """Clear the next book and write out all trades, the DSO's too."""
-    _ = _clear(prepared, prepared.config, turn).trades
+    _ = cleared(prepared, prepared.config, turn).trades
 
 
 def count_trades(prepared: Books, turn: int) -> float:
     """Trades that the next book leads to, the DSO's too."""
-    return float(len(_clear(prepared, prepared.config, turn).trades))
+    return float(len(cleared(prepared, prepared.config, turn).trades))
 
 
 def textbook(prepared: Books, turn: int) -> None:

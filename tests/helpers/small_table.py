@@ -10,7 +10,7 @@ from dataclasses import replace
 from benches.cases import CASES
 from benches.measure import isolated
 
-ROUNDS = {"cpu": 3, "wall": 1}
+ROUNDS = {"cpu": 3, "wall": 1, "none": 1}
 
 isolated.TABLE = "small_table:CASES"
 

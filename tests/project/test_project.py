@@ -68,6 +68,7 @@ FRAMEWORKS = ("torch", "ray", "gymnasium")
 EXTRA_IMPORTS = {
     "market.envs.multi_agent": {"ray"},
     "market.envs.parallel": {"pettingzoo"},
+    "benches.history.detect": {"otava"},  # run by the Python of another environment
 }  # loaded on first use of what is in them
 REPORTING = ("matplotlib", "rich", "pytest")
 

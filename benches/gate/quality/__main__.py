@@ -24,9 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benches.gate import OK, REGRESSION
-from benches.gate.plan import Tree, wanted
+from benches.gate.plan import Tree
 from benches.gate.quality import rivals
+from benches.gate.quality.kinds import KINDS
+from benches.gate.quality.layout import alarms
 from benches.gate.quality.probes import EXTRAS, checkout
+from benches.gate.result import MORE
 from benches.gate.run import Gate
 from benches.measure import machine
 
@@ -56,11 +59,12 @@ def compared_by_gate(scratch: Path, budget: float = 180.0, **options: Any) -> tu
         side: Tree(side, checkout(scratch / side, slow=side == "head", **options), None) for side in ("base", "head")
     }
     gate = Gate(trees, budget=budget)
-    gate.run(wanted(), lambda _: None, lambda: None)
+    gate.run(lambda cell: cell.case.startswith("probe/"), lambda _: None, lambda: None)
     rows = [
         {
             "name": result.cell.case,
-            "flagged": result.time.outcome == "slower",  # by time alone: counting calls finds every probe
+            "flagged": result.time.outcome == "slower",  # by time alone: counting calls finds every extra unit
+            "found": bool({"slower", MORE} & set(result.findings)),
             "outcome": result.time.outcome,
             "ratio": result.time.interval.ratio,
             "pairs": result.time.pairs,
@@ -90,8 +94,9 @@ def experiment(file: Path, tools: Sequence[str], hogs: Sequence[bool], runs: int
                 common = {"tool": tool, "hog": busy, "load": load, "seconds": seconds, "run": f"{os.getpid()}-{number}"}
                 with file.open("a", encoding="utf-8") as stream:
                     for row in rows:
-                        extra = int(row["name"].split("-")[1])  # of probe/clear-10-0: 10 %
-                        stream.write(json.dumps({**common, **row, "extra": extra}) + "\n")
+                        kind = row["name"].split("/")[1].split("-")[:2]  # of probe/clear-10-0, or of probe/order-0
+                        what = {"kind": kind[0]} if kind[0] in KINDS else {"extra": int(kind[1])}
+                        stream.write(json.dumps({**common, **row, **what}) + "\n")
                 console.print(f"run {number + 1} of {runs}: {tool}, {'hog, ' if busy else ''}{seconds:.0f} s")
 
 
@@ -102,14 +107,28 @@ def upper(found: int, trials: int) -> float:
     return 1.0 if found >= trials else float(betaincinv(found + 1, trials - found, 0.95))
 
 
+def grouped(rows: Iterable[Row]) -> dict[tuple[str, bool], list[Row]]:
+    """The rows by tool, and whether a hog was there."""
+    groups: dict[tuple[str, bool], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["tool"], row["hog"]), []).append(row)
+    return groups
+
+
+def kinds(rows: Iterable[Row]) -> Table:
+    """What each tool found of each kind of slowdown; of the gate, by time or by what it counts."""
+    table = Table("found", "hog", *KINDS)
+    for (tool, busy), members in grouped(row for row in rows if "kind" in row).items():
+        seen = [[bool(row.get("found", row["flagged"])) for row in members if row["kind"] == kind] for kind in KINDS]
+        table.add_row(tool, "yes" if busy else "no", *(f"{sum(found)} of {len(found)}" for found in seen))
+    return table
+
+
 def summary(rows: Iterable[Row]) -> Table:
     """False alarms and detection by tool, with the number of trials."""
     headings = [f"+{extra} %" for extra in EXTRAS]
     table = Table("flagged as slower", "hog", "A/A", "A/A at most", *headings, "pairs", "s a run", "load")
-    groups: dict[tuple[str, bool], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["tool"], row["hog"]), []).append(row)
-    for (tool, busy), members in groups.items():
+    for (tool, busy), members in grouped(row for row in rows if "extra" in row).items():
         cells = []
         for extra in (0, *EXTRAS):
             flagged = [row["flagged"] for row in members if row["extra"] == extra]
@@ -132,8 +151,8 @@ def summary(rows: Iterable[Row]) -> Table:
 def self_check(console: Console) -> int:
     """A fast run on one equal and one slower probe of each workload; 0 if the gate passes the one and not the other."""
     with tempfile.TemporaryDirectory(prefix="quality-") as scratch:
-        equal, _ = compared_by_gate(Path(scratch, "equal"), extras=(), equal=1)
-        slower, rows = compared_by_gate(Path(scratch, "slower"), extras=(25,), equal=0)
+        equal, _ = compared_by_gate(Path(scratch, "equal"), extras=(), equal=1, kinds=())
+        slower, rows = compared_by_gate(Path(scratch, "slower"), extras=(25,), equal=0, kinds=())
     statuses = (equal.status, slower.status)
     console.print(f"equal trees: status {equal.status}, {equal.pairs} pairs, {equal.seconds:.0f} s")
     console.print(f"25 % slower: status {slower.status}, {slower.pairs} pairs, {slower.seconds:.0f} s")
@@ -152,10 +171,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hog", choices=list(HOGS), default="both", help="whether a process keeps a core busy")
     parser.add_argument("--output", type=Path, default=Path("results", "gate"), help=f"folder of {FILE}")
     parser.add_argument("--self-check", action="store_true", help="the short form for CI, about a minute")
+    parser.add_argument("--layout", type=int, default=0, metavar="N", help="only N runs over equal code laid out anew")
+    parser.add_argument("--budget", type=float, default=600.0, metavar="S", help="seconds of a run of --layout (600)")
+    parser.add_argument("--case", default="", metavar="TEXT", help="its cases, as in the gate")
     options = parser.parse_args(arguments)
     console = Console() if sys.stdout.isatty() else Console(width=150)
     if options.self_check:
         return self_check(console)
+    if options.layout:
+        return alarms(options.layout, options.budget, options.case, console)
     tools = [tool.strip() for tool in options.tools.split(",")]
     unknown = [tool for tool in tools if tool not in TOOLS]
     if unknown:
@@ -165,7 +189,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     experiment(file, tools, HOGS[options.hog], options.runs, console)
     if not file.exists():
         parser.error(f"--runs: got 0, and there is no {file} yet; allowed: 1 or more")
-    console.print(summary(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()))
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    console.print(summary(rows))
+    console.print(kinds(rows))
     return 0
 
 

@@ -1,6 +1,6 @@
 """Workloads with a known slowdown, to measure the gate itself.
 
-A call of a probe really does UNITS units of work on base, and UNITS + UNITS * extra / 100 on head.
+A call of a probe really does UNITS units of work on base, and UNITS + UNITS * extra / 100 on head; `kinds` are others.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benches.case import Case, table
+from benches.gate.quality.kinds import KINDS, of
 from benches.measure import machine
 from benches.workloads import inputs
 
@@ -46,11 +47,13 @@ def probe(workload: str, extra: int, number: int = 0, *, slow: bool) -> Case:
     )
 
 
-def probes(*, slow: bool, extras: tuple[int, ...] = EXTRAS, equal: int = EQUAL) -> dict[str, Case]:
-    """A table of probes, with each workload equal `equal` times and slower by each of `extras`."""
+def probes(
+    *, slow: bool, extras: tuple[int, ...] = EXTRAS, equal: int = EQUAL, kinds: tuple[str, ...] = tuple(KINDS)
+) -> dict[str, Case]:
+    """A table of probes: each workload equal `equal` times, and slower by each of `extras`; one slower in each kind."""
     cases = [probe(workload, 0, number, slow=slow) for workload in WORKLOADS for number in range(equal)]
     cases += [probe(workload, extra, slow=slow) for workload in WORKLOADS for extra in extras]
-    return table(*cases)
+    return table(*cases, *(of(kind, cases[0], slow=slow) for kind in kinds))
 
 
 def checkout(folder: Path, **options: Any) -> Path:

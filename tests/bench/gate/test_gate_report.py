@@ -15,7 +15,8 @@ from benches import cases
 from benches.gate import report as gate_report
 from benches.gate.pair import SIDES, Sampled
 from benches.gate.plan import Cell, Tree
-from benches.gate.run import Gate, Result
+from benches.gate.result import Result
+from benches.gate.run import Gate
 from benches.gate.verdict import Interval, TimeVerdict, WorkVerdict
 
 MORE = WorkVerdict(more=[("python_calls", 1, 2)])

@@ -94,7 +94,7 @@ def test_sides_take_turns_and_both_see_the_same_rounds(checkout, tmp_path):
         cell = pair.listing("quick")["base"][0]
         with pair.opened(cell):
             log.write_text("")
-            sampled = pair.sample(cell, gate_pair.Dose(batch=2, samples=3))
+            sampled = pair.sample(gate_pair.Dose(batch=2, samples=3), "cpu")
     turns = ["a10", "a11", "b10", "b11", "a12", "a13", "b12", "b13", "a14", "a15", "b14", "b15"]
     assert log.read_text().split() == turns
     assert sampled.ratios("wall").shape == (3,)
@@ -107,7 +107,7 @@ def test_the_side_that_hangs_in_the_middle_is_blamed_and_the_pair_goes_on(checko
     with Pair({"base": checkout("a", fine), "head": checkout("b", hang)}, 2) as pair:
         cells = pair.listing("quick")["base"]
         with pytest.raises(Failed, match="no answer within 2 s; killed") as failed, pair.opened(cells[0]):
-            pair.sample(cells[0], gate_pair.Dose(batch=1, samples=5))
+            pair.sample(gate_pair.Dose(batch=1, samples=5), "cpu")
         assert failed.value.side == "head"
         with pair.opened(cells[1]):
-            assert len(pair.sample(cells[1], gate_pair.Dose(1, 5)).ratios("cpu")) == 5
+            assert len(pair.sample(gate_pair.Dose(1, 5), "cpu").ratios("cpu")) == 5
