@@ -46,7 +46,7 @@ def test_textbook_flow_is_the_power_flow():
 def test_books_on_the_feeder_pass_all_three_stages():
     """The goal for clearing on a feeder is about all of them, and about fees."""
     prepared = feeders.books_on_feeder({"orders": 2_000})
-    trades = inputs._clear(prepared, prepared.config, 0).trades
+    trades = inputs.cleared(prepared, prepared.config, 0).trades
     share = np.bincount(trades.stage, minlength=4) / len(trades)
     assert (share[1:] > 0.01).all()
     assert (trades.fee > 0).any()
