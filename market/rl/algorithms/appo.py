@@ -19,7 +19,8 @@ from market.rl.algorithms.run import Run, configure, surrogate
 from market.rl.hyperparameters import APPOHyperparameters
 from market.rl.learning.advantages import standardised, vtrace
 from market.rl.learning.batches import stack_episodes
-from market.rl.learning.learners import MAX_LOG_RATIO, SurrogateLearner
+from market.rl.learning.learners import SurrogateLearner
+from market.rl.learning.surrogate import MAX_LOG_RATIO, clipped_gain
 from market.rl.networks.modules import LOG_STD, MEAN, TargetPopulationModule
 from market.rl.rllib import RLlibAlgorithm
 from market.rl.sampling.policy import Rollout
@@ -86,12 +87,12 @@ class PopulationAPPOLearner(SurrogateLearner):
         log_rhos = (old - sampled).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         rewards, central = batch[Columns.REWARDS], self.population.mode.central_critic
         targets, advantage = vtrace(values.detach(), rewards, batch[DISCOUNTS], log_rhos, central)
-        log_ratio = current.logp(batch[Columns.ACTIONS]) - sampled + (-log_rhos).clamp(max=MAX_LOG_TARGET_RATIO)
+        compared = sampled - (-log_rhos).clamp(max=MAX_LOG_TARGET_RATIO)
         divergence = None
         if config.use_kl_loss:
             divergence = distribution.from_logits(batch[TARGET_NETWORK_ACTION_DIST_INPUTS]).kl(current).mean((0, 1))
         return self.total(
-            self.clipped(standardised(advantage), log_ratio),
+            clipped_gain(current, batch[Columns.ACTIONS], compared, standardised(advantage), config.clip_param),
             0.5 * functional.mse_loss(values[:, :-1], targets, reduction="none"),
             current.entropy(),
             divergence,

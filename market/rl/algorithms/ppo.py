@@ -17,6 +17,7 @@ from market.rl.hyperparameters import PPOHyperparameters
 from market.rl.learning.advantages import estimate_advantages
 from market.rl.learning.batches import agent_major, stack_episodes
 from market.rl.learning.learners import SurrogateLearner
+from market.rl.learning.surrogate import clipped_gain
 from market.rl.networks.modules import LOG_STD, MEAN, PopulationModule
 from market.rl.rllib import RLlibAlgorithm
 from market.rl.sampling.policy import Rollout
@@ -54,12 +55,12 @@ class PopulationPPOLearner(SurrogateLearner):
         """Sums over agents of means over the minibatch."""
         distribution = self.population.action_dist_cls
         current = distribution.bounded(fwd_out[MEAN], fwd_out[LOG_STD])
-        log_ratio = current.logp(batch[Columns.ACTIONS]) - batch[Columns.ACTION_LOGP]
+        played, advantages = (batch[Columns.ACTIONS], batch[Columns.ACTION_LOGP]), batch[Postprocessing.ADVANTAGES]
         divergence = None
         if config.use_kl_loss:
             divergence = distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS]).kl(current).mean(0)
         return self.total(
-            self.clipped(batch[Postprocessing.ADVANTAGES], log_ratio),
+            clipped_gain(current, *played, advantages.expand_as(played[1]), config.clip_param),
             functional.mse_loss(fwd_out[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS], reduction="none"),
             current.entropy(),
             divergence,

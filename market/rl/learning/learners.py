@@ -7,7 +7,6 @@ separate learners; clipping, advantage standardisation and KL coefficients are p
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -35,9 +34,6 @@ REPORT = (DEFAULT_MODULE_ID, MARKET)
 
 STD = "std"
 """Loss that holds the standard deviation of the actions, on their scale from -1 to 1, mean over agents and numbers."""
-
-MAX_LOG_RATIO = 20.0
-"""Log probability ratios are cut at this size, so that the ratio of a joint action of many agents cannot overflow."""
 
 
 class PopulationLearner(RLlibLearner):
@@ -170,24 +166,15 @@ class SurrogateLearner(PopulationLearner):
             index = torch.from_numpy(rows).to(self.device)
             yield {name: take(x, index) for name, x in columns.items()}
 
-    def clipped(self, advantage: Tensor, log_ratio: Tensor) -> Tensor:
-        """PPO's surrogate, per element: no gain from ratios that leave the band around one.
-
-        min(A r, A clip(r)) is A r, with r cut above the band where A is a gain, and below it where A is a loss.
-        """
-        clip, gains = self.config.clip_param, advantage >= 0.0
-        low = torch.where(gains, -MAX_LOG_RATIO, math.log1p(-clip) if clip < 1.0 else -MAX_LOG_RATIO)
-        high = torch.where(gains, math.log1p(clip), MAX_LOG_RATIO)
-        return advantage * log_ratio.clamp(low, high).exp()
-
     def total(self, gain: Tensor, error: Tensor, entropy: Tensor, divergence: Tensor | None) -> Tensor:
         """The loss to follow: sums over agents of means over rows.
 
-        gain, error: of the surrogate and of the values, per row, [..., N] and [..., V].
+        gain: of the surrogate, [rows, N].
+        error: of the values, [..., V].
         entropy, divergence: per agent, [N]; None without KL.
         """
         config = self.config
-        loss = (config.vf_loss_coeff * error.sum() - gain.sum()) / gain[..., 0].numel()
+        loss = (config.vf_loss_coeff * error.sum() - gain.sum()) / len(gain)
         self.losses = {POLICY_LOSS_KEY: -gain.detach(), VF_LOSS_KEY: error.detach(), ENTROPY_KEY: entropy}
         if config.entropy_coeff:
             loss = loss - config.entropy_coeff * entropy.sum()

@@ -6,65 +6,17 @@ Shapes: B rows, N agents, A numbers per action. Log-probabilities, entropies and
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from market.rl.networks.compiled import FAST
-from market.support.kernels import kernel
 
 LOG_STD_RANGE = (-5.0, 2.0)
 """Bounds of the logarithm of a standard deviation: outside, densities overflow long before a policy profits."""
 
 LARGEST_ACTION = 1.0 - 1e-6
 """Actions are cut at this size before tanh is undone, since float32 rounds tanh(9) to 1."""
-
-
-@kernel(**FAST)
-def _density(value, mean, log_std, out):  # type: ignore[no-untyped-def]
-    """out [N, B] becomes the log-probability of value [N, B, A] under means [N, B, A] and log_std [N, A]."""
-    for n in range(out.shape[0]):
-        for b in range(out.shape[1]):
-            total = np.float32(-0.5 * math.log(2.0 * math.pi)) * np.float32(value.shape[2])
-            for a in range(value.shape[2]):
-                z = (value[n, b, a] - mean[n, b, a]) * np.exp(-log_std[n, a])
-                total -= np.float32(0.5) * z * z + log_std[n, a]
-            out[n, b] = total
-
-
-@kernel(**FAST)
-def _density_gradient(gradient, value, mean, log_std, by_mean, by_log_std):  # type: ignore[no-untyped-def]
-    """Gradients of sum(gradient x log-probability): by_mean [N, B, A]; by_log_std [N, A], zeros before."""
-    for n in range(gradient.shape[0]):
-        for b in range(gradient.shape[1]):
-            for a in range(value.shape[2]):
-                precision = np.exp(-log_std[n, a])
-                z = (value[n, b, a] - mean[n, b, a]) * precision
-                by_mean[n, b, a] = gradient[n, b] * z * precision
-                by_log_std[n, a] += gradient[n, b] * (z * z - np.float32(1.0))
-
-
-class _LogDensity(torch.autograd.Function):
-    """Values and means [N, B, A], log standard deviations [N, A] -> log-probabilities [N, B], on a CPU."""
-
-    @staticmethod
-    def forward(ctx: Any, *given: Tensor) -> Tensor:
-        value, mean, log_std = (x.detach().contiguous() for x in given)
-        ctx.save_for_backward(value, mean, log_std)
-        out = torch.empty(value.shape[:2])
-        _density(value.numpy(), mean.numpy(), log_std.numpy(), out.numpy())
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        value, mean, log_std = ctx.saved_tensors
-        by_mean, by_log_std = torch.empty_like(mean), torch.zeros_like(log_std)
-        known = (gradients[0].contiguous(), value, mean, log_std)
-        _density_gradient(*(x.numpy() for x in (*known, by_mean, by_log_std)))
-        return None, by_mean, by_log_std
 
 
 class AgentGaussian:
@@ -96,12 +48,7 @@ class AgentGaussian:
         return self.mean + self.log_std.exp() * torch.randn(*self.mean.shape, device=self.mean.device)
 
     def logp(self, value: Tensor) -> Tensor:
-        """Log-probabilities of actions [B, N, A]; on a CPU a compiled pass where all rows have one deviation."""
-        known = (value, self.mean, self.log_std)
-        if self.log_std.dim() == 2 and all(x.device.type == "cpu" and x.dtype == torch.float32 for x in known):
-            rows = (x.reshape(-1, *x.shape[-2:]).transpose(0, 1) for x in (value.detach(), self.mean))
-            density: Tensor = _LogDensity.apply(*rows, self.log_std)  # type: ignore[no-untyped-call]
-            return density.transpose(0, 1).reshape(self.mean.shape[:-1])
+        """Log-probabilities of actions [B, N, A]."""
         scaled = (value - self.mean) * torch.exp(-self.log_std)
         constant = 0.5 * math.log(2.0 * math.pi) * value.shape[-1]
         return -0.5 * scaled.square().sum(-1) - (self.log_std.sum(-1) + constant)

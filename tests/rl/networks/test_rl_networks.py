@@ -12,6 +12,7 @@ from torch import nn
 
 from market.config import TrainingMode
 from market.rl.learning.gradients import ClippedAdam
+from market.rl.learning.surrogate import clipped_gain
 from market.rl.networks.distributions import AgentGaussian
 from market.rl.networks.modules import PopulationModule
 from market.rl.networks.stacked import Stack, orthogonal_
@@ -85,21 +86,23 @@ def test_initial_weights_are_orthogonal_for_each_network(count: int) -> None:
         assert count == 1 or not torch.equal(weight[0], weight[1])
 
 
-@pytest.mark.parametrize("spread", [0.0, 3.0])
-def test_compiled_densities_and_their_gradients_are_torchs(spread: float) -> None:
-    """Where all rows have one standard deviation, and where each has its own."""
+@pytest.mark.parametrize("clip", [0.2, 1.5])
+@pytest.mark.parametrize("lead", [(7,), (3, 5)])
+def test_the_compiled_surrogate_and_its_gradients_are_torchs(lead: tuple[int, ...], clip: float) -> None:
+    """Where all rows have one standard deviation it is compiled, where each has its own it is torch's."""
     random = torch.Generator().manual_seed(0)
-    value, mean = (torch.randn(7, AGENTS, 3, generator=random) for _ in range(2))
-    log_std = spread * torch.randn(AGENTS, 3, generator=random)
-    weights = torch.randn(7, AGENTS, generator=random)
-    found = []
+    action, mean = (0.3 * torch.randn(*lead, AGENTS, 3, generator=random) for _ in range(2))
+    log_std, advantage = torch.randn(AGENTS, 3, generator=random), torch.randn(*lead, AGENTS, generator=random)
+    old = AgentGaussian(mean, log_std).logp(action) + torch.randn(*lead, AGENTS, generator=random)
+    weights, found = torch.randn(*lead, AGENTS, generator=random), []
     for of_rows in (log_std, log_std.expand_as(mean)):
         own, leaf = mean.clone().requires_grad_(), of_rows.clone().requires_grad_()
-        density = AgentGaussian(own, leaf).logp(value)
-        by_mean, by_log_std = torch.autograd.grad((density * weights).sum(), (own, leaf))
-        found.append((density, by_mean, by_log_std if by_log_std.dim() == 2 else by_log_std.sum(0)))
+        gain = clipped_gain(AgentGaussian(own, leaf), action, old, advantage, clip).reshape(*lead, AGENTS)
+        by_mean, by_log_std = torch.autograd.grad((gain * weights).sum(), (own, leaf))
+        found.append((gain, by_mean, by_log_std.reshape(-1, AGENTS, 3).sum(0)))
     for compiled, torchs in zip(*found, strict=True):
         torch.testing.assert_close(compiled, torchs, rtol=1e-4, atol=1e-4)
+    assert 0 < int((found[0][1] == 0.0).sum()) < mean.numel(), "some ratios are to be cut"
 
 
 def drawn_gradients(module: nn.Module, seed: int) -> None:
