@@ -53,11 +53,12 @@ def seeded(seed: int, stream: Stream, *position: int) -> Iterator[int]:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Torch computes on `count` threads inside."""
+    """Torch computes on `count` threads inside, and BLAS, for compiled networks, on one."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        yield
+        with one_blas_thread():
+            yield
     finally:
         torch.set_num_threads(before)
 
