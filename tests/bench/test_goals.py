@@ -109,6 +109,7 @@ def test_a_ratio_rests_on_every_round():
     assert figure.limit == 2.0
 
 
+@pytest.mark.slow
 @COMPILED
 def test_the_goals_of_clearing(monkeypatch):
     """Their limits are those of the issue; here on small books, whose figures mean nothing."""

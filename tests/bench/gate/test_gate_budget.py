@@ -16,6 +16,7 @@ def test_a_budget_that_decides_nothing_is_status_2_and_says_which_would(compare)
     assert re.search(r"the budget decided nothing; --budget \d+ would", output)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_the_budget_is_named_and_no_failure(compare):
     table = f"{EQUAL}, toy('toy/slow', lambda p, r: None, setup=lambda p: time.sleep(60))"
     status, output, found = compare(table, table, "--budget", "12")

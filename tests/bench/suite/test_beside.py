@@ -67,6 +67,7 @@ def test_cells_beside_one_another_are_begun_in_order_while_there_is_time(monkeyp
     beside.close()
 
 
+@pytest.mark.slow
 def test_cells_that_come_last_are_left_out_where_no_time_is_left_and_resumed(project):
     limited = ["--benchmark-only", "--profile=study", "--case=toy/late"]
     status, output = run(project, *limited, "--hours=1e-6")

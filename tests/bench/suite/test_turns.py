@@ -137,6 +137,7 @@ def test_a_cell_that_ends_the_process_is_alone_in_failing(project):
     assert "2 cells to measure" in output
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_after_the_processes_that_ended(project):
     file, deadline = project / "results" / "latest" / "cases.jsonl", time.monotonic() + 60
     with subprocess.Popen(

@@ -70,6 +70,7 @@ class Hoarder:
             self.kept[-1].write(b"x" * self.size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "low", "high"), [(0, 0, 200e3), (3_000_000, 2.5e6, 3.5e6)])
 def test_what_each_iteration_holds_more_is_told(size, low, high, monkeypatch, capsys):
     from benches.workloads import training
