@@ -66,7 +66,10 @@ def draw_scaling(curves: Sequence[Series], path: Path) -> list[Path]:
     """Time by size on logarithmic axes, a panel for each case, the fitted law beside the data."""
     cases: dict[str, list[Series]] = {}
     for curve in curves:
-        cases.setdefault(f"{curve.case} by {curve.unit}", []).append(curve)
+        if any(time > 0.0 for time in curve.law.medians):  # cells that ran beside others tell no times
+            cases.setdefault(f"{curve.case} by {curve.unit}", []).append(curve)
+    if not cases:
+        return []
     figure, grid = panels(len(cases), min(CASE_COLUMNS, len(cases)), 4.6, 3.7)
     for axes, (case, members) in zip(grid, cases.items(), strict=True):
         _case(axes, case, members)
