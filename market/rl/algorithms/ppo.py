@@ -55,12 +55,13 @@ class PopulationPPOLearner(SurrogateLearner):
         """Sums over agents of means over the minibatch."""
         distribution = self.population.action_dist_cls
         current = distribution.bounded(fwd_out[MEAN], fwd_out[LOG_STD])
-        played, advantages = (batch[Columns.ACTIONS], batch[Columns.ACTION_LOGP]), batch[Postprocessing.ADVANTAGES]
+        logp = batch[Columns.ACTION_LOGP]
+        advantages = batch[Postprocessing.ADVANTAGES].expand_as(logp)  # a team's is that of each agent
         divergence = None
         if config.use_kl_loss:
             divergence = distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS]).kl(current).mean(0)
         return self.total(
-            clipped_gain(current, *played, advantages.expand_as(played[1]), config.clip_param),
+            clipped_gain(current, batch[Columns.ACTIONS], logp, advantages, config.clip_param),
             functional.mse_loss(fwd_out[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS], reduction="none"),
             current.entropy(),
             divergence,

@@ -70,7 +70,7 @@ class Stack(nn.Module):
 
     def plain(self, x: Tensor) -> Tensor:
         """The same in torch alone, for other devices."""
-        x = x.repeat(len(self.flat) // len(x), 1, 1)
+        x = x.expand(len(self.flat) // len(x), *x.shape).flatten(0, 1)  # no copy where each network has its own inputs
         *hidden, (weight, bias) = self.layers()
         for inner, shift in hidden:
             x = ACTIVATIONS[self.activation](torch.baddbmm(shift, x, inner))
