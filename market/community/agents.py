@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from types import NoneType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from market.clearing.books import Nodes
 from market.clearing.orders import Floats, Ints
 from market.community.series import check_numbers
 from market.community.synthetic import DSOProfileHandler
-from market.config import MarketConfig, check_positive_int, check_range
+from market.config import MarketConfig, check_positive_int, check_range, check_type
 from market.grid.network import Grid
 from market.grid.power_flow import Feeder
 
@@ -71,10 +72,10 @@ class DERAgent:
 
     def __post_init__(self) -> None:
         check_range("capacity", self.capacity, 1e-6, 1e9, "kW")
-        if not isinstance(self.battery, Battery | None):
-            raise ValueError(f"battery: got {self.battery!r:.60}; allowed: a Battery or None")
+        check_type("id", self.id, str)
+        check_type("battery", self.battery, Battery, NoneType)
         for field in ("generation_profile", "demand_profile"):
-            object.__setattr__(self, field, check_numbers(field, getattr(self, field), (1, 2), "kWh", "day"))
+            object.__setattr__(self, field, check_numbers(field, getattr(self, field), (1, 2), "kWh", "days"))
         got, allowed = np.atleast_2d(self.demand_profile).shape, self.shape
         if got != allowed:
             raise ValueError(

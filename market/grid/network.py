@@ -9,11 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market.config import GridTopology, check_positive_int, check_range, choose
-from market.grid.topologies import FEEDERS, TOPOLOGIES, Floats, Int32s, shortest_paths
+from market.config import (
+    MAX_COUNT,
+    GridTopology,
+    check_array,
+    check_positive_int,
+    check_range,
+    check_seed,
+    check_type,
+    choose,
+    refuse,
+    shown,
+)
+from market.grid.topologies import FEEDERS, TOPOLOGIES, Floats, Int32s, lines_between, shortest_paths
 
 if TYPE_CHECKING:
     import networkx as nx
+
+
+MAX_CAPACITY = 1e15
+"""Largest limit of the P2P trade, kW; more is no limit."""
+MAX_SIZE = 1e9
+"""Largest length of a way or line, km, resistance, ohm, and voltage, kV, that can be computed with."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +57,30 @@ class GridNetwork:
         num_nodes = check_positive_int("num_nodes", self.num_nodes)
         if topology in FEEDERS:
             num_nodes = len(FEEDERS[topology].names)
-        capacity, seed = check_range("capacity", self.capacity, unit="kW"), check_positive_int("seed", self.seed, low=0)
+        capacity = check_range("capacity", self.capacity, 0.0, MAX_CAPACITY, "kW")
         if self.ampacity is not None:
             vars(self).update(ampacity=check_range("ampacity", self.ampacity, 1e-6, 1e9, "A"))
-        vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=seed)
+        vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=check_seed(self.seed))
 
     def assign_agents_to_graph(self, agents: Iterable[Any]) -> dict[Hashable, int]:
         """Give every agent a node and return `agent_node`, replacing what was assigned before.
 
         agents: with an `id` and a `node`; where the node is None, the k-th agent goes to node k modulo the node count.
         """
+        check_type("agents", agents, Iterable, allowed="agents, each with an id and a node")
         places: dict[Hashable, int] = {}
         for k, agent in enumerate(agents):
+            check_type("agents", getattr(agent, "id", []), Hashable, allowed="agents, each with an id and a node")
             if agent.id in places:
                 raise ValueError(f"agents: got id {agent.id!r} twice; allowed: each id once")
-            places[agent.id] = k % self.num_nodes if agent.node is None else agent.node
-            if places[agent.id] not in range(self.num_nodes):
-                raise ValueError(f"node: got {agent.node!r} of agent {agent.id!r}; allowed: 0 to {self.num_nodes - 1}")
+            places[agent.id] = self.check_node(k % self.num_nodes if agent.node is None else agent.node, agent.id)
         self.agent_node.clear()
         self.agent_node.update(places)
         return self.agent_node
+
+    def check_node(self, node: object, agent: Hashable) -> int:
+        """`node` as an int when it is one of the grid's, else a one-line ValueError that names the agent."""
+        return check_positive_int(f"node of agent {shown(agent)}", node, 0, self.num_nodes - 1)
 
     def to_grid(self) -> Grid:
         """The grid as arrays; computed on the first call."""
@@ -108,7 +129,7 @@ class GridNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A grid of n nodes and L lines, all arrays read-only."""
+    """A grid of n nodes and L lines, all arrays checked, copied and read-only: kernels walk them without looking."""
 
     capacity: float  # limit of the P2P trade of all agents together, kW
     distance: Floats  # along the shortest path [n, n], km
@@ -126,9 +147,44 @@ class Grid:
     names: tuple[str, ...]  # of the nodes, n
 
     def __post_init__(self) -> None:
-        for value in vars(self).values():
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+        check_range("capacity", self.capacity, 0.0, MAX_CAPACITY, "kW")
+        check_range("diameter", self.diameter, 0.0, MAX_SIZE, "km")
+        check_type("names", self.names, tuple)
+        n = check_positive_int("names", len(self.names))
+        square, lines = (n, n), np.size(self.line_length)
+        for name, shape, dtype, low, high in (
+            ("distance", square, np.float64, 0.0, MAX_SIZE),
+            ("predecessor", square, np.int32, -1, n - 1),
+            ("line_from", (lines,), np.int32, 0, n - 1),
+            ("line_to", (lines,), np.int32, 0, n - 1),
+            ("line_length", (lines,), np.float64, 0.0, MAX_SIZE),
+            ("line_capacity", (lines,), np.float64, 0.0, np.inf),
+            ("line_resistance", (lines,), np.float64, 0.0, MAX_SIZE),
+            ("line_reactance", (lines,), np.float64, -MAX_SIZE, MAX_SIZE),
+            ("line_voltage", (lines,), np.float64, 1e-6, MAX_SIZE),
+            ("line_of", square, np.int32, -1, lines - 1),
+            ("zone", (n,), np.int32, 0, MAX_COUNT),
+        ):
+            given, allowed = getattr(self, name), f"{low:g} to {high:g}"
+            values = check_array(name, given, shape, dtype=dtype, low=low, high=high, allowed=allowed)
+            values.flags.writeable = False
+            vars(self)[name] = values
+        self._check_paths()
+
+    def _check_paths(self) -> None:
+        """ValueError unless each line is where its ends are, and each path walks along lines back to its start."""
+        n, lines = self.num_nodes, lines_between(self.num_nodes, self.line_from, self.line_to)
+        refuse("line_of", self.line_of, self.line_of != lines, "the line from line_from to line_to, else -1")
+        start, before = np.arange(n, dtype=np.int32), self.predecessor.copy()
+        np.fill_diagonal(before, start)
+        cut = (before < 0) | (lines[before, start] < 0)
+        np.fill_diagonal(cut, False)
+        refuse("predecessor", self.predecessor, cut, "a node with a line to the next, as all nodes are connected")
+        for _ in range(n.bit_length()):  # twice as many steps at once, until all have arrived
+            if (before == start[:, None]).all():
+                return
+            before = np.take_along_axis(before, before, 1)
+        refuse("predecessor", self.predecessor, before != start[:, None], "a path that leads back to its start")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from market.config import check_array
 from market.grid.network import Grid
 from market.grid.topologies import Floats, Int32s, Ints
 from market.support.kernels import kernel
@@ -154,9 +155,11 @@ def line_flows(grid: Grid, seller_node: ArrayLike, buyer_node: ArrayLike, energy
     seller_node, buyer_node: [K].
     energy: [K] kWh.
     """
-    seller, buyer = np.atleast_1d(np.asarray(seller_node, np.int64)), np.atleast_1d(np.asarray(buyer_node, np.int64))
-    amount = np.atleast_1d(np.asarray(energy, np.float64))
-    route(grid, seller, buyer, amount, np.array([0, len(amount)]))  # checks nodes and shapes
+    amount, most = check_array("energy", energy, ("trades",)), grid.num_nodes - 1
+    seller, buyer = (
+        check_array(name, nodes, amount.shape, dtype=np.int64, low=0, high=most, allowed=f"nodes 0 to {most}")
+        for name, nodes in (("seller_node", seller_node), ("buyer_node", buyer_node))
+    )
     flow = np.zeros(len(grid.line_length))
     paths = _Paths(grid.predecessor, grid.line_of, grid.line_from, grid.line_capacity)
     _add_flows(flow, paths, seller, buyer, amount)
