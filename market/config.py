@@ -84,13 +84,13 @@ Kind = TypeVar("Kind", bound=StrEnum)
 Entry = TypeVar("Entry")
 
 
-def shown(value: object) -> str:
-    """`value` as a message shows it: on one line of at most 60 characters, whatever it is."""
+def shown(value: object, most: int = 60) -> str:
+    """`value` as a message shows it: on one line of at most `most` characters, whatever it is."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # noqa: BLE001 - of integers beyond 4,300 digits, and of objects of others
         text = f"some {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def nearest(word: object, words: Sequence[str]) -> str:
@@ -121,6 +121,16 @@ def check_type(field: str, value: object, *kinds: Any, allowed: str = "") -> Non
         raise ValueError(f"{field}: got {shown(value)}; allowed: {allowed or names}")
 
 
+def check_each(field: str, values: object, kind: Any, allowed: str) -> tuple[Any, ...]:
+    """The values as a tuple if they are all of a kind, else a one-line ValueError. allowed: how it names them."""
+    found: tuple[Any, ...] = (values,)
+    with contextlib.suppress(TypeError):
+        found = tuple(values)  # type: ignore[arg-type]
+    for value in found:
+        check_type(field, value, kind, allowed=allowed)
+    return found
+
+
 def check_range(field: str, value: object, low: float = 0.0, high: float = math.inf, unit: str = "") -> float:
     """`value` as a float when it is a finite number within [low, high], else a one-line ValueError."""
     if type(value) is float and low <= value <= high and value < math.inf:
@@ -133,6 +143,12 @@ def check_range(field: str, value: object, low: float = 0.0, high: float = math.
         bounds = f"a finite number >= {low:.12g}" if math.isinf(high) else f"{low:.12g} to {high:.12g}"
         raise ValueError(f"{field}: got {shown(value)}; allowed: {bounds}{' ' + unit if unit else ''}")
     return number
+
+
+def check_fields(thing: object, low: float, high: float, *fields: str, unit: str = "") -> None:
+    """Make these fields of a frozen dataclass floats within [low, high], or raise a one-line ValueError."""
+    for field in fields:
+        vars(thing)[field] = check_range(field, getattr(thing, field), low, high, unit)
 
 
 def check_bool(field: str, value: object) -> None:
@@ -180,15 +196,14 @@ def check_array(
     low, high: limits of the values.
     allowed: what the values may be, in errors.
     """
-    try:
+    kind = "O"
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # rows of unequal length; tensors with gradients
         raw = np.asarray(value)
-        with np.errstate(all="ignore"):
-            array: NDArray[Any] = raw.astype(dtype)
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # rows of unequal length; tensors with gradients
-        array = raw = np.empty(0, np.object_)
-    masked = isinstance(value, np.ma.MaskedArray)
-    if masked or raw.dtype.kind not in ("biuf" if dtype is np.bool_ else "iuf"):
+        kind = raw.dtype.kind
+    if isinstance(value, np.ma.MaskedArray) or kind not in ("biuf" if dtype is np.bool_ else "iuf"):
         raise ValueError(f"{field}: got {shown(value)}; allowed: {allowed}, {_written(*shapes)}")
+    with np.errstate(all="ignore"):
+        array: NDArray[Any] = raw.astype(dtype)
     if not any(map(partial(_fits, array.shape), shapes)):
         hint = "; did you mean its transpose?" if any(map(partial(_fits, array.shape[::-1]), shapes)) else ""
         raise ValueError(f"{field}: got shape {_written(array.shape)}; allowed: {_written(*shapes)}{hint}")
@@ -249,15 +264,14 @@ class MarketConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "price_mechanism", choose(ClearingMechanism, self.price_mechanism, "price_mechanism"))
         for name, most, unit in (("price", MAX_PRICE, "$/MWh"), ("quantity", MAX_QUANTITY, "kWh")):
+            check_fields(self, 0.0, most, f"min_{name}", f"max_{name}", unit=unit)
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
-            check_range(f"max_{name}", high, 0.0, most, unit)
-            check_range(f"min_{name}", low, 0.0, most, unit)
             if low > high:
                 raise ValueError(f"min_{name}: got {low!r}; allowed: at most max_{name} = {high!r} {unit}")
-        for share in ("spread_share", "congestion_fee", "distance_fee", "zone_discount", "max_fee"):
-            check_range(share, getattr(self, share), 0.0, 1.0)
-        check_range("loss_rate", self.loss_rate, 0.0, 1e3, "1/km")
-        check_positive_int("blockchain_difficulty", self.blockchain_difficulty, 0, MAX_DIFFICULTY)
+        check_fields(self, 0.0, 1.0, "spread_share", "congestion_fee", "distance_fee", "zone_discount", "max_fee")
+        check_fields(self, 0.0, 1e3, "loss_rate", unit="1/km")
+        difficulty = check_positive_int("blockchain_difficulty", self.blockchain_difficulty, 0, MAX_DIFFICULTY)
+        vars(self)["blockchain_difficulty"] = difficulty
         check_bool("enable_partner_preference", self.enable_partner_preference)
         check_bool("visualize_blockchain", self.visualize_blockchain)
         if self.visualize_blockchain:

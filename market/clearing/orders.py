@@ -72,7 +72,7 @@ def sum_by(index: Ints, amount: Floats, size: int) -> Floats:
 
 def capacity_ticks(capacity: float, step_hours: float) -> int:
     """Whole Wh that `capacity` kW carries in a step; a rounding error of the product never costs a tick."""
-    return int(capacity * step_hours / ENERGY_TICK + 1e-6)
+    return int(min(capacity * step_hours / ENERGY_TICK + 1e-6, 2.0**62))
 
 
 def bounds_of(config: MarketConfig) -> tuple[float, float, float, float]:

@@ -128,18 +128,18 @@ def clear(
     check_type("orders", orders, Orders, allowed="Orders(price=[...], quantity=[...], ...)")
     check_type("config", config, MarketConfig)
     check_type("grid", grid, Grid, GridNetwork, NoneType)
-    check_range("utility_price", utility_price, 0.0, MAX_PRICE, "$/MWh")
-    check_range("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
-    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    utility_price = check_range("utility_price", utility_price, 0.0, MAX_PRICE, "$/MWh")
+    feed_in_tariff = check_range("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
+    step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
     if last_price is None:
         last_price = (feed_in_tariff + utility_price) / 2
-    check_range("last_price", last_price, 0.0, MAX_PRICE, "$/MWh")
+    last_price = check_range("last_price", last_price, 0.0, MAX_PRICE, "$/MWh")
     if isinstance(grid, GridNetwork):
         grid = grid.to_grid()
     book, wanted, offered = _book(orders, config, grid)
     prices = np.array((feed_in_tariff, utility_price, last_price), np.float64)
     cleared = clear_batch(book, config, prices[:1], prices[1:2], prices[2:], grid, step_hours)
-    return ClearingResult(orders, cleared, (float(feed_in_tariff), float(utility_price)), wanted, offered)
+    return ClearingResult(orders, cleared, (feed_in_tariff, utility_price), wanted, offered)
 
 
 def _book(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Book | Packed, int, int]:

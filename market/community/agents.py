@@ -15,7 +15,7 @@ from market.clearing.books import Nodes
 from market.clearing.orders import Floats, Ints
 from market.community.series import check_numbers
 from market.community.synthetic import DSOProfileHandler
-from market.config import MarketConfig, check_positive_int, check_range, check_type
+from market.config import MarketConfig, check_fields, check_positive_int, check_type
 from market.grid.network import Grid
 from market.grid.power_flow import Feeder
 
@@ -40,16 +40,14 @@ class Battery:
     power: float | None = None
 
     def __post_init__(self) -> None:
-        check_range("nominal_capacity", self.nominal_capacity, 0.0, 1e9, "kWh")
-        check_range("min_soc", self.min_soc, 0.0, 1.0)
-        check_range("max_soc", self.max_soc, 0.0, 1.0)
-        check_range("charge_efficiency", self.charge_efficiency, 1e-3, 1.0)
-        check_range("discharge_efficiency", self.discharge_efficiency, 1e-3, 1.0)
+        check_fields(self, 0.0, 1e9, "nominal_capacity", unit="kWh")
+        check_fields(self, 0.0, 1.0, "min_soc", "max_soc")
+        check_fields(self, 1e-3, 1.0, "charge_efficiency", "discharge_efficiency")
         if self.min_soc > self.max_soc:
             raise ValueError(f"min_soc: got {self.min_soc!r}; allowed: at most max_soc = {self.max_soc!r}")
-        check_range("initial_soc", self.initial_soc, self.min_soc, self.max_soc)
+        check_fields(self, self.min_soc, self.max_soc, "initial_soc")
         if self.power is not None:
-            check_range("power", self.power, 0.0, 1e9, "kW, or None for no limit")
+            check_fields(self, 0.0, 1e9, "power", unit="kW, or None for no limit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +69,7 @@ class DERAgent:
     node: int | None = None
 
     def __post_init__(self) -> None:
-        check_range("capacity", self.capacity, 1e-6, 1e9, "kW")
+        check_fields(self, 1e-6, 1e9, "capacity", unit="kW")
         check_type("id", self.id, str)
         check_type("battery", self.battery, Battery, NoneType)
         for field in ("generation_profile", "demand_profile"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import NoneType
@@ -20,6 +20,8 @@ from market.config import (
     GridTopology,
     MarketConfig,
     check_bool,
+    check_each,
+    check_fields,
     check_positive_int,
     check_range,
     check_seed,
@@ -78,9 +80,9 @@ class Scenario:
         check_positive_int("max_steps", self.max_steps)
         check_positive_int("num_anchor", self.num_anchor, low=0)
         check_seed(self.seed)
-        check_range("max_error", self.max_error, 0.0, 0.999)
-        check_range("step_hours", self.step_hours, 1e-3, 24.0, "h")
-        check_range("cooperation_weight", self.cooperation_weight, 0.0, 1.0)
+        check_fields(self, 0.0, 0.999, "max_error")
+        check_fields(self, 1e-3, 24.0, "step_hours", unit="h")
+        check_fields(self, 0.0, 1.0, "cooperation_weight")
         check_positive_int("held_out_days", self.held_out_days, low=0)
         for name in (
             "enable_reset_dso_profiles",
@@ -96,12 +98,10 @@ class Scenario:
         if prices is not None:
             most = self.market_config.max_price
             check_range("dso_profile_handler.max_price", prices.max_price, 0.0, most, "$/MWh, market_config.max_price")
-        check_type("agents", self.agents, Iterable, allowed="DERAgent objects")
-        agents, ids = tuple(self.agents), set()
+        agents, ids = check_each("agents", self.agents, DERAgent, "DERAgent objects"), set()
         if not agents:
             raise ValueError("agents: got 0 agents; allowed: at least 1")
         for agent in agents:
-            check_type("agents", agent, DERAgent, allowed="DERAgent objects")
             if agent.id in ids:
                 raise ValueError(f"agents: got the id {agent.id!r} twice; allowed: one agent per id")
             ids.add(agent.id)

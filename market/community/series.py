@@ -47,8 +47,8 @@ def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> 
     Prices do not add up: multiply their result by hours / step_hours.
     """
     given = check_numbers("energy", energy, (1, 2))
-    check_range("hours", hours, 1e-6, 8784.0, "h")
-    check_range("step_hours", step_hours, 1e-6, 8784.0, "h")
+    hours = check_range("hours", hours, 1e-6, 8784.0, "h")
+    step_hours = check_range("step_hours", step_hours, 1e-6, 8784.0, "h")
     needed, reach = check_positive_int("steps", steps) * step_hours, given.shape[-1] * hours
     if reach < needed * (1 - 1e-9):
         raise ValueError(f"energy: got {given.shape[-1]} values, {reach:g} h; allowed: at least {needed:g} h")
@@ -66,8 +66,9 @@ def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Float
     source: an array [N, T]; an array [T] or a number for all agents; or a CSV file, see `numbers_of`.
     field: its name in errors.
     """
-    values = check_array(field, numbers_of(source, field), (), (steps,), (num_agents, steps), allowed="one per step")
-    return np.array(np.broadcast_to(values, (num_agents, steps)))
+    shape = check_positive_int("num_agents", num_agents), check_positive_int("steps", steps)
+    values = check_array(field, numbers_of(source, field), (), shape[1:], shape)
+    return np.array(np.broadcast_to(values, shape))
 
 
 def first_steps(days: int, steps: int, step_hours: float) -> Ints:
@@ -120,9 +121,11 @@ def _read_csv(path: Path, field: str) -> Floats:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{field}: got {str(path)!r}; allowed: a CSV file that can be read ({reason})") from None
+        raise ValueError(
+            f"{field}: got {shown(str(path), 200)}; allowed: a CSV file that can be read ({reason})"
+        ) from None
     if not rows or all(map(_is_number, rows[0])):
-        raise ValueError(f"{field}: got {str(path)!r} without a header; allowed: a row of names, then a row per step")
+        raise ValueError(f"{field}: got {shown(str(path), 200)} without a header; allowed: names, then a row per step")
     values = np.empty((len(rows) - 1, len(rows[0])))
     for number, row in enumerate(rows[1:]):
         try:

@@ -150,7 +150,7 @@ def profiles_of(
     """
     rated = check_capacity(capacity)
     steps, first = check_positive_int("steps", steps), check_positive_int("first", first, low=0)
-    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
     hours, households = math.ceil(steps * step_hours), first + np.arange(len(rated))
     traits = Traits.of(households, check_seed(seed), hours)
     at_home, at_work, light = shapes(hours, traits.turn)
@@ -186,6 +186,7 @@ def synthetic_profiles(
         return [partial(_daily, day, curve) for curve in (home, business, partial(_sun, turn))]
 
     rated, first = check_capacity(capacity), check_positive_int("first", first, low=0)
+    step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
     blocks = [
         profiles_of(shapes, rated[place : place + BLOCK], steps, seed, step_hours, first + place)
         for place in range(0, max(1, len(rated)), BLOCK)
@@ -257,7 +258,7 @@ class DSOProfileHandler:
         if self.feed_in_tariff is not None and self.utility_price is not None:
             tariff = as_profile(self.feed_in_tariff, steps, len(numbers), "feed_in_tariff")
             return tariff, as_profile(self.utility_price, steps, len(numbers), "utility_price")
-        check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+        step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
         level = uniform(check_seed(seed), numbers, 0, TARIFF_STREAM, 2)
         hour = (np.arange(steps) + 0.5) * step_hours % 24
         band = np.select([(hour < 7) | (hour >= 22), (hour >= 17) & (hour < 21)], [NIGHT_BAND, EVENING_BAND], DAY_BAND)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from market.config import (
+    LARGEST,
     MAX_COUNT,
     GridTopology,
     check_array,
+    check_each,
+    check_fields,
     check_positive_int,
     check_range,
     check_seed,
@@ -27,10 +30,16 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
-MAX_CAPACITY = 1e15
-"""Largest limit of the P2P trade, kW; more is no limit."""
 MAX_SIZE = 1e9
 """Largest length of a way or line, km, resistance, ohm, and voltage, kV, that can be computed with."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """What stands at a node of the grid; None lets the grid choose."""
+
+    id: Hashable
+    node: int | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class GridNetwork:
         num_nodes = check_positive_int("num_nodes", self.num_nodes)
         if topology in FEEDERS:
             num_nodes = len(FEEDERS[topology].names)
-        capacity = check_range("capacity", self.capacity, 0.0, MAX_CAPACITY, "kW")
+        capacity = check_range("capacity", self.capacity, unit="kW")
         if self.ampacity is not None:
             vars(self).update(ampacity=check_range("ampacity", self.ampacity, 1e-6, 1e9, "A"))
         vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=check_seed(self.seed))
@@ -67,10 +76,8 @@ class GridNetwork:
 
         agents: with an `id` and a `node`; where the node is None, the k-th agent goes to node k modulo the node count.
         """
-        check_type("agents", agents, Iterable, allowed="agents, each with an id and a node")
         places: dict[Hashable, int] = {}
-        for k, agent in enumerate(agents):
-            check_type("agents", getattr(agent, "id", []), Hashable, allowed="agents, each with an id and a node")
+        for k, agent in enumerate(check_each("agents", agents, Placed, "agents, each with an id and a node")):
             if agent.id in places:
                 raise ValueError(f"agents: got id {agent.id!r} twice; allowed: each id once")
             places[agent.id] = self.check_node(k % self.num_nodes if agent.node is None else agent.node, agent.id)
@@ -147,28 +154,29 @@ class Grid:
     names: tuple[str, ...]  # of the nodes, n
 
     def __post_init__(self) -> None:
-        check_range("capacity", self.capacity, 0.0, MAX_CAPACITY, "kW")
-        check_range("diameter", self.diameter, 0.0, MAX_SIZE, "km")
+        check_fields(self, 0.0, LARGEST, "capacity", unit="kW")
+        check_fields(self, 0.0, MAX_SIZE, "diameter", unit="km")
         check_type("names", self.names, tuple)
         n = check_positive_int("names", len(self.names))
-        square, lines = (n, n), np.size(self.line_length)
-        for name, shape, dtype, low, high in (
-            ("distance", square, np.float64, 0.0, MAX_SIZE),
-            ("predecessor", square, np.int32, -1, n - 1),
-            ("line_from", (lines,), np.int32, 0, n - 1),
-            ("line_to", (lines,), np.int32, 0, n - 1),
-            ("line_length", (lines,), np.float64, 0.0, MAX_SIZE),
-            ("line_capacity", (lines,), np.float64, 0.0, np.inf),
-            ("line_resistance", (lines,), np.float64, 0.0, MAX_SIZE),
-            ("line_reactance", (lines,), np.float64, -MAX_SIZE, MAX_SIZE),
-            ("line_voltage", (lines,), np.float64, 1e-6, MAX_SIZE),
-            ("line_of", square, np.int32, -1, lines - 1),
-            ("zone", (n,), np.int32, 0, MAX_COUNT),
+        size: dict[str, int | str] = {"n": n, "L": "lines"}
+        for name, axes, dtype, low, high in (
+            ("distance", "nn", np.float64, 0.0, MAX_SIZE),
+            ("predecessor", "nn", np.int32, -1, n - 1),
+            ("line_from", "L", np.int32, 0, n - 1),
+            ("line_to", "L", np.int32, 0, n - 1),
+            ("line_length", "L", np.float64, 0.0, MAX_SIZE),
+            ("line_capacity", "L", np.float64, 1e-9, np.inf),
+            ("line_resistance", "L", np.float64, 0.0, MAX_SIZE),
+            ("line_reactance", "L", np.float64, -MAX_SIZE, MAX_SIZE),
+            ("line_voltage", "L", np.float64, 1e-6, MAX_SIZE),
+            ("line_of", "nn", np.int32, -1, n * n),
+            ("zone", "n", np.int32, 0, MAX_COUNT),
         ):
-            given, allowed = getattr(self, name), f"{low:g} to {high:g}"
+            given, shape, allowed = getattr(self, name), tuple(size[axis] for axis in axes), f"{low:g} to {high:g}"
             values = check_array(name, given, shape, dtype=dtype, low=low, high=high, allowed=allowed)
             values.flags.writeable = False
             vars(self)[name] = values
+            size |= zip(axes, values.shape, strict=True)
         self._check_paths()
 
     def _check_paths(self) -> None:

@@ -105,7 +105,7 @@ def encode(trades: Trades, step: int) -> bytes:
     name, dtype ("<i8" or "<f8") and values, each with its length in bytes before it. Numbers are 64-bit little-endian.
     """
     names = [field.name for field in fields(Trades)]
-    step = check_positive_int("step", step, low=0)
+    step = check_positive_int("step", step, 0, 2**63 - 1)
     parts = [_MAGIC, *map(_NUMBER.pack, (step, len(trades), len(names)))]
     for name in names:
         column = np.asarray(getattr(trades, name))

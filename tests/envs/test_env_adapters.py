@@ -91,7 +91,7 @@ def test_pettingzoo_accepts_the_parallel_environment(capsys):
 SCENARIOS = {
     "nothing": ({}, r"num_agents: got nothing; allowed: num_agents=5"),
     "both": ({"scenario": {"num_agents": 2}, "max_steps": 3}, r"scenario: got one and max_steps, too"),
-    "text": ({"scenario": "study"}, r"scenario: got str; allowed: a Scenario or a dictionary"),
+    "text": ({"scenario": "study"}, r"scenario: got 'study'; allowed: a Scenario or a dictionary"),
     "typing error": ({"num_agents": 2, "max_stepz": 3}, r"max_stepz.*did you mean 'max_steps'"),
 }
 
