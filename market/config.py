@@ -35,6 +35,8 @@ MAX_DIFFICULTY = 6
 MAX_COUNT = 2**31 - 1
 """Largest number of anything: agents, steps, days, nodes, episodes at once."""
 LARGEST = float(np.finfo(np.float64).max)
+_NOTHING: NDArray[Any] = np.empty(0, np.object_)
+_MASKED = np.ma.MaskedArray
 NO_NUMBERS = (bool, np.timedelta64)
 """What Python or numpy counts among the numbers, and no check does."""
 
@@ -196,20 +198,25 @@ def check_array(
     low, high: limits of the values.
     allowed: what the values may be, in errors.
     """
-    kind = "O"
-    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # rows of unequal length; tensors with gradients
+    try:
         raw = np.asarray(value)
-        kind = raw.dtype.kind
-    if isinstance(value, np.ma.MaskedArray) or kind not in ("biuf" if dtype is np.bool_ else "iuf"):
+    except (TypeError, ValueError, RuntimeError):  # rows of unequal length; tensors with gradients
+        raw = _NOTHING
+    if raw.dtype.kind not in ("biuf" if dtype is np.bool_ else "iuf") or isinstance(value, _MASKED):
         raise ValueError(f"{field}: got {shown(value)}; allowed: {allowed}, {_written(*shapes)}")
-    with np.errstate(all="ignore"):
-        array: NDArray[Any] = raw.astype(dtype)
-    if not any(map(partial(_fits, array.shape), shapes)):
-        hint = "; did you mean its transpose?" if any(map(partial(_fits, array.shape[::-1]), shapes)) else ""
-        raise ValueError(f"{field}: got shape {_written(array.shape)}; allowed: {_written(*shapes)}{hint}")
-    if dtype is not np.float64 and raw.dtype != dtype:
-        refuse(field, raw, array != raw, allowed)
-    if array.size and not (array.min() >= low and array.max() <= high):  # not a number fails, too
+    if raw.shape not in shapes and not any(map(partial(_fits, raw.shape), shapes)):
+        hint = "; did you mean its transpose?" if any(map(partial(_fits, raw.shape[::-1]), shapes)) else ""
+        raise ValueError(f"{field}: got shape {_written(raw.shape)}; allowed: {_written(*shapes)}{hint}")
+    if raw.dtype == dtype:
+        array = raw.copy()
+    else:
+        with np.errstate(all="ignore"):
+            array = raw.astype(dtype)
+        if dtype is not np.float64:
+            refuse(field, raw, array != raw, allowed)
+    if dtype is np.bool_ or not array.size:
+        return array
+    if not (np.minimum.reduce(array, None) >= low and np.maximum.reduce(array, None) <= high):  # nor is nan
         refuse(field, array, ~((array >= low) & (array <= high)), allowed)
     return array
 

@@ -84,12 +84,7 @@ class Scenario:
         check_fields(self, 1e-3, 24.0, "step_hours", unit="h")
         check_fields(self, 0.0, 1.0, "cooperation_weight")
         check_positive_int("held_out_days", self.held_out_days, low=0)
-        for name in (
-            "enable_reset_dso_profiles",
-            "enable_reset_der_profiles",
-            "enable_asynchronous_order",
-            "held_out",
-        ):
+        for name in ("enable_reset_dso_profiles", "enable_reset_der_profiles", "enable_asynchronous_order", "held_out"):
             check_bool(name, getattr(self, name))
         prices = self.dso_profile_handler
         check_type("market_config", self.market_config, MarketConfig)

@@ -15,6 +15,7 @@ from market.envs.vector import AGENT_REWARDS, MarketVectorEnv
 from market.simulation.dynamics import ACTION_SIZE
 from market.simulation.observation import LIMIT
 
+_MASKED = {np.ma.MaskedArray, type(np.ma.masked)}
 Observations = dict[str, NDArray[np.float32]]
 
 
@@ -89,7 +90,7 @@ class Community:
             raise ValueError(f"actions: got none of {missing!r}; allowed: one [{ACTION_SIZE}] of every agent")
         stacked = [actions[agent] for agent in self.ids]
         try:
-            masked = np.ma.MaskedArray in map(type, stacked)
+            masked = not _MASKED.isdisjoint(map(type, stacked))  # numpy would stack them without their masks
             action = check_array("actions", None if masked else stacked, (len(self.ids), ACTION_SIZE))
         except ValueError:
             for agent, own in zip(self.ids, stacked, strict=True):

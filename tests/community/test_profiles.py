@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from market import Scenario
 from market.community.synthetic import (
     CONSUMERS,
     DERProfileHandler,
@@ -18,6 +19,7 @@ from market.community.synthetic import (
     synthetic_profiles,
 )
 from market.config import MAX_PRICE
+from market.simulation.dynamics import initial
 
 CAPACITY = np.random.default_rng(0).uniform(50, 150, 300)
 HOURS = np.arange(24) + 0.5
@@ -231,6 +233,17 @@ def test_bad_tariffs_are_refused_in_one_line(arguments, message):
     with pytest.raises(ValueError, match=message) as error:
         DSOProfileHandler(*arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "odd", [np.nan, np.inf, -1, 0.5, [0.5], True, None, np.timedelta64(1), [np.nan], [1j], [[1]]]
+)
+def test_seeds_and_episodes_are_whole_numbers(odd):
+    for field in ("seed", "episode"):
+        with pytest.raises(ValueError, match=rf"^{field}: got [^\n]*; allowed: [^\n]*$"):
+            DSOProfileHandler(40, 240).get_price_profiles(4, **{field: odd})
+    with pytest.raises(ValueError, match=r"^episode: got [^\n]*; allowed: [^\n]*$"):
+        initial(Scenario.study(1, max_steps=2, days=1).params, odd)
 
 
 def test_bad_horizons_of_tariffs_are_refused():

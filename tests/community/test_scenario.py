@@ -210,6 +210,23 @@ BAD = {
     "truth": (lambda: MarketConfig(enable_partner_preference="False"), "enable_partner", "'False'", "True or False"),
     "drawn": (lambda: Scenario.study(2, enable_reset_dso_profiles="no"), "enable_reset", "'no'", "True or False"),
     "text": (lambda: MarketConfig(min_price="40"), "min_price", "'40'", "0 to"),
+    "dear tariffs": (
+        lambda: Scenario.study(2, dso_profile_handler=DSOProfileHandler(40.0, 240.5)),
+        "dso_profile_handler.max_price",
+        "240.5",
+        "0 to 240 $/MWh, market_config.max_price",
+    ),
+    "agents": (lambda: Scenario(5), "agents", "got 5;", "DERAgent objects"),
+    "agents of another kind": (lambda: Scenario([agent(), "b"]), "agents", "'b'", "DERAgent objects"),
+    "many lines": (lambda: Scenario.study(2, kinds=np.zeros((9, 9))), "kinds", "array([[0., 0.,", "prosumer"),
+    "huge": (lambda: Scenario.study(10**5000), "num_agents", "some int", "1 to 2147483647"),
+    "array": (lambda: Scenario.study(2, max_error=np.array([0.1])), "max_error", "array([0.1])", "0 to"),
+    "profiles turned": (
+        lambda: Scenario.study(2, demand=np.ones((24, 2))),
+        "demand",
+        "shape [24, 2]",
+        "[2, 24]; did you mean its transpose?",
+    ),
     "config kind": (lambda: Scenario.study(2, grid_network="mesh"), "grid_network", "'mesh'", "GridNetwork"),
 }
 
