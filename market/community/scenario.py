@@ -100,16 +100,11 @@ class Scenario:
             if agent.id in ids:
                 raise ValueError(f"agents: got the id {agent.id!r} twice; allowed: one agent per id")
             ids.add(agent.id)
-            days, steps = agent.shape
-            if steps != self.max_steps:
+            (days, steps), most = agent.shape, agents[0].shape[0]
+            if (days, steps) != (most, self.max_steps):
                 raise ValueError(
-                    f"generation_profile: got {steps} steps for agent {agent.id!r}; "
-                    f"allowed: max_steps = {self.max_steps}"
-                )
-            if days != agents[0].shape[0]:
-                raise ValueError(
-                    f"generation_profile: got {days} days for agent {agent.id!r}; "
-                    f"allowed: {agents[0].shape[0]}, as for agent {agents[0].id!r}"
+                    f"generation_profile: got {days} days of {steps} steps for agent {agent.id!r}; "
+                    f"allowed: {most} days, as for agent {agents[0].id!r}, of max_steps = {self.max_steps}"
                 )
         object.__setattr__(self, "agents", agents)
         if self.held_out_days >= self.num_days:

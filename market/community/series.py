@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from market.config import check_array, check_positive_int, check_range, shown
 
 MAX_NUMBER = 1e12
 """Largest number of a series: a billion times what a neighbourhood uses, and its sums are still finite."""
+NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
 Source = ArrayLike | str | os.PathLike[str]
 
 
@@ -63,7 +65,7 @@ def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> 
 def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Floats:
     """A profile per agent [N, T], in the unit of the source.
 
-    source: an array [N, T]; an array [T] or a number for all agents; or a CSV file, see `numbers_of`.
+    source: an array [N, T], a row per agent; an array [T] or a number for all agents; or a CSV file, see `numbers_of`.
     field: its name in errors.
     """
     shape = check_positive_int("num_agents", num_agents), check_positive_int("steps", steps)
@@ -116,30 +118,20 @@ def numbers_of(source: Source, field: str, dims: Sequence[int] = (0, 1, 2)) -> F
 
 def _read_csv(path: Path, field: str) -> Floats:
     """The numbers under the header row: [T] from one column, else [columns, T]."""
+    got = shown(str(path), 200)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(
-            f"{field}: got {shown(str(path), 200)}; allowed: a CSV file that can be read ({reason})"
-        ) from None
-    if not rows or all(map(_is_number, rows[0])):
-        raise ValueError(f"{field}: got {shown(str(path), 200)} without a header; allowed: names, then a row per step")
+        raise ValueError(f"{field}: got {got}; allowed: a CSV file that can be read ({reason})") from None
+    if not rows or all(map(NUMBER.fullmatch, rows[0])):
+        raise ValueError(f"{field}: got {got} without a header; allowed: a row of names, then a row per step")
     values = np.empty((len(rows) - 1, len(rows[0])))
     for number, row in enumerate(rows[1:]):
         try:
             values[number] = [float(cell) for cell, _ in zip(row, rows[0], strict=True)]
         except ValueError:
-            raise ValueError(
-                f"{field}: got {shown(row)} in row {number + 2} of {path}; allowed: {len(rows[0])} numbers"
-            ) from None
+            where = f"row {number + 2} of {path}; allowed: {len(rows[0])} numbers"
+            raise ValueError(f"{field}: got {shown(row)} in {where}") from None
     return values[:, 0] if len(rows[0]) == 1 else values.T
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

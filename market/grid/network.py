@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 
 MAX_SIZE = 1e9
 """Largest length of a way or line, km, resistance, ohm, and voltage, kV, that can be computed with."""
-
-
-@runtime_checkable
-class Placed(Protocol):
-    """What stands at a node of the grid; None lets the grid choose."""
-
-    id: Hashable
-    node: int | None
 
 
 @dataclass(frozen=True)
@@ -77,9 +69,11 @@ class GridNetwork:
         agents: with an `id` and a `node`; where the node is None, the k-th agent goes to node k modulo the node count.
         """
         places: dict[Hashable, int] = {}
-        for k, agent in enumerate(check_each("agents", agents, Placed, "agents, each with an id and a node")):
+        for k, agent in enumerate(check_each("agents", agents, object, "agents")):
+            if not (hasattr(agent, "id") and hasattr(agent, "node")):
+                raise ValueError(f"agents: got {shown(agent)}; allowed: agents, each with an id and a node")
             if agent.id in places:
-                raise ValueError(f"agents: got id {agent.id!r} twice; allowed: each id once")
+                raise ValueError(f"agents: got id {shown(agent.id)} twice; allowed: each id once")
             places[agent.id] = self.check_node(k % self.num_nodes if agent.node is None else agent.node, agent.id)
         self.agent_node.clear()
         self.agent_node.update(places)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from market.config import check_array
+from market.config import check_array, shown
 from market.grid.network import Grid
 from market.grid.topologies import Floats, Int32s, Ints
 from market.support.kernels import kernel
@@ -135,14 +135,14 @@ def route(
         shapes = f"{seller_node.shape}, {buyer_node.shape} and {energy.shape}"
         raise ValueError(f"seller_node, buyer_node, energy: got shapes {shapes}; allowed: one value per trade, [K]")
     if markets < 0 or offsets[0] != 0 or offsets[-1] != trades:
-        raise ValueError(f"offsets: got {offsets!r:.60}; allowed: [E+1] from 0 to the number of trades, {trades}")
+        raise ValueError(f"offsets: got {shown(offsets)}; allowed: [E+1] from 0 to the number of trades, {trades}")
     routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
     flow = np.zeros(len(grid.line_length))
     paths = (grid.predecessor, grid.line_of, grid.line_from, grid.line_capacity)
     sent = (seller_node, buyer_node, energy, offsets)
     code = _route(flow, *paths, *sent, float(step_hours), routing)
     if code == _BAD_OFFSETS:
-        raise ValueError(f"offsets: got {offsets!r:.60}; allowed: numbers that never fall")
+        raise ValueError(f"offsets: got {shown(offsets)}; allowed: numbers that never fall")
     if code != _ROUTED:
         way = f"{seller_node[code]} -> {buyer_node[code]}"
         raise ValueError(f"node: got {way} in trade {code}; allowed: 0 to {grid.num_nodes - 1}")

@@ -160,7 +160,7 @@ BAD = {
     ),
     "other days": (
         lambda: Scenario([DERAgent(str(d), 1.0, None, np.ones((d, 24)), np.ones((d, 24))) for d in (2, 3)]),
-        "generation_profile: got 3 days for agent '3'; allowed: 2, as for agent '2'",
+        "generation_profile: got 3 days of 24 steps for agent '3'; allowed: 2 days, as for agent '2'",
     ),
 }
 

@@ -235,9 +235,7 @@ def test_bad_tariffs_are_refused_in_one_line(arguments, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "odd", [np.nan, np.inf, -1, 0.5, [0.5], True, None, np.timedelta64(1), [np.nan], [1j], [[1]]]
-)
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -1, 0.5, [0.5], True, None, np.timedelta64(1), [np.nan], [1j], [[1]]])
 def test_seeds_and_episodes_are_whole_numbers(odd):
     for field in ("seed", "episode"):
         with pytest.raises(ValueError, match=rf"^{field}: got [^\n]*; allowed: [^\n]*$"):

@@ -70,9 +70,9 @@ def test_arrays_that_do_not_fit_are_refused(source, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "demand: got .* without a header; allowed: names, then a row per step"),
+        (b"", "demand: got .* without a header; allowed: a row of names, then a row"),
         (b"a\n", r"demand: got shape \[0\]; allowed: at least one step"),
-        (b"1\n2\n3\n4\n", "demand: got .* without a header; allowed: names, then a row per step"),
+        (b"1\n2\n3\n4\n", "demand: got .* without a header; allowed: a row of names, then a row"),
         (b"1,2\n1,2\n1,2\n1,2\n", "demand: got .* without a header"),
         (b"a\n1\n2\n3\n4\n", r"demand: got shape \[4\]; allowed: a number or \[3\]"),
         (b"a,b,c\n1,2,3\n1,2,3\n1,2,3\n", r"demand: got shape \[3, 3\]; allowed: .*\[2, 3\]"),
