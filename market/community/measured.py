@@ -94,11 +94,9 @@ def _times(place: Place, hours: int) -> Any:
     try:
         midnight = pd.Timestamp(place.start, tz=place.timezone).normalize()
     except (ValueError, KeyError, OSError) as error:  # zoneinfo's for an unknown place is a KeyError, for a part of one
-        got, allowed = (
-            f"start {shown(place.start)}, timezone {shown(place.timezone)}",
-            "a date as 2025-05-12 and a zone",
-        )
-        raise ValueError(f"place: got {got}; allowed: {allowed} as Europe/Berlin ({shown(error)})") from None
+        got = f"start {shown(place.start)}, timezone {shown(place.timezone)}"
+        allowed = f"a date as 2025-05-12 and a zone as Europe/Berlin ({shown(error)})"
+        raise ValueError(f"place: got {got}; allowed: {allowed}") from None
     first = midnight - pd.Timedelta(hours=SHIFT)
     return pd.date_range(first, periods=(hours + 2 * SHIFT) * QUARTERS, freq="15min")
 

@@ -159,7 +159,7 @@ class Grid:
             ("line_from", "L", np.int32, 0, n - 1),
             ("line_to", "L", np.int32, 0, n - 1),
             ("line_length", "L", np.float64, 0.0, MAX_SIZE),
-            ("line_capacity", "L", np.float64, 1e-9, np.inf),
+            ("line_capacity", "L", np.float64, 0.0, np.inf),
             ("line_resistance", "L", np.float64, 0.0, MAX_SIZE),
             ("line_reactance", "L", np.float64, -MAX_SIZE, MAX_SIZE),
             ("line_voltage", "L", np.float64, 1e-6, MAX_SIZE),
