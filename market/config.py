@@ -211,7 +211,7 @@ def check_array(
         array = raw.copy()
     else:
         with np.errstate(all="ignore"):
-            array = raw.astype(dtype)
+            array = raw.astype(dtype, "C")
         if dtype is not np.float64:
             refuse(field, raw, array != raw, allowed)
     if dtype is np.bool_ or not array.size:
