@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from functools import partial
+from numbers import Integral, Real
+from types import NoneType
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 PRICE_TICK = 0.01
 """Smallest price step of an order book, $/MWh."""
@@ -26,6 +30,15 @@ MAX_PRICE = (2**23 - 2) * PRICE_TICK
 """Highest price that the packed sort key of an order holds, $/MWh."""
 MAX_QUANTITY = 2e6
 """Largest quantity of an order, kWh: 2 GWh in a step, whose Wh fit into 31 bits."""
+MAX_DIFFICULTY = 6
+"""Leading zero hex digits of a block's hash at most: six take some 16 million hashes a block."""
+MAX_COUNT = 2**31 - 1
+"""Largest number of anything: agents, steps, days, nodes, episodes at once."""
+LARGEST = float(np.finfo(np.float64).max)
+_NOTHING: NDArray[Any] = np.empty(0, np.object_)
+_MASKED = np.ma.MaskedArray
+NO_NUMBERS = (bool, np.timedelta64)
+"""What Python or numpy counts among the numbers, and no check does."""
 
 
 class ClearingMechanism(StrEnum):
@@ -73,10 +86,19 @@ Kind = TypeVar("Kind", bound=StrEnum)
 Entry = TypeVar("Entry")
 
 
-def nearest(word: str, words: list[str]) -> str:
+def shown(value: object, most: int = 60) -> str:
+    """`value` as a message shows it: on one line of at most `most` characters, whatever it is."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001 - of integers beyond 4,300 digits, and of objects of others
+        text = f"some {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def nearest(word: object, words: Sequence[str]) -> str:
     """The closest of `words` as a "did you mean" to append to a message, or nothing when none is close."""
     spelled = {w.lower(): w for w in words}
-    close = difflib.get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.5) if isinstance(word, str) else ()
     return f"; did you mean {spelled[close[0]]!r}?" if close else ""
 
 
@@ -84,16 +106,31 @@ def find(registry: Mapping[str, Entry], name: object, field: str) -> Entry:
     """The entry of that name, or a one-line ValueError that lists the names."""
     if not isinstance(name, str) or name not in registry:
         names = list(registry)
-        raise ValueError(f"{field}: got {name!r}; allowed: {', '.join(names)}{nearest(str(name), names)}")
+        raise ValueError(f"{field}: got {shown(name)}; allowed: {', '.join(names)}{nearest(name, names)}")
     return registry[name]
 
 
 def choose(kind: type[Kind], value: object, field: str) -> Kind:
     """The member of `kind` for `value`: a member, or a member's value in any case."""
     members = {member.value: member for member in kind}
-    if isinstance(value, str) and value.lower() in members:
-        return members[value.lower()]
-    return find(members, value, field)
+    return find(members, value.lower() if isinstance(value, str) and value.lower() in members else value, field)
+
+
+def check_type(field: str, value: object, *kinds: Any, allowed: str = "") -> None:
+    """A one-line ValueError unless `value` is of one of the kinds. allowed: how the message names them."""
+    if not isinstance(value, kinds):
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise ValueError(f"{field}: got {shown(value)}; allowed: {allowed or names}")
+
+
+def check_each(field: str, values: object, kind: Any, allowed: str) -> tuple[Any, ...]:
+    """The values as a tuple if they are all of a kind, else a one-line ValueError. allowed: how it names them."""
+    found: tuple[Any, ...] = (values,)
+    with contextlib.suppress(TypeError):
+        found = tuple(values)  # type: ignore[arg-type]
+    for value in found:
+        check_type(field, value, kind, allowed=allowed)
+    return found
 
 
 def check_range(field: str, value: object, low: float = 0.0, high: float = math.inf, unit: str = "") -> float:
@@ -101,33 +138,101 @@ def check_range(field: str, value: object, low: float = 0.0, high: float = math.
     if type(value) is float and low <= value <= high and value < math.inf:
         return value  # the usual case, on the path of `clear`
     number = math.nan
-    if not isinstance(value, bool | str | bytes):
-        with contextlib.suppress(TypeError, ValueError):
-            number = float(value)  # type: ignore[arg-type]
+    if isinstance(value, Real) and not isinstance(value, NO_NUMBERS):
+        with contextlib.suppress(OverflowError):
+            number = float(value)
     if not (low <= number <= high and math.isfinite(number)):
         bounds = f"a finite number >= {low:.12g}" if math.isinf(high) else f"{low:.12g} to {high:.12g}"
-        raise ValueError(f"{field}: got {value!r}; allowed: {bounds}{' ' + unit if unit else ''}")
+        raise ValueError(f"{field}: got {shown(value)}; allowed: {bounds}{' ' + unit if unit else ''}")
     return number
+
+
+def check_fields(thing: object, low: float, high: float, *fields: str, unit: str = "") -> None:
+    """Make these fields of a frozen dataclass floats within [low, high], or raise a one-line ValueError."""
+    for field in fields:
+        vars(thing)[field] = check_range(field, getattr(thing, field), low, high, unit)
 
 
 def check_bool(field: str, value: object) -> None:
     """A one-line ValueError unless `value` is True or False: any word would count as True."""
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{field}: got {value!r}; allowed: True or False")
+    check_type(field, value, bool, np.bool_, allowed="True or False")
 
 
-def check_positive_int(field: str, value: object, low: int = 1) -> int:
-    """`value` as an int when it is a whole number >= low, else a one-line ValueError."""
-    whole = not isinstance(value, bool) and hasattr(value, "__index__")
-    if not whole or int(value) < low:  # type: ignore[call-overload]
-        raise ValueError(f"{field}: got {value!r}; allowed: a whole number >= {low}")
+def check_positive_int(field: str, value: object, low: int = 1, high: int = MAX_COUNT) -> int:
+    """`value` as an int when it is a whole number within [low, high], else a one-line ValueError."""
+    whole = isinstance(value, Integral) and not isinstance(value, NO_NUMBERS)
+    if not whole or not low <= int(value) <= high:  # type: ignore[call-overload]
+        allowed = f"{low} to {high}" if whole and high < int(value) else f"a whole number >= {low}"  # type: ignore[call-overload]
+        raise ValueError(f"{field}: got {shown(value)}; allowed: {allowed}")
     return int(value)  # type: ignore[call-overload]
 
 
-def check_seed(seed: object) -> None:
-    """A one-line ValueError unless `seed` is a whole number that 63 bits hold."""
-    if check_positive_int("seed", seed, low=0) >= 2**63:
-        raise ValueError(f"seed: got {seed!r}; allowed: 0 to {2**63 - 1}")
+def check_seed(seed: object) -> int:
+    """`seed` as an int when it is a whole number >= 0 that 63 bits hold, else a one-line ValueError."""
+    return check_positive_int("seed", seed, 0, 2**63 - 1)
+
+
+def refuse(field: str, values: NDArray[Any], bad: NDArray[np.bool_], allowed: str) -> None:
+    """A one-line ValueError for the first bad one of the values, arrays of the same shape, if there is one."""
+    if bad.any():
+        place = np.argwhere(bad)[0].tolist()
+        where = f" at {place if len(place) > 1 else place[0]}" if place else ""
+        raise ValueError(f"{field}: got {values[tuple(place)]}{where}; allowed: {allowed}")
+
+
+def check_array(
+    field: str,
+    value: object,
+    *shapes: tuple[int | str, ...],
+    dtype: type = np.float64,
+    low: float = -LARGEST,
+    high: float = LARGEST,
+    allowed: str = "finite numbers",
+) -> NDArray[Any]:
+    """A copy of `value` as an array, or a one-line ValueError: nothing is converted that does not stay what it was.
+
+    field: its name in errors.
+    value: numbers, or for bools 0 and 1, too; neither masked, complex, durations, words nor objects.
+    shapes: those that it may have; a name stands for any length.
+    dtype: of the copy; to whole numbers, other types are converted if their values are whole.
+    low, high: limits of the values.
+    allowed: what the values may be, in errors.
+    """
+    try:
+        raw = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # rows of unequal length; tensors with gradients
+        raw = _NOTHING
+    if raw.dtype.kind not in ("biuf" if dtype is np.bool_ else "iuf") or isinstance(value, _MASKED):
+        raise ValueError(f"{field}: got {shown(value)}; allowed: {allowed}, {_written(*shapes)}")
+    if raw.shape not in shapes and not any(map(partial(_fits, raw.shape), shapes)):
+        hint = "; did you mean its transpose?" if any(map(partial(_fits, raw.shape[::-1]), shapes)) else ""
+        raise ValueError(f"{field}: got shape {_written(raw.shape)}; allowed: {_written(*shapes)}{hint}")
+    if raw.dtype == dtype:
+        array = raw.copy()
+    else:
+        with np.errstate(all="ignore"):
+            array = raw.astype(dtype, "C")
+        if dtype is not np.float64:
+            refuse(field, raw, array != raw, allowed)
+    if dtype is np.bool_ or not array.size:
+        return array
+    if not (np.minimum.reduce(array, None) >= low and np.maximum.reduce(array, None) <= high):  # nor is nan
+        refuse(field, array, ~((array >= low) & (array <= high)), allowed)
+    return array
+
+
+def check_episodes(episode: object, *shapes: tuple[int | str, ...]) -> NDArray[np.int64]:
+    """A copy of the numbers of episodes, or a one-line ValueError. shapes: as of `check_array`."""
+    return check_array("episode", episode, *shapes, dtype=np.int64, low=0, high=np.inf, allowed="whole numbers >= 0")
+
+
+def _fits(shape: tuple[int, ...], allowed: tuple[int | str, ...]) -> bool:
+    each = zip(shape, allowed, strict=False)
+    return len(shape) == len(allowed) and all(isinstance(may, str) or has == may for has, may in each)
+
+
+def _written(*shapes: tuple[int | str, ...]) -> str:
+    return " or ".join(f"[{', '.join(map(str, shape))}]" if shape else "a number" for shape in shapes)
 
 
 @dataclass(frozen=True)
@@ -166,16 +271,14 @@ class MarketConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "price_mechanism", choose(ClearingMechanism, self.price_mechanism, "price_mechanism"))
         for name, most, unit in (("price", MAX_PRICE, "$/MWh"), ("quantity", MAX_QUANTITY, "kWh")):
+            check_fields(self, 0.0, most, f"min_{name}", f"max_{name}", unit=unit)
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
-            check_range(f"max_{name}", high, 0.0, most, unit)
-            check_range(f"min_{name}", low, 0.0, most, unit)
             if low > high:
                 raise ValueError(f"min_{name}: got {low!r}; allowed: at most max_{name} = {high!r} {unit}")
-        for share in ("spread_share", "congestion_fee", "distance_fee", "zone_discount", "max_fee"):
-            check_range(share, getattr(self, share), 0.0, 1.0)
-        check_range("loss_rate", self.loss_rate, 0.0, 1e3, "1/km")
-        if check_positive_int("blockchain_difficulty", self.blockchain_difficulty, low=0) > 6:
-            raise ValueError(f"blockchain_difficulty: got {self.blockchain_difficulty!r}; allowed: 0 to 6 hex digits")
+        check_fields(self, 0.0, 1.0, "spread_share", "congestion_fee", "distance_fee", "zone_discount", "max_fee")
+        check_fields(self, 0.0, 1e3, "loss_rate", unit="1/km")
+        difficulty = check_positive_int("blockchain_difficulty", self.blockchain_difficulty, 0, MAX_DIFFICULTY)
+        vars(self)["blockchain_difficulty"] = difficulty
         check_bool("enable_partner_preference", self.enable_partner_preference)
         check_bool("visualize_blockchain", self.visualize_blockchain)
         if self.visualize_blockchain:

@@ -6,9 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from market.config import DSO, ENERGY_TICK, NO_PARTNER, PER_KWH, PER_PRICE, PRICE_TICK, MarketConfig
+from market.config import (
+    DSO,
+    ENERGY_TICK,
+    LARGEST,
+    NO_PARTNER,
+    PER_KWH,
+    PER_PRICE,
+    PRICE_TICK,
+    MarketConfig,
+    check_array,
+    refuse,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +72,7 @@ def sum_by(index: Ints, amount: Floats, size: int) -> Floats:
 
 def capacity_ticks(capacity: float, step_hours: float) -> int:
     """Whole Wh that `capacity` kW carries in a step; a rounding error of the product never costs a tick."""
-    return int(capacity * step_hours / ENERGY_TICK + 1e-6)
+    return int(min(capacity * step_hours / ENERGY_TICK + 1e-6, 2.0**62))
 
 
 def bounds_of(config: MarketConfig) -> tuple[float, float, float, float]:
@@ -71,46 +82,17 @@ def bounds_of(config: MarketConfig) -> tuple[float, float, float, float]:
     return low, high, config.min_quantity - quantity, config.max_quantity + quantity
 
 
-def _refuse(field: str, column: NDArray[Any], bad: Bools, allowed: str) -> None:
-    """A one-line ValueError for the first bad value [n] of a column [n], if there is one."""
-    if bad.any():
-        first = int(np.argmax(bad))
-        raise ValueError(f"{field}: got {column[first]} at {first}; allowed: {allowed}")
-
-
-_LARGEST = float(np.finfo(np.float64).max)
 _COLUMNS: dict[str, tuple[type, float, float, str]] = {
-    "price": (np.float64, 0.0, _LARGEST, "finite numbers >= 0"),
-    "quantity": (np.float64, 0.0, _LARGEST, "finite numbers >= 0"),
+    "price": (np.float64, 0.0, LARGEST, "finite numbers >= 0"),
+    "quantity": (np.float64, 0.0, LARGEST, "finite numbers >= 0"),
     "is_buy": (np.bool_, False, True, "True or False"),
-    "agent": (np.int64, 0, np.inf, "ids >= 0"),
-    "arrival": (np.float64, -_LARGEST, _LARGEST, "finite numbers"),
+    "agent": (np.int64, 0, np.inf, "whole numbers >= 0 of 63 bits, ids"),
+    "arrival": (np.float64, -LARGEST, LARGEST, "finite numbers"),
     "reputation": (np.float64, 0.0, 1.0, "0 to 1"),
     "partner": (np.int64, NO_PARTNER, np.inf, f"an agent id, {DSO} (the DSO) or {NO_PARTNER} (nobody)"),
-    "node": (np.int64, 0, np.inf, "node numbers >= 0"),
+    "node": (np.int64, 0, np.inf, "whole numbers >= 0 of 63 bits, nodes"),
 }
 """Type of each column of `Orders`, its smallest and largest value, and how a message says what is allowed."""
-
-
-def _column(field: str, value: ArrayLike, size: int | None) -> NDArray[Any]:
-    """`value` as a [size] array of its column's type and range; what does not survive the conversion is refused."""
-    dtype, low, high, allowed = _COLUMNS[field]
-    try:
-        raw = np.asarray(value)
-        with np.errstate(invalid="ignore"):
-            column: NDArray[Any] = raw.astype(dtype)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{field}: got {value!r:.60}; allowed: a 1-d array of numbers") from None
-    if column.ndim != 1:
-        raise ValueError(f"{field}: got an array of shape {column.shape}; allowed: one dimension, [orders]")
-    if size is not None and len(column) != size:
-        raise ValueError(f"{field}: got {len(column)} values; allowed: {size}, as many as prices")
-    if dtype is not np.float64 and raw.dtype != dtype:
-        _refuse(field, raw, column != raw, "True or False" if dtype is np.bool_ else "whole numbers of 64 bits")
-    if not (column.min(initial=0) >= low and column.max(initial=0) <= high):  # not a number fails, too
-        _refuse(field, column, ~((column >= low) & (column <= high)), allowed)
-    column.flags.writeable = False
-    return column
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,14 +119,16 @@ class Orders:
     node: Ints | None = None
 
     def __post_init__(self) -> None:
-        size = None
-        for field, value in list(vars(self).items()):
-            if value is not None:
-                column = _column(field, value, size)
-                size = len(column)
-                object.__setattr__(self, field, column)
-        if len(self) > MAX_ORDERS:
-            raise ValueError(f"price: got {len(self)} orders; allowed: at most {MAX_ORDERS} in one book")
+        columns, size = vars(self), 0
+        for field, value in columns.items():
+            if value is not None or field in ("price", "quantity", "is_buy"):
+                dtype, low, high, allowed = _COLUMNS[field]
+                shape = ("orders" if field == "price" else size,)
+                column = check_array(field, value, shape, dtype=dtype, low=low, high=high, allowed=allowed)
+                column.flags.writeable = False
+                columns[field], size = column, len(column)
+        if size > MAX_ORDERS:
+            raise ValueError(f"price: got {size} orders; allowed: at most {MAX_ORDERS} in one book")
         if self.agent is not None:
             buyers = self.agent[self.is_buy]
             both = np.isin(buyers, self.agent[~self.is_buy])
@@ -152,7 +136,7 @@ class Orders:
                 agent = buyers[np.argmax(both)]
                 raise ValueError(f"is_buy: got bids and asks of agent {agent}; allowed: one side per agent in a book")
         if self.partner is not None:
-            _refuse("partner", self.partner, self.partner == self.agents, "another agent than the order's own")
+            refuse("partner", self.partner, self.partner == self.agents, "another agent than the order's own")
 
     def __setstate__(self, columns: dict[str, Any]) -> None:
         vars(self).update(columns)
@@ -170,9 +154,9 @@ class Orders:
         """One-line ValueError for the first order outside the price or quantity limits of `config`."""
         (low, high, least, most), price, quantity = bounds_of(config), self.price, self.quantity
         allowed = f"{config.min_price:g} to {config.max_price:g} $/MWh"
-        _refuse("price", price, ~((price >= low) & (price <= high)), allowed)  # not a number fails, too
+        refuse("price", price, ~((price >= low) & (price <= high)), allowed)  # not a number fails, too
         allowed = f"0 (no order) or {config.min_quantity:g} to {config.max_quantity:g} kWh"
-        _refuse("quantity", quantity, ~((quantity == 0) | (quantity >= least) & (quantity <= most)), allowed)
+        refuse("quantity", quantity, ~((quantity == 0) | (quantity >= least) & (quantity <= most)), allowed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import NoneType
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from market.clearing.batch import Cleared, clear_batch
 from market.clearing.books import Book, Nodes, Packed
 from market.clearing.matching import read
 from market.clearing.orders import Bools, Ints, Orders, Trades, bounds_of, price_ticks, reputation_ticks
-from market.config import DSO, NO_PARTNER, PER_KWH, MarketConfig, check_range
+from market.config import DSO, MAX_PRICE, NO_PARTNER, PER_KWH, MarketConfig, check_range, check_type
 from market.grid.network import Grid, GridNetwork
 from market.support.kernels import kernel
 
@@ -124,24 +125,21 @@ def clear(
     last_price: the last clearing price for PROPORTIONAL_SURPLUS, $/MWh; by default the mean of the DSO's prices.
     step_hours: length of the step, h.
     """
-    if not isinstance(orders, Orders):
-        raise ValueError(f"orders: got {type(orders).__name__}; allowed: Orders(price=[...], quantity=[...], ...)")
-    if not isinstance(config, MarketConfig):
-        raise ValueError(f"config: got {config!r:.60}; allowed: a MarketConfig")
-    if grid is not None and not isinstance(grid, Grid | GridNetwork):
-        raise ValueError(f"grid: got {grid!r:.60}; allowed: a GridNetwork, a Grid or None")
-    check_range("utility_price", utility_price, 0.0, unit="$/MWh")
-    check_range("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
-    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    check_type("orders", orders, Orders, allowed="Orders(price=[...], quantity=[...], ...)")
+    check_type("config", config, MarketConfig)
+    check_type("grid", grid, Grid, GridNetwork, NoneType)
+    utility_price = check_range("utility_price", utility_price, 0.0, MAX_PRICE, "$/MWh")
+    feed_in_tariff = check_range("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
+    step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
     if last_price is None:
         last_price = (feed_in_tariff + utility_price) / 2
-    check_range("last_price", last_price, 0.0, unit="$/MWh")
+    last_price = check_range("last_price", last_price, 0.0, MAX_PRICE, "$/MWh")
     if isinstance(grid, GridNetwork):
         grid = grid.to_grid()
     book, wanted, offered = _book(orders, config, grid)
     prices = np.array((feed_in_tariff, utility_price, last_price), np.float64)
     cleared = clear_batch(book, config, prices[:1], prices[1:2], prices[2:], grid, step_hours)
-    return ClearingResult(orders, cleared, (float(feed_in_tariff), float(utility_price)), wanted, offered)
+    return ClearingResult(orders, cleared, (feed_in_tariff, utility_price), wanted, offered)
 
 
 def _book(orders: Orders, config: MarketConfig, grid: Grid | None) -> tuple[Book | Packed, int, int]:

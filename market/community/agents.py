@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from types import NoneType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from market.clearing.books import Nodes
 from market.clearing.orders import Floats, Ints
 from market.community.series import check_numbers
 from market.community.synthetic import DSOProfileHandler
-from market.config import MarketConfig, check_positive_int, check_range
+from market.config import MarketConfig, check_fields, check_positive_int, check_type
 from market.grid.network import Grid
 from market.grid.power_flow import Feeder
 
@@ -39,16 +40,14 @@ class Battery:
     power: float | None = None
 
     def __post_init__(self) -> None:
-        check_range("nominal_capacity", self.nominal_capacity, 0.0, 1e9, "kWh")
-        check_range("min_soc", self.min_soc, 0.0, 1.0)
-        check_range("max_soc", self.max_soc, 0.0, 1.0)
-        check_range("charge_efficiency", self.charge_efficiency, 1e-3, 1.0)
-        check_range("discharge_efficiency", self.discharge_efficiency, 1e-3, 1.0)
+        check_fields(self, 0.0, 1e9, "nominal_capacity", unit="kWh")
+        check_fields(self, 0.0, 1.0, "min_soc", "max_soc")
+        check_fields(self, 1e-3, 1.0, "charge_efficiency", "discharge_efficiency")
         if self.min_soc > self.max_soc:
             raise ValueError(f"min_soc: got {self.min_soc!r}; allowed: at most max_soc = {self.max_soc!r}")
-        check_range("initial_soc", self.initial_soc, self.min_soc, self.max_soc)
+        check_fields(self, self.min_soc, self.max_soc, "initial_soc")
         if self.power is not None:
-            check_range("power", self.power, 0.0, 1e9, "kW, or None for no limit")
+            check_fields(self, 0.0, 1e9, "power", unit="kW, or None for no limit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +69,11 @@ class DERAgent:
     node: int | None = None
 
     def __post_init__(self) -> None:
-        check_range("capacity", self.capacity, 1e-6, 1e9, "kW")
-        if not isinstance(self.battery, Battery | None):
-            raise ValueError(f"battery: got {self.battery!r:.60}; allowed: a Battery or None")
+        check_fields(self, 1e-6, 1e9, "capacity", unit="kW")
+        check_type("id", self.id, str)
+        check_type("battery", self.battery, Battery, NoneType)
         for field in ("generation_profile", "demand_profile"):
-            object.__setattr__(self, field, check_numbers(field, getattr(self, field), (1, 2), "kWh", "day"))
+            object.__setattr__(self, field, check_numbers(field, getattr(self, field), (1, 2), "kWh", "days"))
         got, allowed = np.atleast_2d(self.demand_profile).shape, self.shape
         if got != allowed:
             raise ValueError(

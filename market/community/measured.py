@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from market.clearing.orders import Floats
 from market.community.synthetic import Curve, between, profiles_of
-from market.config import check_range, find
+from market.config import check_range, check_type, find, shown
 
 QUARTERS = 4
 """Values an hour of the standard load profiles."""
@@ -54,8 +54,8 @@ class Place:
         check_range("latitude", self.latitude, -90.0, 90.0, "degrees")
         check_range("longitude", self.longitude, -180.0, 180.0, "degrees")
         check_range("tilt", self.tilt, 0.0, 90.0, "degrees")
-        if not isinstance(self.start, str):
-            raise ValueError(f"start: got {self.start!r}; allowed: a date as '2025-05-12'")
+        check_type("start", self.start, str, allowed="a date as '2025-05-12'")
+        check_type("timezone", self.timezone, str, allowed="a zone as 'Europe/Berlin'")
         for field in ("home", "business"):
             find(LOADS, getattr(self, field), field)
 
@@ -93,11 +93,10 @@ def _times(place: Place, hours: int) -> Any:
 
     try:
         midnight = pd.Timestamp(place.start, tz=place.timezone).normalize()
-    except (ValueError, KeyError) as error:  # zoneinfo's error for an unknown place is a KeyError
-        raise ValueError(
-            f"place: got start {place.start!r}, timezone {place.timezone!r}; allowed: a date as 2025-05-12 and a zone "
-            f"as Europe/Berlin ({error})"
-        ) from None
+    except (ValueError, KeyError, OSError) as error:  # zoneinfo's for an unknown place is a KeyError, for a part of one
+        got = f"start {shown(place.start)}, timezone {shown(place.timezone)}"
+        allowed = f"a date as 2025-05-12 and a zone as Europe/Berlin ({shown(error)})"
+        raise ValueError(f"place: got {got}; allowed: {allowed}") from None
     first = midnight - pd.Timedelta(hours=SHIFT)
     return pd.date_range(first, periods=(hours + 2 * SHIFT) * QUARTERS, freq="15min")
 

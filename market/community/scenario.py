@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,19 @@ from market.community.agents import KINDS, Battery, DERAgent, Fleet, Params
 from market.community.bank import days_bank
 from market.community.series import Source
 from market.community.synthetic import DERProfileHandler, DSOProfileHandler
-from market.config import GridTopology, MarketConfig, check_bool, check_positive_int, check_range, check_seed, find
+from market.config import (
+    GridTopology,
+    MarketConfig,
+    check_bool,
+    check_each,
+    check_fields,
+    check_positive_int,
+    check_range,
+    check_seed,
+    check_type,
+    find,
+    shown,
+)
 from market.grid.network import GridNetwork
 from market.support.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
 
@@ -67,43 +80,31 @@ class Scenario:
         check_positive_int("max_steps", self.max_steps)
         check_positive_int("num_anchor", self.num_anchor, low=0)
         check_seed(self.seed)
-        check_range("max_error", self.max_error, 0.0, 0.999)
-        check_range("step_hours", self.step_hours, 1e-3, 24.0, "h")
-        check_range("cooperation_weight", self.cooperation_weight, 0.0, 1.0)
+        check_fields(self, 0.0, 0.999, "max_error")
+        check_fields(self, 1e-3, 24.0, "step_hours", unit="h")
+        check_fields(self, 0.0, 1.0, "cooperation_weight")
         check_positive_int("held_out_days", self.held_out_days, low=0)
-        for name in (
-            "enable_reset_dso_profiles",
-            "enable_reset_der_profiles",
-            "enable_asynchronous_order",
-            "held_out",
-        ):
+        for name in ("enable_reset_dso_profiles", "enable_reset_der_profiles", "enable_asynchronous_order", "held_out"):
             check_bool(name, getattr(self, name))
-        for name, kind in (
-            ("market_config", MarketConfig),
-            ("grid_network", GridNetwork | None),
-            ("dso_profile_handler", DSOProfileHandler | None),
-        ):
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name}: got {getattr(self, name)!r:.60}; allowed: {getattr(kind, '__name__', kind)}")
-        agents, ids = tuple(self.agents), set()
+        prices = self.dso_profile_handler
+        check_type("market_config", self.market_config, MarketConfig)
+        check_type("grid_network", self.grid_network, GridNetwork, NoneType)
+        check_type("dso_profile_handler", prices, DSOProfileHandler, NoneType)
+        if prices is not None:
+            most = self.market_config.max_price
+            check_range("dso_profile_handler.max_price", prices.max_price, 0.0, most, "$/MWh, market_config.max_price")
+        agents, ids = check_each("agents", self.agents, DERAgent, "DERAgent objects"), set()
         if not agents:
             raise ValueError("agents: got 0 agents; allowed: at least 1")
         for agent in agents:
-            if not isinstance(agent, DERAgent):
-                raise ValueError(f"agents: got {agent!r:.60}; allowed: DERAgent objects")
             if agent.id in ids:
                 raise ValueError(f"agents: got the id {agent.id!r} twice; allowed: one agent per id")
             ids.add(agent.id)
-            days, steps = agent.shape
-            if steps != self.max_steps:
+            (days, steps), most = agent.shape, agents[0].shape[0]
+            if (days, steps) != (most, self.max_steps):
                 raise ValueError(
-                    f"generation_profile: got {steps} steps for agent {agent.id!r}; "
-                    f"allowed: max_steps = {self.max_steps}"
-                )
-            if days != agents[0].shape[0]:
-                raise ValueError(
-                    f"generation_profile: got {days} days for agent {agent.id!r}; "
-                    f"allowed: {agents[0].shape[0]}, as for agent {agents[0].id!r}"
+                    f"generation_profile: got {days} days of {steps} steps for agent {agent.id!r}; "
+                    f"allowed: {most} days, as for agent {agents[0].id!r}, of max_steps = {self.max_steps}"
                 )
         object.__setattr__(self, "agents", agents)
         if self.held_out_days >= self.num_days:
@@ -137,8 +138,7 @@ class Scenario:
         if isinstance(description, Scenario):
             return description
         given = study if description is None else description
-        if not isinstance(given, Mapping):
-            raise ValueError(f"scenario: got {type(given).__name__}; allowed: a Scenario or a dictionary of its fields")
+        check_type("scenario", given, Mapping, allowed="a Scenario or a dictionary of its fields")
         if "num_agents" in given and "agents" in given:
             raise ValueError("num_agents: got agents, too; allowed: a number of agents to make, or agents of your own")
         if "num_agents" in given:
@@ -177,19 +177,20 @@ class Scenario:
         """
         for name in overrides:
             find(cls.__dataclass_fields__, name, "overrides")
-        check_positive_int("num_agents", num_agents)
-        check_seed(seed)
+        num_agents, seed = check_positive_int("num_agents", num_agents), check_seed(seed)
         steps = check_positive_int("max_steps", overrides.get("max_steps", 24))
         hours = check_range("step_hours", overrides.get("step_hours", 1.0), 1e-3, 24.0, "h")
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
-        if days is None and not overrides.get("enable_reset_der_profiles", True):
+        redraws = overrides.get("enable_reset_der_profiles", True)
+        check_bool("enable_reset_der_profiles", redraws)
+        if days is None and not redraws:
             days = 1
         sources = {"generation": generation, "demand": demand}
         made, used = days_bank(capacity, steps, seed, hours, profiles, sources, days)
-        if isinstance(kinds, str) or not isinstance(kinds, Sequence) or not kinds:
-            raise ValueError(f"kinds: got {kinds!r}; allowed: a list of {', '.join(KINDS)}")
+        if not isinstance(kinds, list | tuple) or not kinds:
+            raise ValueError(f"kinds: got {shown(kinds)}; allowed: a list of {', '.join(KINDS)}")
         if c_rate is not None:
             check_range("c_rate", c_rate, 0.0, 1e3, "1/h, or None for no limit")
         turns = [find(KINDS, kind, "kinds") for kind in kinds]
@@ -265,9 +266,8 @@ class Scenario:
         placed = network.agent_node or network.assign_agents_to_graph(self.agents)
         nodes = np.empty(self.num_agents, np.int32)
         for i, agent in enumerate(self.agents):
-            nodes[i] = placed.get(agent.id, i % network.num_nodes) if agent.node is None else agent.node
-            if nodes[i] >= network.num_nodes:
-                raise ValueError(f"node: got {nodes[i]} for agent {agent.id!r}; allowed: 0 to {network.num_nodes - 1}")
+            node = placed.get(agent.id, i % network.num_nodes) if agent.node is None else agent.node
+            nodes[i] = network.check_node(node, agent.id)
         return nodes
 
 

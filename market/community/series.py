@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from market.clearing.orders import Floats, Ints
-from market.config import check_positive_int, check_range
+from market.config import check_array, check_positive_int, check_range, shown
 
+MAX_NUMBER = 1e12
+"""Largest number of a series: a billion times what a neighbourhood uses, and its sums are still finite."""
+NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
 Source = ArrayLike | str | os.PathLike[str]
 
 
 def check_numbers(
-    field: str, value: ArrayLike, dims: Sequence[int] = (1,), unit: str = "numbers", row: str = "agent"
+    field: str, value: object, dims: Sequence[int] = (1,), unit: str = "numbers", row: str = "agents"
 ) -> Floats:
     """A copy of `value` as float64, or a one-line ValueError.
 
@@ -26,21 +30,12 @@ def check_numbers(
     value: finite numbers >= 0, at least one: a number, [T], or a row of T for each agent or day.
     dims: allowed numbers of dimensions, of 0, 1 and 2.
     unit: in errors.
-    row: what a row is, in errors.
+    row: what the rows are, in errors.
     """
-    shapes = ("a number", "[steps]", f"[{row}s, steps]")
-    allowed = f"finite {unit} >= 0, {' or '.join(shapes[count] for count in dims)}"
-    try:
-        values = np.array(value, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{field}: got {value!r:.60}; allowed: {allowed}") from None
-    if values.ndim not in dims or not values.size:
-        raise ValueError(f"{field}: got an array of shape {values.shape}; allowed: {allowed}, at least one step")
-    bad = np.argwhere(~((values >= 0) & (values < np.inf)))
-    if len(bad):
-        place = tuple(bad[0].tolist())
-        names = [f"{name} {i}" for name, i in zip(("step", row), reversed(place), strict=False)]
-        raise ValueError(f"{field}: got {values[place]} at {' of '.join(names) or 'all steps'}; allowed: {allowed}")
+    shapes, allowed = ((), ("steps",), (row, "steps")), f"finite {unit} >= 0 and <= {MAX_NUMBER:g}"
+    values = check_array(field, value, *(shapes[count] for count in dims), low=0.0, high=MAX_NUMBER, allowed=allowed)
+    if not values.size:
+        raise ValueError(f"{field}: got shape {list(values.shape)}; allowed: at least one step")
     return values
 
 
@@ -54,8 +49,8 @@ def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> 
     Prices do not add up: multiply their result by hours / step_hours.
     """
     given = check_numbers("energy", energy, (1, 2))
-    check_range("hours", hours, 1e-6, 8784.0, "h")
-    check_range("step_hours", step_hours, 1e-6, 8784.0, "h")
+    hours = check_range("hours", hours, 1e-6, 8784.0, "h")
+    step_hours = check_range("step_hours", step_hours, 1e-6, 8784.0, "h")
     needed, reach = check_positive_int("steps", steps) * step_hours, given.shape[-1] * hours
     if reach < needed * (1 - 1e-9):
         raise ValueError(f"energy: got {given.shape[-1]} values, {reach:g} h; allowed: at least {needed:g} h")
@@ -70,15 +65,12 @@ def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> 
 def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Floats:
     """A profile per agent [N, T], in the unit of the source.
 
-    source: an array [N, T]; an array [T] or a number for all agents; or a CSV file, see `numbers_of`.
+    source: an array [N, T], a row per agent; an array [T] or a number for all agents; or a CSV file, see `numbers_of`.
     field: its name in errors.
     """
-    values = numbers_of(source, field)
-    if values.ndim == 2 and len(values) != num_agents:
-        raise ValueError(f"{field}: got {len(values)} profiles; allowed: {num_agents}, one per agent, or one [steps]")
-    if values.ndim and values.shape[-1] != steps:
-        raise ValueError(f"{field}: got {values.shape[-1]} values; allowed: {steps}, one per step")
-    return np.array(np.broadcast_to(values, (num_agents, steps)))
+    shape = check_positive_int("num_agents", num_agents), check_positive_int("steps", steps)
+    values = check_array(field, numbers_of(source, field), (), shape[1:], shape)
+    return np.array(np.broadcast_to(values, shape))
 
 
 def first_steps(days: int, steps: int, step_hours: float) -> Ints:
@@ -126,20 +118,20 @@ def numbers_of(source: Source, field: str, dims: Sequence[int] = (0, 1, 2)) -> F
 
 def _read_csv(path: Path, field: str) -> Floats:
     """The numbers under the header row: [T] from one column, else [columns, T]."""
+    got = shown(str(path), 200)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{field}: got {str(path)!r}; allowed: a CSV file that can be read ({reason})") from None
-    if not rows:
-        raise ValueError(f"{field}: got {str(path)!r}, which is empty; allowed: a header row and a row per step")
+        raise ValueError(f"{field}: got {got}; allowed: a CSV file that can be read ({reason})") from None
+    if not rows or all(map(NUMBER.fullmatch, rows[0])):
+        raise ValueError(f"{field}: got {got} without a header; allowed: a row of names, then a row per step")
     values = np.empty((len(rows) - 1, len(rows[0])))
     for number, row in enumerate(rows[1:]):
         try:
             values[number] = [float(cell) for cell, _ in zip(row, rows[0], strict=True)]
         except ValueError:
-            raise ValueError(
-                f"{field}: got {row} in row {number + 2} of {path}; allowed: {len(rows[0])} numbers"
-            ) from None
+            where = f"row {number + 2} of {path}; allowed: {len(rows[0])} numbers"
+            raise ValueError(f"{field}: got {shown(row)} in {where}") from None
     return values[:, 0] if len(rows[0]) == 1 else values.T

@@ -16,7 +16,16 @@ from numpy.typing import ArrayLike
 
 from market.clearing.orders import Bools, Floats, Ints
 from market.community.series import Source, as_profile, numbers_of
-from market.config import MAX_PRICE, PRICE_TICK, check_positive_int, check_range
+from market.config import (
+    MAX_PRICE,
+    PRICE_TICK,
+    check_array,
+    check_episodes,
+    check_positive_int,
+    check_range,
+    check_seed,
+    refuse,
+)
 from market.support.rng import HOUSEHOLD_STREAM, TARIFF_STREAM, WEATHER_STREAM, uniform
 
 _TRAITS, _CLOUDS, _HABITS = range(3)  # what a household's random numbers are for
@@ -126,6 +135,11 @@ Shapes = Callable[[int, Floats], Sequence[Curve]]
 """Demand of homes, of businesses, and light on panels, from a number of hours and the turn of the panels [N, 1]."""
 
 
+def check_capacity(capacity: ArrayLike) -> Floats:
+    """A copy of the rated powers [N], kW, or a one-line ValueError."""
+    return check_array("capacity", capacity, ("agents",), low=0.0, high=1e9, allowed="finite numbers from 0 to 1e9 kW")
+
+
 def profiles_of(
     shapes: Shapes, capacity: ArrayLike, steps: int, seed: int, step_hours: float, first: int = 0
 ) -> tuple[Floats, Floats]:
@@ -134,11 +148,11 @@ def profiles_of(
     capacity: [N] kW.
     first: number of the first household.
     """
-    rated = np.array([check_range("capacity", each, unit="kW") for each in np.asarray(capacity, np.float64).tolist()])
-    steps = check_positive_int("steps", steps)
-    check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    rated = check_capacity(capacity)
+    steps, first = check_positive_int("steps", steps), check_positive_int("first", first, low=0)
+    step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
     hours, households = math.ceil(steps * step_hours), first + np.arange(len(rated))
-    traits = Traits.of(households, check_positive_int("seed", seed, low=0), hours)
+    traits = Traits.of(households, check_seed(seed), hours)
     at_home, at_work, light = shapes(hours, traits.turn)
     generation, demand = np.zeros((2, len(rated), steps))
     parts = max(1, round(step_hours / 0.25))
@@ -171,7 +185,8 @@ def synthetic_profiles(
         day = int(24 / step_hours) if (24 / step_hours).is_integer() else steps
         return [partial(_daily, day, curve) for curve in (home, business, partial(_sun, turn))]
 
-    rated = np.asarray(capacity, np.float64)
+    rated, first = check_capacity(capacity), check_positive_int("first", first, low=0)
+    step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
     blocks = [
         profiles_of(shapes, rated[place : place + BLOCK], steps, seed, step_hours, first + place)
         for place in range(0, max(1, len(rated)), BLOCK)
@@ -184,13 +199,13 @@ class DERProfileHandler:
     """Profiles of one household after another: call k gives household k of the seed, as in `synthetic_profiles`."""
 
     def __init__(self, seed: int = 42) -> None:
-        self.seed = check_positive_int("seed", seed, low=0)
+        self.seed = check_seed(seed)
         self.household = 0
         """Number of the next household."""
 
     def get_energy_profiles(self, steps: int, capacity: float, step_hours: float = 1.0) -> tuple[Floats, Floats]:
         """Generation and demand of the next household, each [T], kWh per step. capacity: kW. step_hours: h."""
-        rated = check_range("capacity", capacity, unit="kW")
+        rated = check_range("capacity", capacity, 0.0, 1e9, "kW")
         (generation,), (demand,) = synthetic_profiles([rated], steps, self.seed, step_hours, self.household)
         self.household += 1
         return generation, demand
@@ -222,16 +237,13 @@ class DSOProfileHandler:
             if source is None:
                 raise ValueError(f"{field}: got None; allowed: a profile, as the other price has one")
             values = numbers_of(source, field, (0, 1))
-            outside = values[(values < low) | (values > high)]
-            if len(outside):
-                raise ValueError(f"{field}: got {outside[0]}; allowed: {low:g} to {high:g} $/MWh")
-            object.__setattr__(self, field, values)
+            refuse(field, values, (values < low) | (values > high), f"{low:g} to {high:g} $/MWh")
+            vars(self)[field] = values
         tariff, price = np.asarray(self.feed_in_tariff), np.asarray(self.utility_price)
-        if tariff.ndim and price.ndim and len(tariff) != len(price):
-            raise ValueError(f"utility_price: got {len(price)} values; allowed: {len(tariff)} as in feed_in_tariff")
-        if (tariff >= price).any():
-            step = int(np.argmax(tariff >= price))
-            raise ValueError(f"feed_in_tariff: got step {step} at or above utility_price; allowed: below it")
+        if tariff.ndim and price.ndim:
+            check_array("utility_price", price, tariff.shape, allowed="as many as in feed_in_tariff")
+        tariff, price = np.broadcast_arrays(tariff, price)
+        refuse("feed_in_tariff", tariff, tariff >= price, "below utility_price at every step")
 
     def get_price_profiles(
         self, steps: int, seed: int = 42, episode: ArrayLike = 0, step_hours: float = 1.0
@@ -242,12 +254,12 @@ class DSOProfileHandler:
         17 to 21 h, day) that move up and down together by the episode; the tariff is flat and well below them.
         """
         steps = check_positive_int("steps", steps)
-        numbers = np.atleast_1d(np.asarray(episode, np.int64))
+        numbers = np.atleast_1d(check_episodes(episode, (), ("episodes",)))
         if self.feed_in_tariff is not None and self.utility_price is not None:
             tariff = as_profile(self.feed_in_tariff, steps, len(numbers), "feed_in_tariff")
             return tariff, as_profile(self.utility_price, steps, len(numbers), "utility_price")
-        check_range("step_hours", step_hours, 1e-6, 24.0, "h")
-        level = uniform(seed, numbers, 0, TARIFF_STREAM, 2)
+        step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+        level = uniform(check_seed(seed), numbers, 0, TARIFF_STREAM, 2)
         hour = (np.arange(steps) + 0.5) * step_hours % 24
         band = np.select([(hour < 7) | (hour >= 22), (hour >= 17) & (hour < 21)], [NIGHT_BAND, EVENING_BAND], DAY_BAND)
         price = band + BAND_SWING * (2 * level[:, :1] - 1)

@@ -70,8 +70,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         if seed is None and self._first_episode is None:
             seed = int(self.np_random.integers(2**31))
         if seed is not None:
-            if check_positive_int("seed", seed, low=0) > MAX_SEED:
-                raise ValueError(f"seed: got {seed}; allowed: 0 to {MAX_SEED}")
+            seed = check_positive_int("seed", seed, 0, MAX_SEED)
             super().reset(seed=seed)
             self._first_episode = seed * EPISODES_OF_A_SEED
         assert self._first_episode is not None

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from market.clearing.orders import Floats, Ints
 from market.community.agents import Params
+from market.config import check_array, check_type
 from market.evaluation.planning import (
     mpc_perfect,
     mpc_persistence,
@@ -66,21 +66,12 @@ POLICIES: dict[str, Policy] = {
 
 def check_actions(state: State, actions: ArrayLike) -> Floats:
     """The actions [E, N, 4], in [-1, 1], as float64, or a one-line ValueError; `step` itself takes them as they are."""
-    shape = (*state.energy.shape, ACTION_SIZE)
-    try:
-        action = np.asarray(actions, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"actions: got {actions!r:.60}; allowed: {shape}, finite numbers in [-1, 1]") from None
-    if action.shape != shape:
-        raise ValueError(f"actions: got shape {action.shape}; allowed: {shape}, finite numbers in [-1, 1]")
-    if not np.isfinite(action).all():
-        where = np.argwhere(~np.isfinite(action))[0].tolist()
-        raise ValueError(f"actions: got {action[tuple(where)]} at {where}; allowed: finite numbers in [-1, 1]")
-    return action
+    return check_array("actions", actions, (*state.energy.shape, ACTION_SIZE), allowed="finite numbers in [-1, 1]")
 
 
 def play(params: Params, episode: Ints, policy: Policy) -> tuple[State, History]:
     """Whole episodes numbered `episode` [E] under a policy: how they began, and all their steps."""
+    check_type("policy", policy, Callable, allowed="a function of params and a state, as those in POLICIES")
     start = state = initial(params, episode)
     records = []
     for _ in range(params.max_steps):

@@ -9,11 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market.config import GridTopology, check_positive_int, check_range, choose
-from market.grid.topologies import FEEDERS, TOPOLOGIES, Floats, Int32s, shortest_paths
+from market.config import (
+    LARGEST,
+    MAX_COUNT,
+    GridTopology,
+    check_array,
+    check_each,
+    check_fields,
+    check_positive_int,
+    check_range,
+    check_seed,
+    check_type,
+    choose,
+    refuse,
+    shown,
+)
+from market.grid.topologies import FEEDERS, TOPOLOGIES, Floats, Int32s, lines_between, shortest_paths
 
 if TYPE_CHECKING:
     import networkx as nx
+
+
+MAX_SIZE = 1e9
+"""Largest length of a way or line, km, resistance, ohm, and voltage, kV, that can be computed with."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +58,10 @@ class GridNetwork:
         num_nodes = check_positive_int("num_nodes", self.num_nodes)
         if topology in FEEDERS:
             num_nodes = len(FEEDERS[topology].names)
-        capacity, seed = check_range("capacity", self.capacity, unit="kW"), check_positive_int("seed", self.seed, low=0)
+        capacity = check_range("capacity", self.capacity, unit="kW")
         if self.ampacity is not None:
             vars(self).update(ampacity=check_range("ampacity", self.ampacity, 1e-6, 1e9, "A"))
-        vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=seed)
+        vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=check_seed(self.seed))
 
     def assign_agents_to_graph(self, agents: Iterable[Any]) -> dict[Hashable, int]:
         """Give every agent a node and return `agent_node`, replacing what was assigned before.
@@ -51,15 +69,19 @@ class GridNetwork:
         agents: with an `id` and a `node`; where the node is None, the k-th agent goes to node k modulo the node count.
         """
         places: dict[Hashable, int] = {}
-        for k, agent in enumerate(agents):
+        for k, agent in enumerate(check_each("agents", agents, object, "agents")):
+            if not (hasattr(agent, "id") and hasattr(agent, "node")):
+                raise ValueError(f"agents: got {shown(agent)}; allowed: agents, each with an id and a node")
             if agent.id in places:
-                raise ValueError(f"agents: got id {agent.id!r} twice; allowed: each id once")
-            places[agent.id] = k % self.num_nodes if agent.node is None else agent.node
-            if places[agent.id] not in range(self.num_nodes):
-                raise ValueError(f"node: got {agent.node!r} of agent {agent.id!r}; allowed: 0 to {self.num_nodes - 1}")
+                raise ValueError(f"agents: got id {shown(agent.id)} twice; allowed: each id once")
+            places[agent.id] = self.check_node(k % self.num_nodes if agent.node is None else agent.node, agent.id)
         self.agent_node.clear()
         self.agent_node.update(places)
         return self.agent_node
+
+    def check_node(self, node: object, agent: Hashable) -> int:
+        """`node` as an int when it is one of the grid's, else a one-line ValueError that names the agent."""
+        return check_positive_int(f"node of agent {shown(agent)}", node, 0, self.num_nodes - 1)
 
     def to_grid(self) -> Grid:
         """The grid as arrays; computed on the first call."""
@@ -108,7 +130,7 @@ class GridNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A grid of n nodes and L lines, all arrays read-only."""
+    """A grid of n nodes and L lines, all arrays checked, copied and read-only: kernels walk them without looking."""
 
     capacity: float  # limit of the P2P trade of all agents together, kW
     distance: Floats  # along the shortest path [n, n], km
@@ -126,9 +148,45 @@ class Grid:
     names: tuple[str, ...]  # of the nodes, n
 
     def __post_init__(self) -> None:
-        for value in vars(self).values():
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+        check_fields(self, 0.0, LARGEST, "capacity", unit="kW")
+        check_fields(self, 0.0, MAX_SIZE, "diameter", unit="km")
+        check_type("names", self.names, tuple)
+        n = check_positive_int("names", len(self.names))
+        size: dict[str, int | str] = {"n": n, "L": "lines"}
+        for name, axes, dtype, low, high in (
+            ("distance", "nn", np.float64, 0.0, MAX_SIZE),
+            ("predecessor", "nn", np.int32, -1, n - 1),
+            ("line_from", "L", np.int32, 0, n - 1),
+            ("line_to", "L", np.int32, 0, n - 1),
+            ("line_length", "L", np.float64, 0.0, MAX_SIZE),
+            ("line_capacity", "L", np.float64, 0.0, np.inf),
+            ("line_resistance", "L", np.float64, 0.0, MAX_SIZE),
+            ("line_reactance", "L", np.float64, -MAX_SIZE, MAX_SIZE),
+            ("line_voltage", "L", np.float64, 1e-6, MAX_SIZE),
+            ("line_of", "nn", np.int32, -1, n * n),
+            ("zone", "n", np.int32, 0, MAX_COUNT),
+        ):
+            given, shape, allowed = getattr(self, name), tuple(size[axis] for axis in axes), f"{low:g} to {high:g}"
+            values = check_array(name, given, shape, dtype=dtype, low=low, high=high, allowed=allowed)
+            values.flags.writeable = False
+            vars(self)[name] = values
+            size |= zip(axes, values.shape, strict=True)
+        self._check_paths()
+
+    def _check_paths(self) -> None:
+        """ValueError unless each line is where its ends are, and each path walks along lines back to its start."""
+        n, lines = self.num_nodes, lines_between(self.num_nodes, self.line_from, self.line_to)
+        refuse("line_of", self.line_of, self.line_of != lines, "the line from line_from to line_to, else -1")
+        start, before = np.arange(n, dtype=np.int32), self.predecessor.copy()
+        np.fill_diagonal(before, start)
+        cut = (before < 0) | (lines[before, start] < 0)
+        np.fill_diagonal(cut, False)
+        refuse("predecessor", self.predecessor, cut, "a node with a line to the next, as all nodes are connected")
+        for _ in range(n.bit_length()):  # twice as many steps at once, until all have arrived
+            if (before == start[:, None]).all():
+                return
+            before = np.take_along_axis(before, before, 1)
+        refuse("predecessor", self.predecessor, before != start[:, None], "a path that leads back to its start")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
 
-from market.config import check_range
-from market.grid.network import Grid
+from market.config import check_array, check_range
+from market.grid.network import MAX_SIZE, Grid
 from market.grid.topologies import Floats, Ints
 from market.support.kernels import kernel
 
@@ -114,9 +114,7 @@ def power_flow(feeder: Feeder, injection: Floats, step_hours: float = 1.0) -> Po
     injection: what each node feeds in less what it takes [E, n], kWh per step.
     step_hours: h; power is the mean over the step.
     """
-    fed = np.asarray(injection, np.float64)
-    if fed.ndim != 2 or fed.shape[1] != feeder.num_nodes:
-        raise ValueError(f"injection: got shape {fed.shape}; allowed: [E, {feeder.num_nodes}], one value per node")
+    fed = check_array("injection", injection, ("E", feeder.num_nodes), low=-MAX_SIZE, high=MAX_SIZE)
     power, square = fed / check_range("step_hours", step_hours, 1e-3, 24.0, "h"), np.empty(fed.shape)
     _power_flow(feeder.order, feeder.parent, feeder.rise, power, square)
     below = feeder.line >= 0

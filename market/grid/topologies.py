@@ -185,8 +185,6 @@ def shortest_paths(layout: Layout) -> tuple[Floats, Int32s, Int32s]:
     predecessor[a, b] is the node before b on the way from a; line[a, b] joins a and b; -1 where there is none.
     """
     n, start, end = len(layout.names), layout.line_from, layout.line_to
-    line = np.full((n, n), -1, np.int32)
-    line[start, end] = line[end, start] = np.arange(len(start))
     if layout.complete:
         distance = np.zeros((n, n))
         distance[start, end] = distance[end, start] = layout.length
@@ -198,4 +196,11 @@ def shortest_paths(layout: Layout) -> tuple[Floats, Int32s, Int32s]:
         distance, predecessor = dijkstra(graph, directed=True, return_predecessors=True)
         distance = np.minimum(distance, distance.T)  # there and back may differ in the last digit
     np.fill_diagonal(predecessor, -1)
-    return distance * layout.km_per_unit, predecessor, line
+    return distance * layout.km_per_unit, predecessor, lines_between(n, start, end)
+
+
+def lines_between(nodes: int, start: Int32s, end: Int32s) -> Int32s:
+    """The line between two nodes [n, n], -1 where there is none. start, end: of the lines [L]."""
+    line = np.full((nodes, nodes), -1, np.int32)
+    line[start, end] = line[end, start] = np.arange(len(start))
+    return line

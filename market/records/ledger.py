@@ -11,18 +11,19 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import count
+from typing import Any
 
 import numpy as np
 
 from market.clearing.orders import Trades
-from market.config import check_positive_int
+from market.config import MAX_DIFFICULTY, check_positive_int, check_type, shown
 from market.simulation.history import StepRecord
 
 GENESIS = "0" * 64
 """Head of an empty ledger: what the first block holds as its previous hash."""
-MAX_DIFFICULTY = 6
-"""Leading zero hex digits at most: six take some 16 million hashes a block."""
 
+TYPES: dict[bytes, Any] = {b"<i8": np.int64, b"<f8": np.float64}
+"""What numbers are written as."""
 _MAGIC = b"market.ledger/1\n"
 _NUMBER = struct.Struct("<Q")
 
@@ -62,9 +63,7 @@ class Ledger:
     """
 
     def __init__(self, difficulty: int = 1) -> None:
-        self.difficulty = check_positive_int("difficulty", difficulty, low=0)
-        if self.difficulty > MAX_DIFFICULTY:
-            raise ValueError(f"difficulty: got {difficulty!r}; allowed: 0 to {MAX_DIFFICULTY} hex digits")
+        self.difficulty = check_positive_int("difficulty", difficulty, 0, MAX_DIFFICULTY)
         self.blocks: list[Block] = []
 
     @property
@@ -106,7 +105,7 @@ def encode(trades: Trades, step: int) -> bytes:
     name, dtype ("<i8" or "<f8") and values, each with its length in bytes before it. Numbers are 64-bit little-endian.
     """
     names = [field.name for field in fields(Trades)]
-    step = check_positive_int("step", step, low=0)
+    step = check_positive_int("step", step, 0, 2**63 - 1)
     parts = [_MAGIC, *map(_NUMBER.pack, (step, len(trades), len(names)))]
     for name in names:
         column = np.asarray(getattr(trades, name))
@@ -122,6 +121,7 @@ def encode(trades: Trades, step: int) -> bytes:
 
 def decode(content: bytes) -> tuple[int, Trades]:
     """Step and trades of what `encode` wrote; ValueError for any other bytes."""
+    check_type("content", content, bytes)
     read = io.BytesIO(content[len(_MAGIC) :]).read
 
     def number() -> int:
@@ -131,14 +131,14 @@ def decode(content: bytes) -> tuple[int, Trades]:
         step, _, size = number(), number(), number()
         columns = {}
         for _ in range(size):
-            name, dtype = read(number()).decode(), read(number()).decode()
+            name, dtype = read(number()).decode(), TYPES[read(number())]
             columns[name] = np.frombuffer(read(number()), dtype)
         trades = Trades(**columns)
         genuine = encode(trades, step) == content
-    except (struct.error, OverflowError, TypeError, ValueError):
+    except (struct.error, KeyError, OverflowError, TypeError, ValueError):
         genuine = False
     if not genuine:
-        raise ValueError(f"content: got {content!r:.60}; allowed: bytes that market.records.ledger.encode wrote")
+        raise ValueError(f"content: got {shown(content)}; allowed: bytes that market.records.ledger.encode wrote")
     return step, trades
 
 

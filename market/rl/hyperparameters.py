@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from market.config import check_positive_int, check_range, nearest
+from market.config import check_positive_int, check_range, find, shown
 
 ACTIVATIONS = ("tanh", "relu")
 
@@ -48,14 +48,10 @@ class Hyperparameters:
                 check_range(field.name, getattr(self, field.name), *RANGES[field.name])
             elif field.name in COUNTS:
                 check_positive_int(field.name, getattr(self, field.name))
-        if isinstance(self.hidden, int | str) or not self.hidden:
-            raise ValueError(f"hidden: got {self.hidden!r}; allowed: a tuple of one or more layer widths")
+        if not isinstance(self.hidden, list | tuple) or not self.hidden:
+            raise ValueError(f"hidden: got {shown(self.hidden)}; allowed: a tuple of one or more layer widths")
         object.__setattr__(self, "hidden", tuple(check_positive_int("hidden", width) for width in self.hidden))
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation: got {self.activation!r}; allowed: {', '.join(ACTIVATIONS)}"
-                f"{nearest(str(self.activation), list(ACTIVATIONS))}"
-            )
+        find(dict.fromkeys(ACTIVATIONS), self.activation, "activation")
 
 
 @dataclass(frozen=True)

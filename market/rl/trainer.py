@@ -14,7 +14,7 @@ from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.community.scenario import Scenario
-from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose
+from market.config import RLAlgorithm, TrainingMode, check_positive_int, check_type, choose, shown
 from market.envs.vector import MarketVectorEnv
 from market.rl.algorithms.registry import ALGORITHMS
 from market.rl.algorithms.run import Run
@@ -22,7 +22,7 @@ from market.rl.hyperparameters import Hyperparameters
 from market.rl.networks.modules import PopulationActor
 from market.rl.results import MARKET, EvaluationResult, IterationRecord, SetUp, TrainingResult, mean_of_numbers
 from market.rl.rllib import quiet_rllib, without_object_store
-from market.rl.sampling.policy import Policy, agent_policy, population_policy, rollout
+from market.rl.sampling.policy import Policy, agent_policy, checked, population_policy, rollout
 from market.rl.scopes import Stream, derive, torch_threads
 from market.rl.session import ray_session
 from market.support.allocator import keep_freed_memory
@@ -68,7 +68,8 @@ class RLTrainer:
         default = ALGORITHMS[self.algorithm].hyperparameters
         self.hyperparameters = default if hyperparameters is None else hyperparameters
         if type(self.hyperparameters) is not type(default):
-            raise ValueError(f"hyperparameters: got {hyperparameters!r}; allowed: {type(default).__name__} or None")
+            kind = type(default).__name__
+            raise ValueError(f"hyperparameters: got {shown(hyperparameters)}; allowed: {kind} or None")
         self.scenario = self._make_scenario(env_config)
         self.iters = iters
         self._run = Run(
@@ -93,10 +94,7 @@ class RLTrainer:
 
     @staticmethod
     def _make_scenario(env_config: Any) -> Any:
-        if not isinstance(env_config, Scenario | Mapping):
-            raise ValueError(
-                f"env_config: got {type(env_config).__name__}; allowed: a Scenario or a dictionary of its fields"
-            )
+        check_type("env_config", env_config, Scenario, Mapping, allowed="a Scenario or a dictionary of its fields")
         return Scenario.of(env_config)
 
     @staticmethod
@@ -212,11 +210,11 @@ class RLTrainer:
 
     def policy(self) -> Policy:
         """Observations [E, N, obs] -> the most likely actions [E, N, act]; follows further training."""
-        return population_policy(self.module.player)
+        return checked(population_policy(self.module.player), self.module.observation_space.shape)
 
     def agent_policy(self, agent: int) -> Policy:
         """One agent's observations [E, obs] -> its most likely actions [E, act]; a copy of its present weights."""
-        return agent_policy(self.module.player, agent)
+        return checked(agent_policy(self.module.player, agent), self.module.observation_space.shape[1:])
 
     def save(self, path: str | Path) -> None:
         """Write everything that training needs to go on identically to one file, in one piece or not at all."""

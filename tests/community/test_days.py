@@ -154,10 +154,13 @@ BAD = {
     "no truth": (lambda: Scenario.study(1, enable_reset_der_profiles=1), "enable_reset_der_profiles: got 1; allowed: "),
     "no days": (lambda: Scenario.study(1, days=0), "days: got 0; allowed: "),
     "too many": (lambda: Scenario.study(1, demand=np.ones(72), days=4), "days: got 4; allowed: 1 to 3, .* in demand"),
-    "half a day": (lambda: Scenario.study(1, demand=np.ones(36)), "demand: got 36 values; allowed: 24, one per step"),
+    "half a day": (
+        lambda: Scenario.study(1, demand=np.ones(36)),
+        r"demand: got shape \[36\]; allowed: a number or \[24\] or \[1, 24\]",
+    ),
     "other days": (
         lambda: Scenario([DERAgent(str(d), 1.0, None, np.ones((d, 24)), np.ones((d, 24))) for d in (2, 3)]),
-        "generation_profile: got 3 days for agent '3'; allowed: 2, as for agent '2'",
+        "generation_profile: got 3 days of 24 steps for agent '3'; allowed: 2 days, as for agent '2'",
     ),
 }
 

@@ -122,7 +122,9 @@ BAD = {
     "day": (lambda: Place(start=20250512), "start: got 20250512; allowed: a date"),
     "date": (lambda: measured_profiles([1.0], 2, place=Place(start="someday")), "place: got start 'someday'.*a date"),
     "zone": (lambda: measured_profiles([1.0], 2, place=Place(timezone="Europe/Berln")), "place: .*'Europe/Berln'"),
-    "capacity": (lambda: measured_profiles([[1.0]], 2), r"capacity: got \[1\.0\]; allowed: a finite number >= 0 kW"),
+    "capacity": (lambda: measured_profiles([[1.0]], 2), r"capacity: got shape \[1, 1\]; allowed: \[agents\]"),
+    "part of a zone": (lambda: measured_profiles([1.0], 2, place=Place(timezone="Europe")), "place: .*'Europe'"),
+    "no zone": (lambda: Place(timezone=1), "timezone: got 1; allowed: a zone as 'Europe/Berlin'"),
     "steps": (lambda: measured_profiles([1.0], 0), "steps: got 0"),
 }
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from market import Scenario
 from market.community.synthetic import (
     CONSUMERS,
     DERProfileHandler,
@@ -18,6 +19,7 @@ from market.community.synthetic import (
     synthetic_profiles,
 )
 from market.config import MAX_PRICE
+from market.simulation.dynamics import initial
 
 CAPACITY = np.random.default_rng(0).uniform(50, 150, 300)
 HOURS = np.arange(24) + 0.5
@@ -123,9 +125,9 @@ def test_courses_have_mean_one(course):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: synthetic_profiles([1.0, np.nan], 24), "capacity: got nan; allowed"),
-        (lambda: synthetic_profiles([-1.0], 24), r"capacity: got -1\.0; allowed"),
-        (lambda: synthetic_profiles([[1.0]], 24), r"capacity: got \[1\.0\]; allowed: a finite number >= 0 kW"),
+        (lambda: synthetic_profiles([1.0, np.nan], 24), "capacity: got nan at 1; allowed"),
+        (lambda: synthetic_profiles([-1.0], 24), r"capacity: got -1\.0 at 0; allowed"),
+        (lambda: synthetic_profiles([[1.0]], 24), r"capacity: got shape \[1, 1\]; allowed: \[agents\]"),
         (lambda: synthetic_profiles([1.0], 0), "steps: got 0; allowed: a whole number >= 1"),
         (lambda: synthetic_profiles([1.0], 24, step_hours=0), "step_hours: got 0; allowed"),
         (lambda: synthetic_profiles([1.0], 24, seed=-1), "seed: got -1; allowed"),
@@ -201,7 +203,7 @@ def test_measured_tariffs_serve_every_episode(tmp_path):
         assert price.tolist() == [[100, 120, 110]] * 2
         price[:] = 0
     assert handler.get_price_profiles(3)[1].tolist() == [[100, 120, 110]]
-    with pytest.raises(ValueError, match="utility_price: got 3 values; allowed: 24, one per step"):
+    with pytest.raises(ValueError, match=r"utility_price: got shape \[3\]; allowed: a number or \[24\]"):
         handler.get_price_profiles(24)
 
 
@@ -215,14 +217,14 @@ def test_measured_tariffs_serve_every_episode(tmp_path):
         ((0, 2 * MAX_PRICE), "max_price: got .*; allowed"),
         ((40, 240, [50, 60]), "utility_price: got None; allowed: a profile, as the other price has one"),
         ((40, 240, None, [50, 60]), "feed_in_tariff: got None; allowed"),
-        ((40, 240, [50, 60], [100, 300]), r"utility_price: got 300\.0; allowed: 40 to 240 \$/MWh"),
-        ((40, 240, [30, 60], [100, 200]), r"feed_in_tariff: got 30\.0; allowed: 40 to 240 \$/MWh"),
-        ((40, 240, [50, 60], [100, 60]), "feed_in_tariff: got step 1 at or above utility_price; allowed: below it"),
-        ((40, 240, [50, np.nan], [100, 200]), "feed_in_tariff: got nan at step 1;"),
-        ((40, 240, [50, 60], [100, 100, 100]), "utility_price: got 3 values; allowed: 2 as in feed_in_tariff"),
+        ((40, 240, [50, 60], [100, 300]), r"utility_price: got 300\.0 at 1; allowed: 40 to 240 \$/MWh"),
+        ((40, 240, [30, 60], [100, 200]), r"feed_in_tariff: got 30\.0 at 0; allowed: 40 to 240 \$/MWh"),
+        ((40, 240, [50, 60], [100, 60]), "feed_in_tariff: got 60.0 at 1; allowed: below utility_price at every step"),
+        ((40, 240, [50, np.nan], [100, 200]), "feed_in_tariff: got nan at 1;"),
+        ((40, 240, [50, 60], [100, 100, 100]), r"utility_price: got shape \[3\]; allowed: \[2\]"),
         (
             (40, 240, [[50, 60]], [100, 100]),
-            r"feed_in_tariff: got an array of shape \(1, 2\); allowed: .*, a number or \[steps\]",
+            r"feed_in_tariff: got shape \[1, 2\]; allowed: a number or \[steps\]",
         ),
         ((40, 240, "none.csv", [100, 100]), r"feed_in_tariff: got 'none\.csv'; allowed: a CSV file"),
     ],
@@ -231,6 +233,15 @@ def test_bad_tariffs_are_refused_in_one_line(arguments, message):
     with pytest.raises(ValueError, match=message) as error:
         DSOProfileHandler(*arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -1, 0.5, [0.5], True, None, np.timedelta64(1), [np.nan], [1j], [[1]]])
+def test_seeds_and_episodes_are_whole_numbers(odd):
+    for field in ("seed", "episode"):
+        with pytest.raises(ValueError, match=rf"^{field}: got [^\n]*; allowed: [^\n]*$"):
+            DSOProfileHandler(40, 240).get_price_profiles(4, **{field: odd})
+    with pytest.raises(ValueError, match=r"^episode: got [^\n]*; allowed: [^\n]*$"):
+        initial(Scenario.study(1, max_steps=2, days=1).params, odd)
 
 
 def test_bad_horizons_of_tariffs_are_refused():

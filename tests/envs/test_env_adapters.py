@@ -91,7 +91,7 @@ def test_pettingzoo_accepts_the_parallel_environment(capsys):
 SCENARIOS = {
     "nothing": ({}, r"num_agents: got nothing; allowed: num_agents=5"),
     "both": ({"scenario": {"num_agents": 2}, "max_steps": 3}, r"scenario: got one and max_steps, too"),
-    "text": ({"scenario": "study"}, r"scenario: got str; allowed: a Scenario or a dictionary"),
+    "text": ({"scenario": "study"}, r"scenario: got 'study'; allowed: a Scenario or a dictionary"),
     "typing error": ({"num_agents": 2, "max_stepz": 3}, r"max_stepz.*did you mean 'max_steps'"),
 }
 
@@ -109,6 +109,7 @@ def test_scenarios_that_cannot_be_read(name):
 BAD_ACTIONS = {
     "unknown": ({"agnt_0003": np.zeros(4)}, r"got one of 'agnt_0003'; allowed: .*did you mean 'agent_0003'"),
     "missing": ({"agent_0000": np.zeros(4)}, r"got none of 'agent_0001'; allowed: one \[4\] of every agent"),
+    "no dictionary": ([np.zeros(4)] * 4, r"actions: got \[array.*; allowed: a dictionary"),
 }
 
 
@@ -119,6 +120,40 @@ def test_actions_of_the_wrong_agents(name):
     actions, message = BAD_ACTIONS[name]
     with pytest.raises(ValueError, match=message):
         env.step(actions)
+
+
+@pytest.mark.parametrize("kind", [MarketParallelEnv, MarketMultiAgentEnv])
+@pytest.mark.parametrize(
+    ("action", "got"),
+    [
+        (np.zeros(3), r"shape \[3\]; allowed: \[4\]"),
+        (np.zeros((4, 1)), r"shape \[4, 1\]; allowed: \[4\]"),
+        (np.full(4, np.inf), "inf at 0; allowed: finite"),
+        (np.ma.masked_array(np.zeros(4), [0, 1, 0, 0]), "masked_array.*; allowed: finite"),
+        (np.zeros(4, complex), "array.*; allowed: finite"),
+        ("buy", "'buy'; allowed: finite"),
+        (None, "None; allowed: finite"),
+    ],
+)
+def test_the_agent_of_a_wrong_action_is_named(kind, action, got):
+    env = kind(scenario(3))
+    env.reset(seed=np.int64(1))
+    actions = {agent: np.zeros(4) for agent in env.possible_agents} | {"agent_0001": action}
+    with pytest.raises(ValueError, match=rf"^actions of 'agent_0001': got {got}[^\n]*$"):
+        env.step(actions)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_seeds_of_numpy_are_seeds(name):
+    env = ADAPTERS[name]()
+    seen, same = (
+        np.stack(list(each.values())) if isinstance(each, dict) else each
+        for each in (env.reset(seed=np.int64(3))[0], env.reset(seed=3)[0])
+    )
+    np.testing.assert_array_equal(seen, same)
+    for seed in (np.nan, np.inf, 1.5, True, np.timedelta64(3), -1, 10**5000, np.array([3])):
+        with pytest.raises(ValueError, match=r"^seed: got [^\n]*; allowed: [^\n]*$"):
+            env.reset(seed=seed)
 
 
 @pytest.mark.parametrize("name", ["single", "pettingzoo", "rllib"])

@@ -105,7 +105,7 @@ def test_fixed_tariffs_when_they_are_not_redrawn():
 def test_actions_of_the_wrong_shape(shape):
     env = make()
     env.reset()
-    with pytest.raises(ValueError, match=r"actions: got shape .*; allowed: \(3, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"actions: got shape .*; allowed: \[3, 4, 4\]"):
         env.step(np.zeros(shape))
 
 

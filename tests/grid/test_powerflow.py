@@ -159,9 +159,9 @@ def test_grids_with_loops_are_no_feeders():
     [
         (
             lambda f: power_flow(f, np.zeros((1, 4))),
-            r"injection: got shape \(1, 4\); allowed: \[E, 3\], one value per node",
+            r"injection: got shape \[1, 4\]; allowed: \[E, 3\]",
         ),
-        (lambda f: power_flow(f, np.zeros(3)), r"injection: got shape \(3,\); allowed"),
+        (lambda f: power_flow(f, np.zeros(3)), r"injection: got shape \[3\]; allowed"),
         (lambda f: power_flow(f, np.zeros((1, 3)), 0.0), "step_hours: got 0.0; allowed"),
         (
             lambda f: voltage_deviation(f, np.arange(2), np.zeros((1, 3)), 1.0),
@@ -198,7 +198,7 @@ def test_python_work_does_not_grow_with_markets_agents_or_nodes():
             sys.setprofile(None)
         return len(seen)
 
-    assert calls(2, 1) == calls(14, 40) < 60
+    assert calls(2, 1) == calls(14, 40) < 100
 
 
 # What a step reports

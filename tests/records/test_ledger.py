@@ -255,6 +255,20 @@ def test_decode_refuses_other_bytes(cut):
 # Errors
 
 
+@pytest.mark.parametrize("content", [None, "block", 3, bytearray(b"market.ledger/1\n"), [b"a"]])
+def test_decode_refuses_what_is_not_bytes(content):
+    with pytest.raises(ValueError, match=r"^content: got .*; allowed: bytes$"):
+        decode(content)
+
+
+@pytest.mark.parametrize("dtype", [b"<m8", b"(2,)f8", b"O", b"a8", b"{'a':", b"", b"\xff", b"<f4"])
+def test_decode_knows_two_types_of_numbers(dtype):
+    written = encode(some_trades(2), 1)
+    other = written.replace(b"\x03\0\0\0\0\0\0\0<i8", len(dtype).to_bytes(8, "little") + dtype, 1)
+    with pytest.raises(ValueError, match=r"^content: got "):
+        decode(other)
+
+
 @pytest.mark.parametrize("difficulty", [-1, MAX_DIFFICULTY + 1, 1.5, "1", None, True])
 def test_a_bad_difficulty_is_refused(difficulty):
     with pytest.raises(ValueError, match=r"difficulty: got .*; allowed: "):

@@ -32,6 +32,10 @@ from rl_support import TASK, TargetTrainer, make_trainer
         ({"gpus": -1}, "gpus: got -1"),
         ({"gpus": 2}, "gpus: got 2; allowed: 0 or 1"),
         ({"seed": -1}, "seed: got -1"),
+        ({"seed": 2**63}, "seed: got 9223372036854775808; allowed: 0 to 9223372036854775807"),
+        ({"seed": float("nan")}, "seed: got nan"),
+        ({"iters": 10**5000}, "iters: got some int; allowed: 1 to"),
+        ({"ray_address": 6379}, "ray_address: got 6379; allowed: str or None"),
         ({"num_env_runners": -1}, "num_env_runners: got -1"),
         ({"num_learners": 1.5}, "num_learners: got 1.5"),
         (
@@ -77,5 +81,5 @@ def test_unknown_algorithms_are_named(algorithm: str, message: str) -> None:
 
 
 def test_wrong_scenario_is_named() -> None:
-    with pytest.raises(ValueError, match="env_config: got list; allowed: a Scenario or a dictionary"):
+    with pytest.raises(ValueError, match=r"env_config: got .*; allowed: a Scenario or a dictionary"):
         RLTrainer([], "ppo", "ctde", 1)  # type: ignore[arg-type]

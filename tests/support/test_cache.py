@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,3 +79,124 @@ def test_an_edit_of_a_kernel_recompiles_the_kernels_of_other_files_that_call_it(
     assert run(1) == ("3", "0")
     assert run(1) == ("3", "1"), "an unchanged kernel is loaded"
     assert run(10) == ("21", "0"), "its own file is as before, and it is compiled anew all the same"
+
+
+# --- what happens to a cache
+
+
+def triple(x):
+    return 3 * x
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package of its own, whose kernels are cached below it, or below `home` where that cannot be."""
+    kernels = market.support.kernels
+    monkeypatch.setattr(kernels, "PACKAGE", tmp_path / "package")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "package").mkdir()
+    yield tmp_path / "package"
+    kernels._folder.cache_clear()
+    kernels._warn.cache_clear()
+
+
+def call(warned: int = 0) -> int:
+    """Loads or compiles `triple` anew, as another process would, and returns how often it was found in the cache."""
+    market.support.kernels._folder.cache_clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        compiled = market.support.kernels.kernel(triple)
+        assert (compiled(7), compiled(0.5)) == (21, 1.5)
+    assert [str(warning.message)[:7] for warning in caught] == ["kernels"] * warned
+    return sum(compiled.stats.cache_hits.values())
+
+
+def files(folder: Path, ending: str) -> list[Path]:
+    return sorted(folder.rglob(f"*.{ending}"))
+
+
+def flipped(written: bytes) -> bytes:
+    """One bit of the middle: machine code, in a file of data."""
+    return written[: len(written) // 2] + bytes([written[len(written) // 2] ^ 1]) + written[len(written) // 2 + 1 :]
+
+
+DAMAGE = {
+    "empty": lambda written: b"",
+    "cut": lambda written: written[: len(written) // 2],
+    "one byte less": lambda written: written[:-1],
+    "garbage": lambda written: bytes(range(256)) * 20,
+    "words": lambda written: b"no pickle\n",
+    "another pickle": lambda written: b"\x80\x04N.",
+    "a flipped bit": flipped,
+}
+
+
+@pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_cache_is_written_anew(package: Path, ending: str, damage: str):
+    assert call() == 0
+    assert call() == 2
+    path = files(package, ending)[0]
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](whole))
+    call()
+    call()  # the first after the damage may have forgotten what it read before
+    assert call() == 2
+    shutil.rmtree(package / "__pycache__")
+    assert call() == 0
+
+
+@pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")
+def test_a_package_that_cannot_be_written_has_its_kernels_in_the_users_cache(package: Path):
+    (package / "__pycache__").touch()  # a file: no folder can be made there, not even by root
+    assert call() == 0
+    assert call() == 2
+    assert len(files(package.parent / "home", "nbc")) == 2
+
+
+@pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")
+def test_where_nothing_can_be_written_kernels_run_with_one_warning(package: Path, monkeypatch: pytest.MonkeyPatch):
+    (package / "__pycache__").touch()
+    (package.parent / "home").touch()
+    assert call(warned=1) == 0
+    assert call() == 0
+    market.support.kernels._warn.cache_clear()
+    monkeypatch.setattr(market.support.kernels.config, "CACHE_LOCATOR_CLASSES", "UserProvidedCacheLocator")
+    monkeypatch.setattr(market.support.kernels.config, "CACHE_DIR", str(package.parent / "home"))  # the user's choice
+    assert call(warned=1) == 0
+
+
+@pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")
+@pytest.mark.parametrize("room", [0, 300, 3000])
+def test_on_a_full_disk_kernels_run_with_one_warning(package: Path, room: int):
+    """room: bytes that a file may have: nothing, an index, or a part of the code."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        assert call(warned=1) == 0
+        assert call() == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    call()
+    assert call() == 2, "once there is space again, they are kept"
+
+
+@pytest.mark.slow  # compiles what `clear` calls
+@pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")
+def test_a_market_without_a_cache(tmp_path: Path):
+    code = (
+        "from market import MarketConfig, Orders, clear; orders = Orders([60, 50], [1, 2], [True, False]);"
+        "print(clear(orders, MarketConfig(), feed_in_tariff=50, utility_price=100).trades)"
+    )
+    copy = shutil.copytree(market.support.kernels.PACKAGE, tmp_path / "market", ignore=shutil.ignore_patterns("__*__"))
+    for path in market.support.kernels.PACKAGE.rglob("__init__.py"):
+        shutil.copy(path, tmp_path / "market" / path.relative_to(market.support.kernels.PACKAGE))
+    (copy / "__pycache__").touch()
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(tmp_path), "HOME": "/dev/null"}
+    environment.pop("XDG_CACHE_HOME", None)
+    command = [sys.executable, "-P", "-c", code]
+    bare = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    usual = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert bare.stdout == usual.stdout
+    assert bare.stderr.count("Warning") == 1

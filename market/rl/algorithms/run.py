@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
-from market.config import RLAlgorithm, TrainingMode, check_positive_int
+from market.config import RLAlgorithm, TrainingMode, check_positive_int, check_seed, check_type
 from market.rl.hyperparameters import ClippedSurrogate, Hyperparameters
 from market.rl.learning.learners import PopulationLearner
 from market.rl.sampling.runner import PopulationEnvRunner
@@ -41,7 +42,9 @@ class Run:
     def __post_init__(self) -> None:
         for field in ("iters", "episodes_per_iteration", "cpus"):
             check_positive_int(field, getattr(self, field))
-        for field in ("seed", "gpus", "num_env_runners", "num_learners"):
+        check_seed(self.seed)
+        check_type("ray_address", self.ray_address, str, NoneType)
+        for field in ("gpus", "num_env_runners", "num_learners"):
             check_positive_int(field, getattr(self, field), low=0)
         for field in ("num_env_runners", "num_learners"):
             parts = getattr(self, field)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from market.config import check_array, check_positive_int
 from market.rl.networks.stacked import Actor, StackedMLP
 from market.support.phases import phase
 
@@ -41,11 +42,15 @@ def agent_policy(actor: Actor, agent: int) -> Policy:
     means: Any = getattr(actor.network, "network", actor.network)
     if not isinstance(means, StackedMLP):
         raise ValueError(f"agent_policy: got agent {agent} of a joint actor; allowed: modes with an actor per agent")
-    if not 0 <= agent < means.owners:
-        raise ValueError(f"agent: got {agent!r}; allowed: 0 to {means.owners - 1}")
+    agent = check_positive_int("agent", agent, 0, means.owners - 1)
     network: Any = actor.network
     own = population_policy(Actor(network.agent(agent), actor.distribution))
     return lambda observation: own(observation[:, None])[:, 0]
+
+
+def checked(policy: Policy, shape: tuple[int, ...]) -> Policy:
+    """`policy` for observations [E, *shape] that are refused in one line where they are something else."""
+    return lambda seen: policy(check_array("observation", seen, ("E", *shape)).astype(np.float32))
 
 
 @dataclass(frozen=True)

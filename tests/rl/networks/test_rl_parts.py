@@ -15,7 +15,7 @@ from market.rl.learning.advantages import estimate_advantages, vtrace
 from market.rl.modes import MODES
 from market.rl.networks.distributions import AgentGaussian
 from market.rl.networks.stacked import CentralMLP, Stack
-from market.rl.sampling.policy import agent_policy, population_policy
+from market.rl.sampling.policy import agent_policy, checked, population_policy
 from market.rl.scopes import Stream, derive, seeded, torch_threads
 from rl_support import ACT, AGENTS, EVERY_MODE, OBS, ROWS, make_module
 
@@ -161,6 +161,25 @@ def test_one_agent_acts_on_its_own_observation_alone(mode: TrainingMode) -> None
         np.testing.assert_allclose(own, population_policy(module.player)(x)[:, agent], atol=1e-6)
     with pytest.raises(ValueError, match=f"agent: got {AGENTS}; allowed: 0 to {AGENTS - 1}"):
         agent_policy(module.player, AGENTS)
+
+
+@pytest.mark.parametrize(
+    ("seen", "message"),
+    [
+        (np.zeros((2, 3)), r"got shape \[2, 3\]; allowed: \[E, 3, 5\]"),
+        (np.zeros((2, 5, 3)), r"got shape \[2, 5, 3\]; allowed: \[E, 3, 5\]$"),
+        (np.zeros((1, 3, 5), complex), "got .*; allowed: finite numbers"),
+        (np.full((1, 3, 5), np.nan), r"got nan at \[0, 0, 0\]; allowed: finite numbers"),
+        (np.ma.masked_array(np.zeros((1, 3, 5))), "got masked_array"),
+        (None, "got None; allowed: finite numbers"),
+        (torch.zeros((1, 3, 5), requires_grad=True), "got tensor"),
+    ],
+)
+def test_a_policy_names_observations_that_do_not_fit(seen, message: str) -> None:
+    policy = checked(lambda observation: observation, (3, 5))
+    assert policy([[[1] * 5] * 3]).dtype == np.float32
+    with pytest.raises(ValueError, match=rf"^observation: {message}"):
+        policy(seen)
 
 
 def test_joint_actor_cannot_be_taken_apart() -> None:
