@@ -107,7 +107,7 @@ class TrainingResult:
         return combined(self.total_seconds, *((record.phases, 1.0) for record in self.iterations))
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per iteration: the fields of `IterationRecord`, and "kpis.", "losses." and "phases." with their names."""
+        """A row per iteration: the fields of `IterationRecord`, its mappings as in "kpis.cost" and "phases.forward"."""
         import pandas as pd
 
         return pd.json_normalize([vars(record) for record in self.iterations])

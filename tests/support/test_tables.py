@@ -71,7 +71,7 @@ def test_an_array_is_told_by_shape_and_range(values: list[float]) -> None:
         def __init__(self) -> None:
             self.column = np.array(values, np.float64)
 
-    numbers = [value for value in values if value == value]  # noqa: PLR0124 - not nan
+    numbers = [value for value in values if value == value]
     limits = f" {min(numbers):g} to {max(numbers):g}" if numbers else ""
     assert repr(Held()) == f"Held(column=[{len(values)}]{limits})"
 
