@@ -47,7 +47,7 @@ help: ## this list
 	@echo "                      make test ARGS='-k clearing -x'"
 	@echo "  PROFILES=measured   profiles of 'make study': synthetic (as a rule), measured, or both with a comma"
 	@echo "  BASE=.. HEAD=..     the two commits that 'make gate' compares; as a rule HEAD~1 and HEAD"
-	@echo "  RANGE=A..B          the commits of 'make history'; as a rule HEAD~5..HEAD"
+	@echo "  RANGE=A..B          the commits of 'make history'; as a rule HEAD~5..HEAD; NEW: those after the last measured"
 
 venv: $(READY) ## make or update .venv only
 
@@ -98,10 +98,9 @@ $(JAX)/.ready: $(JAX_PINS)
 	@$(JAX)/bin/python -m pip --disable-pip-version-check --no-input install -qq --requirement $(JAX_PINS)
 	@touch $@
 
-lint: $(READY) ## ruff and mypy
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+lint: $(READY) ## ruff, mypy and zizmor, each of them whatever the others find
+	@status=0; for tool in "ruff check ." "ruff format --check ." mypy "zizmor --offline --quiet --no-progress .github"; do \
+		$(BIN)/$$tool || status=1; done; exit $$status
 
 format: $(READY) ## lay the code out as `make lint` wants it
 	@$(BIN)/ruff check --fix .
@@ -126,8 +125,10 @@ $(OTAVA)/.ready: $(PINS)
 	@touch $@
 
 history: $(READY) $(OTAVA)/.ready ## the asv site of the last 5 commits, offline in .asv/html, and what changed for good
-	@$(BIN)/python -m asv machine --yes
-	@$(BIN)/python -m asv run --skip-existing-commits $(ARGS) $(RANGE)
+	@test "$(RANGE)" = NEW || git rev-list "$(RANGE)" -- > /dev/null 2>&1 || \
+		{ echo "RANGE: got '$(RANGE)'; allowed: commits that git knows, as in HEAD~5..HEAD, or NEW: those after the last measured one" >&2; exit 2; }
+	@$(BIN)/python -m asv machine --yes $(MACHINE) > /dev/null
+	@$(BIN)/python -m asv run --skip-existing-commits $(MACHINE) $(ARGS) $(RANGE)
 	@$(BIN)/python -m asv publish
 	@$(BIN)/python -m benches.history.findings
 	@$(BIN)/python -m benches.history.site

@@ -12,7 +12,7 @@ process; `keep_freed_memory` speeds up the clearing of large books.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from market.clearing.orders import Orders, Trades
 from market.clearing.single import ClearingResult, clear
@@ -23,10 +23,12 @@ from market.config import DSO, NO_PARTNER, ClearingMechanism, GridTopology, Mark
 from market.grid.network import GridNetwork
 from market.records.ledger import Ledger
 from market.support.allocator import keep_freed_memory
+from market.support.extras import on_first_use
 
 if TYPE_CHECKING:
-    from market.rl.trainer import RLTrainer
+    from market.rl.trainer import RLTrainer as RLTrainer
 
+__version__ = "0.1.0"
 __all__ = [
     "DSO",
     "NO_PARTNER",
@@ -42,7 +44,6 @@ __all__ = [
     "MarketConfig",
     "Orders",
     "RLAlgorithm",
-    "RLTrainer",
     "Scenario",
     "Trades",
     "TrainingMode",
@@ -50,11 +51,6 @@ __all__ = [
     "keep_freed_memory",
 ]
 
+"""All but `RLTrainer`, which loads torch and ray: `from market import *` needs neither."""
 
-def __getattr__(name: str) -> Any:
-    """Loads the trainer, and with it torch and ray, when it is first asked for."""
-    if name == "RLTrainer":
-        from market.rl.trainer import RLTrainer
-
-        return RLTrainer
-    raise AttributeError(f"module 'market' has no attribute {name!r}")
+__getattr__ = on_first_use(__name__, {"RLTrainer": ("rl.trainer", "rl")})

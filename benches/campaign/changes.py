@@ -24,6 +24,8 @@ CHANGES: dict[str, Mapping[str, Any]] = {
     "lr-1e-3": {"lr": 1e-3},
     "episodes-10": {"episodes_per_iteration": 10, "minibatch": 120},
     "episodes-40": {"episodes_per_iteration": 40, "minibatch": 480},
+    "episodes-40-lr-1e-3": {"episodes_per_iteration": 40, "minibatch": 480, "lr": 1e-3},
+    "episodes-80": {"episodes_per_iteration": 80, "minibatch": 960},
     "minibatch-120": {"minibatch": 120},
     "minibatch-480": {"minibatch": 480},
     "epochs-5": {"epochs": 5},

@@ -6,10 +6,12 @@ Importing this package registers `LocalEnergyMarket-v0` with gymnasium: `gymnasi
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import gymnasium
+from market.support.extras import needs, on_first_use
+
+with needs("envs"):
+    import gymnasium
 
 from market.envs.check import check_market_env
 from market.envs.single import MarketEnv
@@ -20,17 +22,13 @@ if TYPE_CHECKING:
     from market.envs.parallel import MarketParallelEnv
 
 ENV_ID = "LocalEnergyMarket-v0"
-_LAZY = {"MarketMultiAgentEnv": "multi_agent", "MarketParallelEnv": "parallel"}  # each needs a package of its own
 
 __all__ = ["ENV_ID", "MarketEnv", "MarketMultiAgentEnv", "MarketParallelEnv", "MarketVectorEnv", "check_market_env"]
 
 
-def __getattr__(name: str) -> Any:
-    """Loads an adapter, and with it the package whose interface it has, when it is first asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-
+__getattr__ = on_first_use(
+    __name__, {"MarketMultiAgentEnv": ("multi_agent", "rl"), "MarketParallelEnv": ("parallel", "pettingzoo")}
+)
 
 if ENV_ID not in gymnasium.registry:
     gymnasium.register(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from market.config import RLAlgorithm, TrainingMode
 from market.rl.hyperparameters import Hyperparameters
 from market.support.phases import combined
+from market.support.tables import in_one_line, long_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MARKET = "market"
 """Where env runners and learners report, under the names of `IterationRecord`, beside RLlib's own results."""
@@ -32,6 +36,7 @@ class SetUp:
     build_seconds: float
 
 
+@in_one_line
 @dataclass(frozen=True)
 class IterationRecord:
     """One training iteration.
@@ -72,6 +77,7 @@ def _total(field: str) -> Any:
     return property(lambda result: sum(getattr(record, field) for record in result.iterations))
 
 
+@in_one_line
 @dataclass(frozen=True)
 class TrainingResult:
     """A training run: what was asked for, what it ran on, and one record per iteration."""
@@ -100,7 +106,14 @@ class TrainingResult:
         """Seconds by phase, over all iterations."""
         return combined(self.total_seconds, *((record.phases, 1.0) for record in self.iterations))
 
+    def to_frame(self) -> pd.DataFrame:
+        """A row per iteration: the fields of `IterationRecord`, its mappings as in "kpis.cost" and "phases.forward"."""
+        import pandas as pd
 
+        return pd.json_normalize([vars(record) for record in self.iterations])
+
+
+@in_one_line
 @dataclass(frozen=True)
 class EvaluationResult:
     """Episodes of the deterministic policy (E episodes, N agents).
@@ -122,3 +135,7 @@ class EvaluationResult:
     def kpi_means(self) -> dict[str, float]:
         """Mean of each KPI over the episodes that have it; nan where none has."""
         return {name: mean_of_numbers(values) for name, values in self.kpis.items()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per episode: its team return and KPIs."""
+        return long_table({"return": self.returns, **self.kpis}, "episode")

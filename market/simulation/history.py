@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from market.clearing.batch import Cleared
 from market.clearing.orders import Bools, Floats, Ints, Trades
 from market.clearing.single import all_trades
+from market.config import find
 from market.simulation.settlement import Account
+from market.support.tables import in_one_line, long_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AXES = ("step", "episode", "agent")
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class Flows:
     """Energy (kWh), money ($) and prices ($/MWh) of agents [..., E, N], then of communities [..., E].
@@ -93,6 +102,7 @@ def ratio(part: Floats, whole: Floats, empty: float) -> Floats:
     return np.minimum(np.maximum(share, 0.0), 1.0)  # on a few numbers a fifth of np.clip
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class StepRecord(Flows):
     """One step of E episodes, arrays [E, N] and [E].
@@ -111,6 +121,7 @@ class StepRecord(Flows):
         return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class State:
     """Where E episodes stand, all at the same step."""
@@ -126,6 +137,7 @@ class State:
     last: StepRecord | None  # of the step before; None at the start
 
 
+@in_one_line
 class History(Flows):
     """T steps of E episodes: arrays [T, E, N] and [T, E]."""
 
@@ -133,3 +145,11 @@ class History(Flows):
     def of(cls, records: Sequence[Flows]) -> History:
         """Stack the records of consecutive steps."""
         return cls(**{name: np.stack([getattr(r, name) for r in records]) for name in _NAMES})
+
+    def to_frame(self, per: str = "agent") -> pd.DataFrame:
+        """A row per step, episode and agent, or per step and episode; the columns are fields of `Flows`.
+
+        per: "agent", or "community" for what has no value per agent.
+        """
+        names = find({"agent": PER_AGENT, "community": PER_COMMUNITY}, per, "per")
+        return long_table({name: getattr(self, name) for name in names}, *AXES[: 3 if names == PER_AGENT else 2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib
+import importlib.util
 import inspect
 import io
 import json
@@ -29,6 +29,9 @@ from benches.history import view as asv_view
 from benches.history.site import Package
 
 ROOT = Path(__file__).resolve().parents[2]
+_SPEC = importlib.util.spec_from_file_location("borrow", ROOT / ".ci" / "borrow.py")
+borrow = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(borrow)
 
 
 def classes(module):
@@ -103,9 +106,21 @@ def test_the_configuration_names_what_is_there():
     found = json.loads((ROOT / "asv.conf.json").read_text())
     assert (ROOT / found["benchmark_dir"] / "history" / "core.py").is_file()
     assert found["matrix"]["env_nobuild"]["OMP_NUM_THREADS"] == ["1"], "numeric libraries all heed it"
-    assert ".ci/constraints.txt" in found["install_command"][0]
-    assert (ROOT / ".ci" / "constraints.txt").is_file()
+    assert "--no-deps" in found["install_command"][0], "torch and ray are not installed a second time"
+    assert ".ci/borrow.py {conf_dir}/.venv" in found["install_command"][1]
     assert not (ROOT / "benches" / "pytest_suite" / "__init__.py").exists(), "asv would import the tests"
+
+
+def test_an_environment_borrows_what_another_one_has(tmp_path, monkeypatch):
+    found, lent = (tmp_path / name / "lib" / "site-packages" for name in ("own", "other"))
+    found.mkdir(parents=True)
+    monkeypatch.setattr(borrow.sys, "prefix", str(tmp_path / "own"))
+    monkeypatch.setattr(borrow.sysconfig, "get_path", lambda name: str(found))
+    with pytest.raises(SystemExit, match=r"VENV: got .*other'; allowed: an environment of Python"):
+        borrow.main(str(tmp_path / "other"))
+    lent.mkdir(parents=True)
+    borrow.main(str(tmp_path / "other"))
+    assert (found / "borrowed.pth").read_text() == f"{lent}\n"
 
 
 # --- the site

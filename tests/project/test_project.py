@@ -153,8 +153,26 @@ def test_benches_import_without_frameworks() -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_name(name: str) -> None:
-    assert name in market.__all__
+    assert (name in market.__all__) != (name == "RLTrainer"), "what needs torch and ray is no part of `import *`"
     assert getattr(market, name) is not None
+
+
+@pytest.mark.parametrize(
+    ("use", "missing", "extra"),
+    [
+        ("import market; market.RLTrainer", "ray", "rl"),
+        ("import market.rl; market.rl.ray_session", "ray", "rl"),
+        ("import market.envs", "gymnasium", "envs"),
+        ("import market.envs; market.envs.MarketParallelEnv", "pettingzoo", "pettingzoo"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(use: str, missing: str, extra: str) -> None:
+    blocked = f"import sys; sys.modules[{missing!r}] = None; from market import *\n"
+    said = f"{missing} is not installed; pip install 'lem-scalability[{extra}]' brings it"
+    python(
+        blocked
+        + f"try: {use}\nexcept ModuleNotFoundError as error: assert str(error) == {said!r}, error\nelse: assert 0"
+    )
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
