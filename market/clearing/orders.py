@@ -20,6 +20,7 @@ from market.config import (
     check_array,
     refuse,
 )
+from market.support.tables import in_one_line, long_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,6 +96,7 @@ _COLUMNS: dict[str, tuple[type, float, float, str]] = {
 """Type of each column of `Orders`, its smallest and largest value, and how a message says what is allowed."""
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class Orders:
     """A book of n orders: checked and copied once, read-only from then on.
@@ -150,6 +152,10 @@ class Orders:
         """Agent of each order, [n]."""
         return np.arange(len(self), dtype=np.int64) if self.agent is None else self.agent
 
+    def to_frame(self) -> pd.DataFrame:
+        """The orders as a table, with the columns that were given and the agents."""
+        return long_table({"agent": self.agents} | {n: x for n, x in vars(self).items() if x is not None}, "position")
+
     def check_bounds(self, config: MarketConfig) -> None:
         """One-line ValueError for the first order outside the price or quantity limits of `config`."""
         (low, high, least, most), price, quantity = bounds_of(config), self.price, self.quantity
@@ -159,6 +165,7 @@ class Orders:
         refuse("quantity", quantity, ~((quantity == 0) | (quantity >= least) & (quantity <= most)), allowed)
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class Trades:
     """K trades. The seller injects `quantity`, and the buyer receives all of it.
@@ -193,7 +200,5 @@ class Trades:
 
     def to_frame(self) -> pd.DataFrame:
         """The trades as a table: buyer, seller, price $/MWh, quantity kWh, stage, distance km, loss kWh, fee $."""
-        import pandas as pd
-
         names = ("buyer", "seller", "price", "quantity", "stage", "distance", "loss", "fee")
-        return pd.DataFrame({name: getattr(self, name) for name in names})
+        return long_table({name: getattr(self, name) for name in names})

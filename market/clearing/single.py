@@ -15,11 +15,13 @@ from market.clearing.orders import Bools, Ints, Orders, Trades, bounds_of, price
 from market.config import DSO, MAX_PRICE, NO_PARTNER, PER_KWH, MarketConfig, check_range, check_type
 from market.grid.network import Grid, GridNetwork
 from market.support.kernels import kernel
+from market.support.tables import in_one_line
 
 POSITIONS: Ints = np.empty((1, 0), np.int64)
 """Arrivals or agents of one book where each position is its own."""
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False, init=False)
 class ClearingResult:
     """What `clear` returns. P2P trades are those between agents, stages 1 and 2.

@@ -18,6 +18,7 @@ from market.community.synthetic import DSOProfileHandler
 from market.config import MarketConfig, check_fields, check_positive_int, check_type
 from market.grid.network import Grid
 from market.grid.power_flow import Feeder
+from market.support.tables import in_one_line
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Battery:
             check_fields(self, 0.0, 1e9, "power", unit="kW, or None for no limit")
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class DERAgent:
     """A household or business with distributed energy resources.
@@ -99,6 +101,7 @@ KINDS = {
 """What agents of each kind have."""
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class Fleet:
     """The batteries of N agents, [N] each."""
@@ -158,6 +161,7 @@ class Alone(NamedTuple):
     stored: Floats
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class Params:
     """What stays the same over all episodes of a scenario: N agents, D days of T steps, A anchors."""

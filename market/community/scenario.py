@@ -31,12 +31,14 @@ from market.config import (
 )
 from market.grid.network import GridNetwork
 from market.support.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
+from market.support.tables import in_one_line
 
 STUDY_SEED = 42
 STUDY_CAPACITY = 5000.0
 """Capacity of the study's grid, kW."""
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class Scenario:
     """Everything that an environment needs; the fields are the study's own names.

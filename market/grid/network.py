@@ -25,6 +25,7 @@ from market.config import (
     shown,
 )
 from market.grid.topologies import FEEDERS, TOPOLOGIES, Floats, Int32s, lines_between, shortest_paths
+from market.support.tables import in_one_line
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -128,6 +129,7 @@ class GridNetwork:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # without caches: cheap to send to workers
 
 
+@in_one_line
 @dataclass(frozen=True, eq=False)
 class Grid:
     """A grid of n nodes and L lines, all arrays checked, copied and read-only: kernels walk them without looking."""

@@ -42,8 +42,10 @@ def _told(name: str, value: Any) -> str:
 
 
 def long_table(columns: Mapping[str, NDArray[Any]], *axes: str) -> pd.DataFrame:
-    """A row for each place of arrays of one shape, with its index on each axis in front."""
+    """A row for each place of arrays of one shape, with its index on those axes in front that have a name."""
     import pandas as pd
 
-    places = np.indices(next(iter(columns.values())).shape).reshape(len(axes), -1)
-    return pd.DataFrame({**dict(zip(axes, places, strict=True)), **{name: x.ravel() for name, x in columns.items()}})
+    first = next(iter(columns.values()))
+    places = np.indices(first.shape).reshape(first.ndim, first.size)
+    index = dict(zip(axes, places, strict=False))
+    return pd.DataFrame(index | {name: x.ravel() for name, x in columns.items()})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market import Scenario
+from market import Orders, Scenario
 from market.evaluation.policies import POLICIES, play
 from market.rl.results import EvaluationResult, IterationRecord, SetUp, TrainingResult
 from market.simulation.dynamics import initial
@@ -74,6 +74,18 @@ def test_an_array_is_told_by_shape_and_range(values: list[float]) -> None:
     numbers = [value for value in values if value == value]
     limits = f" {min(numbers):g} to {max(numbers):g}" if numbers else ""
     assert repr(Held()) == f"Held(column=[{len(values)}]{limits})"
+
+
+def test_orders_are_a_table_of_what_was_given() -> None:
+    book = Orders(price=[30.0, 40.0], quantity=[1.0, 2.0], is_buy=[False, True])
+    assert book.to_frame().to_dict("list") == {
+        "position": [0, 1],
+        "agent": [0, 1],
+        "price": [30.0, 40.0],
+        "quantity": [1.0, 2.0],
+        "is_buy": [False, True],
+    }
+    assert repr(book) == "Orders(price=[2] 30 to 40, quantity=[2] 1 to 2, is_buy=[2])"
 
 
 def test_a_long_table_has_an_index_for_each_axis() -> None:
