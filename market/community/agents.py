@@ -55,7 +55,7 @@ class Battery:
 class DERAgent:
     """A household or business with distributed energy resources.
 
-    id: unique within a scenario.
+    id: text, unique within a scenario.
     capacity: rated power, kW.
     battery: None for none.
     generation_profile, demand_profile: kWh per step, [T] of one day or [D, T] of D days.
@@ -70,6 +70,8 @@ class DERAgent:
     node: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.id, str):
+            raise ValueError(f"id: got {self.id!r:.60}; allowed: text, such as 'home 7'")
         check_range("capacity", self.capacity, 1e-6, 1e9, "kW")
         if not isinstance(self.battery, Battery | None):
             raise ValueError(f"battery: got {self.battery!r:.60}; allowed: a Battery or None")

@@ -124,7 +124,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         """The trades of one of the present episodes so far, a block per step; made anew by each call."""
         return ledger_of(self._records, episode, self.params.config.blockchain_difficulty)
 
-    def export(self, folder: str | Path) -> dict[int, tuple[str, int]]:
+    def export(self, folder: str | Path) -> dict[str, str]:
         """Write every trade and state of the present episodes so far; see `market.records.export.export`."""
         return export(folder, self.scenario, self.start.episode, self._records)
 

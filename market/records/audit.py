@@ -54,7 +54,7 @@ def violations(history: Flows, fleet: Fleet) -> Iterator[str]:
 
 def _unequal(law: str, unit: str, left: Floats, right: Floats, tolerance: float = TOLERANCE) -> Iterator[str]:
     """The message when `left` and `right`, [T, E] or [T, E, N], are not the same."""
-    allowed = tolerance * max(1.0, np.abs(right).max(initial=0.0)) if tolerance else 0.0
+    allowed = tolerance and min(tolerance * max(1.0, np.abs(right).max(initial=0.0)), np.finfo(np.float64).max)
     off = np.nan_to_num(np.abs(left - right), nan=np.inf)
     if (off <= allowed).all():
         return

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,42 +13,53 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from market.clearing.orders import Floats, Trades
+from market.clearing.orders import Floats, Ints, Trades
 from market.community.scenario import Scenario
-from market.community.tables import load_community, read_table, save_community, write_table
-from market.config import PER_KWH
+from market.community.tables import files_of, load_community, others, read_table, tables_of
+from market.config import DSO, PER_KWH
 from market.records.audit import TOLERANCE, audit
 from market.records.ledger import Block, Ledger, decode, encode, ledger_of
 from market.simulation.dynamics import initial
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, StepRecord
-from market.support.files import write_whole
+from market.support.files import write_together
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
-COLUMNS = tuple(field.name for field in fields(Trades))
-PARQUET, SUMMARY = "parquet", "export.json"
+FORMAT, SUMMARY, CHAIN = "2", "export.json", "ledger of episode "
+TRADE = tuple(field.name for field in fields(Trades))
+COLUMNS = {
+    "communities": ("step", "episode", "day", *PER_COMMUNITY),
+    "states": ("step", "episode", "agent", *PER_AGENT),
+    "trades": ("episode", "step", *TRADE),
+    "blocks": ("episode", "step", "difficulty", "nonce", "previous", "digest"),
+}
+"""Tables that an export has beside those of its community."""
+WHOLE = ("step", "episode", "day", "buyer", "seller", "stage", "difficulty", "nonce")
+TYPES = dict.fromkeys(WHOLE, "int64") | dict.fromkeys(("agent", "previous", "digest"), "str")
+TYPES["is_buy"] = "bool"
+"""What their columns hold, where that is not float64."""
 
 
 def export(
     folder: str | Path, scenario: Scenario, episodes: NDArray[np.int64], records: Sequence[StepRecord]
-) -> dict[int, tuple[str, int]]:
-    """Write T steps of some episodes, and return head and length of each episode's ledger by its number.
+) -> dict[str, str]:
+    """Write T steps of some episodes, and return their heads: a hash of each table and of each episode's ledger.
 
     folder: gets agents, generation, demand and steps as `market.community.tables` reads them; states: a row per step,
         episode and agent; communities: per step and episode, with the day of the profiles that it played; trades: per
-        trade; blocks: the ledger's seals.
+        trade; blocks: the ledger's seals; and export.json: the heads. What an export before wrote gives way once all
+        is whole on the disk.
     episodes: their numbers [E].
     records: of all T steps.
 
-    Keep the heads elsewhere, to notice forgery.
+    Keep the heads elsewhere, as JSON if need be, to notice forgery.
     """
     if not records:
         raise ValueError("export: got 0 steps; allowed: at least 1, after step()")
     import pandas as pd
 
-    folder, history, difficulty = Path(folder), History.of(records), scenario.market_config.blockchain_difficulty
+    history, difficulty = History.of(records), scenario.market_config.blockchain_difficulty
     steps, numbers, agents = history.cost.shape
     at = {"step": np.repeat(np.arange(steps), numbers), "episode": np.tile(episodes, steps)}
     each = {name: np.repeat(column, agents) for name, column in at.items()}
@@ -55,22 +67,21 @@ def export(
     each["agent"] = np.tile(np.array([agent.id for agent in scenario.agents], object), steps * numbers)
     chains = {int(number): ledger_of(records, i, difficulty) for i, number in enumerate(episodes)}
     blocks = [(number, *decode(block.content), block) for number, chain in chains.items() for block in chain.blocks]
-    seals = [(number, step, block.previous, block.nonce, block.digest) for number, step, _, block in blocks]
+    seals = [(number, step, difficulty, block.nonce, block.previous, block.digest) for number, step, _, block in blocks]
     known = [trades for _, _, trades, _ in blocks]
     places = np.repeat([seal[:2] for seal in seals], [len(trades) for trades in known], axis=0)
     trades = {"episode": places[:, 0], "step": places[:, 1]}
-    trades |= {name: np.concatenate([getattr(part, name) for part in known]) for name in COLUMNS}
-    save_community(scenario, folder, PARQUET)
-    for name, table in {
+    trades |= {name: np.concatenate([getattr(part, name) for part in known]) for name in TRADE}
+    tables = tables_of(scenario) | {
         "states": pd.DataFrame(each | {name: getattr(history, name).ravel() for name in PER_AGENT}),
         "communities": pd.DataFrame(at | {name: getattr(history, name).ravel() for name in PER_COMMUNITY}),
         "trades": pd.DataFrame(trades),
-        "blocks": pd.DataFrame(seals, columns=["episode", "step", "previous", "nonce", "digest"]),
-    }.items():
-        write_table(table, folder, name)
-    heads = {number: (chain.head, chain.length) for number, chain in chains.items()}
-    summary = {"format": FORMAT, "difficulty": difficulty, "step_hours": scenario.step_hours, "heads": heads}
-    write_whole(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+        "blocks": pd.DataFrame(seals, columns=COLUMNS["blocks"]),
+    }
+    files = files_of(tables, "parquet")
+    heads = {"format": FORMAT} | {name: _hash(content) for name, content in files.items()}
+    heads |= {f"{CHAIN}{number}": chain.head for number, chain in chains.items()}
+    write_together(Path(folder), files | {SUMMARY: (json.dumps(heads, indent=2) + "\n").encode()}, others(files))
     return heads
 
 
@@ -83,8 +94,9 @@ class Replay:
     ledgers: dict[int, Ledger]  # the chain of each episode, by its number
 
 
-def replay(folder: str | Path, heads: dict[int, tuple[str, int]] | None = None) -> Replay:
-    """Read what `export` wrote and verify it: energy, money, batteries, every trade, every block.
+@np.errstate(all="ignore")  # what is not finite is found, not warned of
+def replay(folder: str | Path, heads: Mapping[str, str] | None = None) -> Replay:
+    """Read what `export` wrote and verify it: the hash of each table, energy, money, batteries, trades, every block.
 
     folder: where it wrote.
     heads: what it returned, kept apart from the folder; None takes those in the folder, which show errors but no
@@ -95,87 +107,134 @@ def replay(folder: str | Path, heads: dict[int, tuple[str, int]] | None = None) 
     folder = Path(folder)
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ValueError(f"folder: got {str(folder)!r}; allowed: one that market.records.export.export wrote") from None
+    except (OSError, ValueError, RecursionError):
+        summary = None
+    if not isinstance(summary, dict):
+        raise ValueError(f"folder: got {str(folder)!r}; allowed: one that market.records.export.export wrote")
     if summary.get("format") != FORMAT:
-        raise ValueError(f"format: got {summary.get('format')!r}; allowed: {FORMAT}")
-    given = summary["heads"] if heads is None else heads
-    given = {int(number): (head, length) for number, (head, length) in given.items()}
-    community = load_community(folder, summary["step_hours"], dso_profile_handler=None)
-    tables = {name: read_table(folder, name) for name in ("communities", "states", "trades", "blocks")}
-    history, episodes = _history(tables["communities"], tables["states"], [agent.id for agent in community.agents])
+        raise ValueError(f"format: got {summary.get('format')!r:.60}; allowed: {FORMAT!r}; export the episodes again")
+    if heads is not None and not isinstance(heads, Mapping):
+        raise ValueError(f"heads: got {heads!r:.60}; allowed: what export returned, or None")
+    files = [folder / name for name in (*(f"{table}.parquet" for table in COLUMNS), *others(()))]
+    found = {"format": FORMAT} | {file.name: _hash(file.read_bytes()) for file in files if file.is_file()}
+    kept = summary if heads is None else heads
+    _compare(found, {name: head for name, head in kept.items() if not str(name).startswith(CHAIN)})
+    community = load_community(folder, dso_profile_handler=None)
+    communities, states, trades, blocks = (_table(folder, name) for name in COLUMNS)
+    episodes = communities["episode"].unique()
+    axes = {"step": np.arange(len(communities) // max(1, len(episodes))), "episode": episodes}
+    agents = {"agent": np.array([agent.id for agent in community.agents], object)}
+    by_community = _shaped("communities", communities, axes, PER_COMMUNITY)
+    history = History(**_shaped("states", states, axes | agents, PER_AGENT), **by_community)
     audit(history, community.params.fleet)
-    _agree(history, tables["trades"], episodes)
-    ledgers = {}
-    for number in episodes.tolist():
-        trades, blocks = (tables[name][tables[name]["episode"] == number] for name in ("trades", "blocks"))
-        chain = ledgers[number] = _ledger(trades, blocks, int(summary["difficulty"]))
-        head, length = given.get(number, ("none", 0))
-        if not chain.verify(head, length):
-            raise ValueError(
-                f"ledger of episode {number}: got {chain.length} blocks up to {chain.head[:12]}; allowed: the {length} "
-                f"that led to {head[:12]}, unchanged; trades or blocks were edited, moved or left out"
-            )
-    if given.keys() != ledgers.keys():
-        raise ValueError(f"episodes: got {sorted(ledgers)}; allowed: {sorted(given)}, as in the heads")
+    place = _places(trades, axes, len(community.agents))
+    _agree(history, trades, place, episodes)
+    ledgers = _ledgers(trades, blocks, place, axes)
+    found |= {f"{CHAIN}{number}": chain.head for number, chain in ledgers.items()}
+    _compare(found, kept)
+    _compare(found, summary)
     return Replay(history, episodes, ledgers)
 
 
-def _history(communities: pd.DataFrame, states: pd.DataFrame, names: list[str]) -> tuple[History, NDArray[np.int64]]:
-    """The tables as arrays [T, E] and [T, E, N], the agents in the order of `names`, and the episodes' numbers [E]."""
-    episodes = np.unique(communities["episode"].to_numpy())
-    size = communities["step"].nunique(), len(episodes), len(names)
-    rank = {name: i for i, name in enumerate(names)}
-    keys = ["step", "episode", "agent"]
-    states = states.assign(agent=states["agent"].map(rank))
-    columns: dict[str, Any] = {}
-    for name, table, kept, shape in (
-        ("communities", communities, PER_COMMUNITY, size[:2]),
-        ("states", states, PER_AGENT, size),
-    ):
-        rows = math.prod(shape)
-        if len(table) != rows:
-            raise ValueError(f"{name}: got {len(table)} rows; allowed: {rows}, one for each step and episode")
-        ordered = table.sort_values(keys[: len(shape)])
-        columns |= {column: ordered[column].to_numpy().reshape(shape) for column in kept}
-    return History(**columns), episodes
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _agree(history: History, trades: pd.DataFrame, episodes: NDArray[np.int64]) -> None:
-    """Each agent's trades are what its state says that it bought, sold and paid."""
+def _compare(found: Mapping[str, str], heads: Mapping[str, object]) -> None:
+    """ValueError naming the first hash that is not the one in `heads`."""
+    for name in (*heads, *found):
+        got, allowed = found.get(name, "no file"), heads.get(name, "no entry")
+        if got != allowed:
+            part = f"hash of {name!r:.60}: got {got[:12]!r}; allowed: {str(allowed)[:12]!r}, as in the heads"
+            raise ValueError(f"{part}: it was edited, added or left out")
+
+
+def _table(folder: Path, name: str) -> Any:
+    """The table of that name, with the columns that it must have and their types."""
+    table = read_table(folder, name)
+    got = {column: str(kind) for column, kind in table.dtypes.items()}
+    allowed = {column: TYPES.get(column, "float64") for column in COLUMNS[name]}
+    for column in (*allowed, *got):
+        if got.get(column) != allowed.get(column):
+            raise ValueError(f"{name}, {column!r:.40}: got {got.get(column)}; allowed: {allowed.get(column)}")
+    return table
+
+
+def _shaped(name: str, table: pd.DataFrame, axes: Mapping[str, Any], kept: Sequence[str] = ()) -> dict[str, Any]:
+    """The columns `kept` as arrays with these axes: columns whose values the rows run through in order, last first."""
+    shape = tuple(map(len, axes.values()))
+    full = len(table) == math.prod(shape) > 0
+    for axis, (column, values) in enumerate(axes.items()):
+        if not full or (np.moveaxis(table[column].to_numpy().reshape(shape), axis, -1) != values).any():
+            raise ValueError(
+                f"{name}: got {len(table)} rows; allowed: {math.prod(shape)}, one for each {', '.join(axes)}, in order"
+            )
+    return {column: table[column].to_numpy().reshape(shape) for column in kept}
+
+
+def _places(trades: pd.DataFrame, axes: Mapping[str, Any], agents: int) -> Ints:
+    """Each trade's place among the blocks, which go by episode and step; the trades must go likewise."""
     import pandas as pd
 
-    shape, h, energy, p2p = history.cost.shape, history, trades["quantity"], trades["stage"] < 3
-    everyone = pd.MultiIndex.from_product((range(shape[0]), episodes, range(shape[2])))
+    step, steps = trades["step"].to_numpy(), len(axes["step"])
+    episode = pd.Index(axes["episode"]).get_indexer(trades["episode"])
+    place = np.asarray(episode * steps + step)
+    known = (episode >= 0) & (step >= 0) & (step < steps) & (np.diff(place, prepend=0) >= 0)
+    for side in ("buyer", "seller"):
+        known &= trades[side].between(DSO, agents - 1).to_numpy()
+    if not known.all():
+        row = int(np.argmin(known))
+        got = ", ".join(f"{name} {trades[name].iloc[row]}" for name in ("episode", "step", "buyer", "seller"))
+        raise ValueError(f"trades: got {got} in row {row}; allowed: those of the states, in order of episode and step")
+    return place
+
+
+def _agree(history: History, trades: pd.DataFrame, place: Ints, episodes: Ints) -> None:
+    """Each agent's trades are what its state says that it bought, sold and paid."""
+    h, (steps, numbers, agents) = history, history.cost.shape
+    energy, p2p = trades["quantity"], trades["stage"] < 3
 
     def by_agent(side: str, amount: pd.Series) -> Floats:
-        total = amount.groupby([trades["step"], trades["episode"], trades[side]]).sum()
-        return np.asarray(total.reindex(everyone, fill_value=0.0), np.float64).reshape(shape)
+        agent = trades[side].to_numpy()
+        own = agent != DSO
+        total = np.bincount((place * agents + agent)[own], amount[own], steps * numbers * agents)
+        return np.asarray(total, np.float64).reshape(numbers, steps, agents).swapaxes(0, 1)
 
     paid = by_agent("buyer", energy * trades["price"] / 1000 + trades["fee"] / 2)
     received = by_agent("seller", energy * trades["seller_price"] / 1000 - trades["fee"] / 2)
     rest = h.imported * h.utility_price[..., None] / 1000 - h.exported * h.feed_in_tariff[..., None] / 1000
+    least = 1 / PER_KWH / 10
     for name, got, expected, unit in (
-        ("bought_p2p", by_agent("buyer", energy * p2p), h.bought_p2p, 1 / PER_KWH / 10),
-        ("sold_p2p", by_agent("seller", energy * p2p), h.sold_p2p, 1 / PER_KWH / 10),
-        ("bought_dso", by_agent("buyer", energy * ~p2p), h.bought_dso, 1 / PER_KWH / 10),
-        ("sold_dso", by_agent("seller", energy * ~p2p), h.sold_dso, 1 / PER_KWH / 10),
+        ("bought_p2p", by_agent("buyer", energy * p2p), h.bought_p2p, least),
+        ("sold_p2p", by_agent("seller", energy * p2p), h.sold_p2p, least),
+        ("bought_dso", by_agent("buyer", energy * ~p2p), h.bought_dso, least),
+        ("sold_dso", by_agent("seller", energy * ~p2p), h.sold_dso, least),
         ("cost", paid - received + rest, h.cost, TOLERANCE * max(1.0, float(np.abs(h.cost).max()))),
     ):
         off = np.abs(got - expected)
         if not (off <= unit).all():
-            t, e, agent = here = np.unravel_index(np.argmax(np.nan_to_num(off, nan=np.inf)), shape)
+            t, e, agent = here = np.unravel_index(np.argmax(np.nan_to_num(off, nan=np.inf)), off.shape)
             raise ValueError(
                 f"{name}: got {got[here]:.9g} in the trades of step {t}, episode {episodes[e]}, agent {agent}; "
                 f"allowed: {expected[here]:.9g}, as in its state"
             )
 
 
-def _ledger(trades: pd.DataFrame, blocks: pd.DataFrame, difficulty: int) -> Ledger:
-    """The chain of an episode with its content encoded anew from the table of trades."""
-    chain = Ledger(difficulty)
-    for step, previous, nonce, digest in blocks[["step", "previous", "nonce", "digest"]].itertuples(index=False):
-        now = trades[trades["step"] == step]
-        content = encode(Trades(**{name: now[name].to_numpy() for name in COLUMNS}), int(step))
-        chain.blocks.append(Block(str(previous), content, int(nonce), str(digest)))
-    return chain
+def _ledgers(trades: pd.DataFrame, blocks: pd.DataFrame, place: Ints, axes: Mapping[str, Any]) -> dict[int, Ledger]:
+    """The chain of each episode, unbroken, with its content encoded anew from the table of trades."""
+    steps, difficulty = axes["step"], blocks["difficulty"].unique()
+    _shaped("blocks", blocks, {"episode": axes["episode"], "step": steps, "difficulty": difficulty})
+    chains = {number: Ledger(int(difficulty[0])) for number in axes["episode"].tolist()}
+    columns = {name: trades[name].to_numpy() for name in TRADE}
+    edges = np.searchsorted(place, np.arange(len(blocks) + 1))
+    for row, first, last in zip(blocks.to_dict("records"), edges, edges[1:], strict=False):
+        content = encode(Trades(**{name: column[first:last] for name, column in columns.items()}), row["step"])
+        block = Block(str(row["previous"]), content, row["nonce"], str(row["digest"]))
+        chains[row["episode"]].blocks.append(block)
+    for number, chain in chains.items():
+        if not chain.verify(chain.head, len(steps)):
+            raise ValueError(
+                f"{CHAIN}{number}: got blocks up to {chain.head:.12}; allowed: the {len(steps)} that led to it, "
+                "unchanged; trades or blocks were edited or moved"
+            )
+    return chains
