@@ -116,11 +116,12 @@ def check_bool(field: str, value: object) -> None:
         raise ValueError(f"{field}: got {value!r}; allowed: True or False")
 
 
-def check_positive_int(field: str, value: object, low: int = 1) -> int:
-    """`value` as an int when it is a whole number >= low, else a one-line ValueError."""
+def check_positive_int(field: str, value: object, low: int = 1, high: float = math.inf) -> int:
+    """`value` as an int when it is a whole number within [low, high], else a one-line ValueError."""
     whole = not isinstance(value, bool) and hasattr(value, "__index__")
-    if not whole or int(value) < low:  # type: ignore[call-overload]
-        raise ValueError(f"{field}: got {value!r}; allowed: a whole number >= {low}")
+    if not whole or not low <= int(value) <= high:  # type: ignore[call-overload]
+        bounds = f"a whole number >= {low}" if math.isinf(high) else f"{low} to {high}, a whole number"
+        raise ValueError(f"{field}: got {value!r}; allowed: {bounds}")
     return int(value)  # type: ignore[call-overload]
 
 

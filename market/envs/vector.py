@@ -70,8 +70,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         if seed is None and self._first_episode is None:
             seed = int(self.np_random.integers(2**31))
         if seed is not None:
-            if check_positive_int("seed", seed, low=0) > MAX_SEED:
-                raise ValueError(f"seed: got {seed}; allowed: 0 to {MAX_SEED}")
+            seed = check_positive_int("seed", seed, 0, MAX_SEED)
             super().reset(seed=seed)
             self._first_episode = seed * EPISODES_OF_A_SEED
         assert self._first_episode is not None
@@ -121,8 +120,12 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         return History.of(self._records)
 
     def ledger(self, episode: int = 0) -> Ledger:
-        """The trades of one of the present episodes so far, a block per step; made anew by each call."""
-        return ledger_of(self._records, episode, self.params.config.blockchain_difficulty)
+        """The trades of one of the present episodes so far, a block per step; made anew by each call.
+
+        episode: its place among them, 0..E-1.
+        """
+        place = check_positive_int("episode", episode, 0, self.num_envs - 1)
+        return ledger_of(self._records, place, self.params.config.blockchain_difficulty)
 
     def export(self, folder: str | Path) -> dict[str, str]:
         """Write every trade and state of the present episodes so far; see `market.records.export.export`."""

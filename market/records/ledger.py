@@ -62,9 +62,7 @@ class Ledger:
     """
 
     def __init__(self, difficulty: int = 1) -> None:
-        self.difficulty = check_positive_int("difficulty", difficulty, low=0)
-        if self.difficulty > MAX_DIFFICULTY:
-            raise ValueError(f"difficulty: got {difficulty!r}; allowed: 0 to {MAX_DIFFICULTY} hex digits")
+        self.difficulty = check_positive_int("difficulty", difficulty, 0, MAX_DIFFICULTY)
         self.blocks: list[Block] = []
 
     @property
