@@ -153,8 +153,8 @@ def read_table(folder: Path, name: str, *, needed: bool = True) -> Any:
         if path.is_file():
             try:
                 return read(path)
-            except (ValueError, OSError, csv.Error) as error:
-                reason = str(error).splitlines()[0]
+            except Exception as error:  # noqa: BLE001 - of a damaged file, readers raise what they like
+                reason = " ".join(str(error).split())[:200]
                 raise ValueError(f"{name}: got {str(path)!r}; allowed: a table that can be read ({reason})") from None
     if needed:
         raise ValueError(f"{name}: got no {name}.parquet or {name}.csv in {str(folder)!r}; allowed: one of them")
@@ -211,6 +211,9 @@ def _agents(table: pd.DataFrame) -> list[dict[str, Any]]:
     if table.empty:
         raise ValueError("agents: got 0 agents; allowed: at least 1")
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    for row in rows:
+        if not isinstance(row["id"], str):
+            raise ValueError(f"agents: got the id {row['id']!r:.60}; allowed: text")
     return [{str(name): value for name, value in row.items() if value is not None} for row in rows]
 
 
