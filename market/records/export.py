@@ -113,12 +113,12 @@ def replay(folder: str | Path, heads: Mapping[str, str] | None = None) -> Replay
         raise ValueError(f"folder: got {str(folder)!r}; allowed: one that market.records.export.export wrote")
     if summary.get("format") != FORMAT:
         raise ValueError(f"format: got {summary.get('format')!r:.60}; allowed: {FORMAT!r}; export the episodes again")
-    if heads is not None and not isinstance(heads, Mapping):
+    if not isinstance(heads, Mapping | None):
         raise ValueError(f"heads: got {heads!r:.60}; allowed: what export returned, or None")
+    _compare(summary, summary if heads is None else heads)
     files = [folder / name for name in (*(f"{table}.parquet" for table in COLUMNS), *others(()))]
     found = {"format": FORMAT} | {file.name: _hash(file.read_bytes()) for file in files if file.is_file()}
-    kept = summary if heads is None else heads
-    _compare(found, {name: head for name, head in kept.items() if not str(name).startswith(CHAIN)})
+    _compare(found, {name: head for name, head in summary.items() if not name.startswith(CHAIN)})
     community = load_community(folder, dso_profile_handler=None)
     communities, states, trades, blocks = (_table(folder, name) for name in COLUMNS)
     episodes = communities["episode"].unique()
@@ -131,7 +131,6 @@ def replay(folder: str | Path, heads: Mapping[str, str] | None = None) -> Replay
     _agree(history, trades, place, episodes)
     ledgers = _ledgers(trades, blocks, place, axes)
     found |= {f"{CHAIN}{number}": chain.head for number, chain in ledgers.items()}
-    _compare(found, kept)
     _compare(found, summary)
     return Replay(history, episodes, ledgers)
 
@@ -140,12 +139,12 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _compare(found: Mapping[str, str], heads: Mapping[str, object]) -> None:
+def _compare(found: Mapping[str, object], heads: Mapping[str, object]) -> None:
     """ValueError naming the first hash that is not the one in `heads`."""
     for name in (*heads, *found):
         got, allowed = found.get(name, "no file"), heads.get(name, "no entry")
         if got != allowed:
-            part = f"hash of {name!r:.60}: got {got[:12]!r}; allowed: {str(allowed)[:12]!r}, as in the heads"
+            part = f"hash of {name!r:.60}: got {str(got)[:12]!r}; allowed: {str(allowed)[:12]!r}, as in the heads"
             raise ValueError(f"{part}: it was edited, added or left out")
 
 
