@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
@@ -118,7 +119,7 @@ def check_bool(field: str, value: object) -> None:
 
 def check_positive_int(field: str, value: object, low: int = 1, high: float = math.inf) -> int:
     """`value` as an int when it is a whole number within [low, high], else a one-line ValueError."""
-    whole = not isinstance(value, bool) and hasattr(value, "__index__")
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or not low <= int(value) <= high:  # type: ignore[call-overload]
         bounds = f"a whole number >= {low}" if math.isinf(high) else f"{low} to {high}, a whole number"
         raise ValueError(f"{field}: got {value!r}; allowed: {bounds}")

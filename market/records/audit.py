@@ -40,28 +40,22 @@ def violations(history: Flows, fleet: Fleet) -> list[str]:
     utility, feed_in = h.utility_price[..., None] / 1000, h.feed_in_tariff[..., None] / 1000
     earned = (h.from_dso * utility - h.to_dso * feed_in + h.fee).sum(-1) + h.budget_surplus
     bought, sold = (np.rint(side * PER_KWH).sum(-1) for side in (h.bought_p2p, h.sold_p2p))
-    laws: list[tuple[str, str, Any, Floats, float]] = [
-        ("balance: generation + bought + imported + discharged", "kWh", taken, given, TOLERANCE),
-        ("battery: before + efficiency x charged - discharged / efficiency", "kWh", stored, h.energy, TOLERANCE),
-        ("battery: stored within its limits", "kWh", h.energy, np.clip(h.energy, fleet.low, fleet.high), TOLERANCE),
-        (
-            "battery: charged or discharged within its power",
-            "kWh",
-            moved,
-            np.minimum(moved, fleet.step_limit),
-            TOLERANCE,
-        ),
+    laws: list[tuple[Any, ...]] = [
+        ("balance: generation + bought + imported + discharged", "kWh", taken, given),
+        ("battery: before + efficiency x charged - discharged / efficiency", "kWh", stored, h.energy),
+        ("battery: stored within its limits", "kWh", h.energy, np.clip(h.energy, fleet.low, fleet.high)),
+        ("battery: charged or discharged within its power", "kWh", moved, np.minimum(moved, fleet.step_limit)),
         ("battery: discharged while charged", "kWh", both, np.zeros_like(both), 0.0),
         ("trade: bought from peers", "Wh", bought, sold, 0.0),
-        ("money: paid by the agents", "$", h.cost.sum(-1), h.dso_income, TOLERANCE),
-        ("money: the DSO's trades, fees and surplus", "$", earned, h.dso_income, TOLERANCE),
+        ("money: paid by the agents", "$", h.cost.sum(-1), h.dso_income),
+        ("money: the DSO's trades, fees and surplus", "$", earned, h.dso_income),
     ]
     amounts = {name: getattr(h, name) for name in (*SUPPLY, *USE)}
     laws += [(f"sign: {name}", "kWh", amount, np.maximum(amount, 0.0), 0.0) for name, amount in amounts.items()]
-    return [problem for law in laws for problem in _unequal(*law)]
+    return [problem for law in laws for problem in unequal(*law)]
 
 
-def _unequal(law: str, unit: str, left: Floats, right: Floats, tolerance: float) -> Iterator[str]:
+def unequal(law: str, unit: str, left: Floats, right: Floats, tolerance: float = TOLERANCE) -> Iterator[str]:
     """The message when `left` and `right`, [T, E] or [T, E, N], are not the same."""
     allowed = tolerance and min(tolerance * max(1.0, np.abs(right).max(initial=0.0)), np.finfo(np.float64).max)
     off = np.nan_to_num(np.abs(left - right), nan=np.inf)

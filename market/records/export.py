@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from market.clearing.orders import Floats, Ints, Trades
 from market.community.scenario import Scenario
 from market.community.tables import files_of, load_community, others, read_table, tables_of
-from market.config import DSO, PER_KWH
-from market.records.audit import TOLERANCE, audit
+from market.config import DSO
+from market.records.audit import unequal, violations
 from market.records.ledger import Block, Ledger, decode, encode, ledger_of
 from market.simulation.dynamics import initial
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, StepRecord
@@ -126,10 +126,11 @@ def replay(folder: str | Path, heads: Mapping[str, str] | None = None) -> Replay
     agents = {"agent": np.array([agent.id for agent in community.agents], object)}
     by_community = _shaped("communities", communities, axes, PER_COMMUNITY)
     history = History(**_shaped("states", states, axes | agents, PER_AGENT), **by_community)
-    audit(history, community.params.fleet)
-    place = _places(trades, axes, len(community.agents))
-    _agree(history, trades, place, episodes)
-    ledgers = _ledgers(trades, blocks, place, axes)
+    _shaped("blocks", blocks, {"episode": episodes, "step": axes["step"], "difficulty": blocks["difficulty"].unique()})
+    place = _places(trades, blocks, len(community.agents))
+    for problem in (*violations(history, community.params.fleet), *_disagreements(history, trades, place)):
+        raise ValueError(problem)
+    ledgers = _ledgers(trades, blocks, place)
     found |= {f"{CHAIN}{number}": chain.head for number, chain in ledgers.items()}
     _compare(found, summary)
     return Replay(history, episodes, ledgers)
@@ -171,69 +172,52 @@ def _shaped(name: str, table: pd.DataFrame, axes: Mapping[str, Any], kept: Seque
     return {column: table[column].to_numpy().reshape(shape) for column in kept}
 
 
-def _places(trades: pd.DataFrame, axes: Mapping[str, Any], agents: int) -> Ints:
-    """Each trade's place among the blocks, which go by episode and step; the trades must go likewise."""
+def _places(trades: pd.DataFrame, blocks: pd.DataFrame, agents: int) -> Ints:
+    """The place of each trade's block; the trades lie in the order of the blocks."""
     import pandas as pd
 
-    step, steps = trades["step"].to_numpy(), len(axes["step"])
-    episode = pd.Index(axes["episode"]).get_indexer(trades["episode"])
-    place = np.asarray(episode * steps + step)
-    known = (episode >= 0) & (step >= 0) & (step < steps) & (np.diff(place, prepend=0) >= 0)
-    for side in ("buyer", "seller"):
-        known &= trades[side].between(DSO, agents - 1).to_numpy()
-    if not known.all():
-        row = int(np.argmin(known))
-        got = ", ".join(f"{name} {trades[name].iloc[row]}" for name in ("episode", "step", "buyer", "seller"))
-        raise ValueError(f"trades: got {got} in row {row}; allowed: those of the states, in order of episode and step")
+    keys = ["episode", "step"]
+    counts = trades.value_counts(keys).reindex(pd.MultiIndex.from_frame(blocks[keys]), fill_value=0)
+    place = np.repeat(np.arange(len(blocks)), counts)
+    in_order = np.array_equal(blocks[keys].to_numpy()[place], trades[keys])
+    if not in_order or not trades[["buyer", "seller"]].isin(range(DSO, agents)).all(axis=None):
+        raise ValueError("trades: got other agents, episodes or steps; allowed: those of the states, in their order")
     return place
 
 
-def _agree(history: History, trades: pd.DataFrame, place: Ints, episodes: Ints) -> None:
-    """Each agent's trades are what its state says that it bought, sold and paid."""
+def _disagreements(history: History, trades: pd.DataFrame, place: Ints) -> Iterator[str]:
+    """A line for whatever of an agent's state is not what its trades say: what it bought, sold and paid."""
     h, (steps, numbers, agents) = history, history.cost.shape
-    energy, p2p = trades["quantity"], trades["stage"] < 3
 
     def by_agent(side: str, amount: pd.Series) -> Floats:
-        agent = trades[side].to_numpy()
-        own = agent != DSO
-        total = np.bincount((place * agents + agent)[own], amount[own], steps * numbers * agents)
+        own = trades[side] != DSO
+        total = np.bincount((place * agents + trades[side])[own], amount[own], h.cost.size)
         return np.asarray(total, np.float64).reshape(numbers, steps, agents).swapaxes(0, 1)
 
-    paid = by_agent("buyer", energy * trades["price"] / 1000 + trades["fee"] / 2)
-    received = by_agent("seller", energy * trades["seller_price"] / 1000 - trades["fee"] / 2)
-    rest = h.imported * h.utility_price[..., None] / 1000 - h.exported * h.feed_in_tariff[..., None] / 1000
-    least = 1 / PER_KWH / 10
-    for name, got, expected, unit in (
-        ("bought_p2p", by_agent("buyer", energy * p2p), h.bought_p2p, least),
-        ("sold_p2p", by_agent("seller", energy * p2p), h.sold_p2p, least),
-        ("bought_dso", by_agent("buyer", energy * ~p2p), h.bought_dso, least),
-        ("sold_dso", by_agent("seller", energy * ~p2p), h.sold_dso, least),
-        ("cost", paid - received + rest, h.cost, TOLERANCE * max(1.0, float(np.abs(h.cost).max()))),
-    ):
-        off = np.abs(got - expected)
-        if not (off <= unit).all():
-            t, e, agent = here = np.unravel_index(np.argmax(np.nan_to_num(off, nan=np.inf)), off.shape)
-            raise ValueError(
-                f"{name}: got {got[here]:.9g} in the trades of step {t}, episode {episodes[e]}, agent {agent}; "
-                f"allowed: {expected[here]:.9g}, as in its state"
-            )
+    energy, fee, p2p = trades["quantity"], trades["fee"] / 2, trades["stage"] < 3
+    for kind, of in (("p2p", p2p), ("dso", ~p2p)):
+        for done, side in (("bought", "buyer"), ("sold", "seller")):
+            state = getattr(h, f"{done}_{kind}")
+            yield from unequal(f"trades: {done}_{kind}", "kWh", by_agent(side, energy * of), state)
+    paid = by_agent("buyer", energy * trades["price"] / 1000 + fee)
+    paid -= by_agent("seller", energy * trades["seller_price"] / 1000 - fee)
+    paid += (h.imported * h.utility_price[..., None] - h.exported * h.feed_in_tariff[..., None]) / 1000
+    yield from unequal("trades: cost", "$", paid, h.cost)
 
 
-def _ledgers(trades: pd.DataFrame, blocks: pd.DataFrame, place: Ints, axes: Mapping[str, Any]) -> dict[int, Ledger]:
+def _ledgers(trades: pd.DataFrame, blocks: pd.DataFrame, place: Ints) -> dict[int, Ledger]:
     """The chain of each episode, unbroken, with its content encoded anew from the table of trades."""
-    steps, difficulty = axes["step"], blocks["difficulty"].unique()
-    _shaped("blocks", blocks, {"episode": axes["episode"], "step": steps, "difficulty": difficulty})
-    chains = {number: Ledger(int(difficulty[0])) for number in axes["episode"].tolist()}
     columns = {name: trades[name].to_numpy() for name in TRADE}
     edges = np.searchsorted(place, np.arange(len(blocks) + 1))
+    chains: dict[int, Ledger] = {}
     for row, first, last in zip(blocks.to_dict("records"), edges, edges[1:], strict=False):
         content = encode(Trades(**{name: column[first:last] for name, column in columns.items()}), row["step"])
-        block = Block(str(row["previous"]), content, row["nonce"], str(row["digest"]))
-        chains[row["episode"]].blocks.append(block)
+        chain = chains.setdefault(row["episode"], Ledger(row["difficulty"]))
+        chain.blocks.append(Block(str(row["previous"]), content, row["nonce"], str(row["digest"])))
     for number, chain in chains.items():
-        if not chain.verify(chain.head, len(steps)):
+        if not chain.verify(chain.head, chain.length):
             raise ValueError(
-                f"{CHAIN}{number}: got blocks up to {chain.head:.12}; allowed: the {len(steps)} that led to it, "
-                "unchanged; trades or blocks were edited or moved"
+                f"{CHAIN}{number}: got blocks up to {chain.head[:12]!r}; allowed: those that led to it, unchanged; "
+                "trades or blocks were edited or moved"
             )
     return chains
