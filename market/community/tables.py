@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Container
 from dataclasses import fields
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,11 @@ PRICES = ["feed_in_tariff", "utility_price"]
 BATTERY = tuple(field.name for field in fields(Battery))
 COLUMNS = ("id", "capacity", "node", *BATTERY)
 TABLES = ("agents", "generation", "demand", "steps", "tariffs")
-FORMATS = {"csv": ".csv", "parquet": ".parquet"}
+FORMATS = {
+    "csv": methodcaller("to_csv", index=False, quoting=csv.QUOTE_NONNUMERIC),
+    "parquet": methodcaller("to_parquet", index=False),
+}
+"""Formats, and what writes a table so."""
 MISSING = ("", "NA", "N/A", "NULL", "null", "None")
 """Text of a CSV's cell that stands for no number; any text can be an id."""
 
@@ -125,24 +130,18 @@ def tables_of(scenario: Scenario) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def files_of(tables: dict[str, pd.DataFrame], kind: str) -> dict[str, bytes]:
+def files_of(tables: dict[str, pd.DataFrame], kind: str) -> dict[str, Any]:
     """Content of the file of each table, by the file's name; numbers and text read back are the same to the last bit.
 
-    kind: csv or parquet.
+    kind: csv for text, parquet for bytes.
     """
-    ending = find(FORMATS, kind, "kind")
-
-    def content(table: pd.DataFrame) -> bytes:
-        if kind == "csv":
-            return table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode()
-        return table.to_parquet(index=False)
-
-    return {f"{name}{ending}": content(table) for name, table in tables.items()}
+    write = find(FORMATS, kind, "kind")
+    return {f"{name}.{kind}": write(table) for name, table in tables.items()}
 
 
 def others(files: Container[str]) -> list[str]:
     """Names of files that `load_community` would read beside `files` or instead of them."""
-    return [file for name in TABLES for ending in FORMATS.values() if (file := f"{name}{ending}") not in files]
+    return [file for name in TABLES for kind in FORMATS if (file := f"{name}.{kind}") not in files]
 
 
 def read_table(folder: Path, name: str, *, needed: bool = True) -> Any:

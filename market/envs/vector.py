@@ -78,7 +78,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         self._first_episode += self.num_envs
         self._state = self._start = initial(self.params, episode)
         self._records = []
-        return self._observe(), {}
+        return observe(self.params, self._state).astype(np.float32), {}
 
     def step(
         self, actions: NDArray[np.float32]
@@ -93,13 +93,9 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
             self._state, own, record = step(self.params, self._state, check_actions(self._state, actions))
             team = team_reward(self.params, record)
             self._records.append(record)
-            observation = self._observe()
+            observation = observe(self.params, self._state).astype(np.float32)
         over = np.full(self.num_envs, self._state.step == self.params.max_steps)
         return observation, team, over, np.zeros_like(over), {AGENT_REWARDS: own}
-
-    def _observe(self) -> NDArray[np.float32]:
-        assert self._state is not None
-        return observe(self.params, self._state).astype(np.float32)
 
     @property
     def market(self) -> MarketVectorEnv:

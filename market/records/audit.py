@@ -19,19 +19,13 @@ USE = ("demand", "sold_p2p", "sold_dso", "exported", "charged")
 """Amounts, never negative, whose sums are equal for every agent and step."""
 
 
-def audit(history: Flows, fleet: Fleet) -> None:
-    """ValueError naming the first law that T steps of E episodes break, where, and by how much.
+@np.errstate(all="ignore")  # what is not finite breaks a law
+def violations(history: Flows, fleet: Fleet) -> list[str]:
+    """A line for every law that T steps of E episodes break: which, where it deviates most, and by how much.
 
     history: from the first step on, [T, E, N].
     fleet: the N batteries, which held `fleet.initial` before it.
     """
-    for problem in violations(history, fleet):
-        raise ValueError(problem)
-
-
-@np.errstate(all="ignore")  # what is not finite breaks a law
-def violations(history: Flows, fleet: Fleet) -> list[str]:
-    """A line for every law that does not hold, with the place of the largest deviation."""
     h = history
     before = np.concatenate((np.broadcast_to(fleet.initial, (1, *h.energy.shape[1:])), h.energy[:-1]))
     stored = before + h.charged * fleet.charge_efficiency - h.discharged / fleet.discharge_efficiency

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +18,23 @@ from market.community.scenario import Scenario
 from market.community.tables import files_of, load_community, others, read_table, tables_of
 from market.config import DSO
 from market.records.audit import unequal, violations
-from market.records.ledger import Block, Ledger, decode, encode, ledger_of
+from market.records.ledger import Block, Ledger, encode, ledger_of
 from market.simulation.dynamics import initial
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, StepRecord
 from market.support.files import write_together
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 FORMAT, SUMMARY, CHAIN = "2", "export.json", "ledger of episode "
 TRADE = tuple(field.name for field in fields(Trades))
+SEAL = ("nonce", "previous", "digest")
 COLUMNS = {
     "communities": ("step", "episode", "day", *PER_COMMUNITY),
     "states": ("step", "episode", "agent", *PER_AGENT),
     "trades": ("episode", "step", *TRADE),
-    "blocks": ("episode", "step", "difficulty", "nonce", "previous", "digest"),
+    "blocks": ("episode", "step", "difficulty", "trades", *SEAL),
 }
 """Tables that an export has beside those of its community."""
-WHOLE = ("step", "episode", "day", "buyer", "seller", "stage", "difficulty", "nonce")
-TYPES = dict.fromkeys(WHOLE, "int64") | dict.fromkeys(("agent", "previous", "digest"), "str")
-TYPES["is_buy"] = "bool"
+WHOLE = ("step", "episode", "day", "buyer", "seller", "stage", "difficulty", "trades", "nonce")
+TYPES = dict.fromkeys(WHOLE, "int64") | dict.fromkeys(("agent", "previous", "digest"), "str") | {"is_buy": "bool"}
 """What their columns hold, where that is not float64."""
 
 
@@ -66,17 +63,19 @@ def export(
     at["day"] = np.tile(initial(scenario.params, episodes).day, steps)
     each["agent"] = np.tile(np.array([agent.id for agent in scenario.agents], object), steps * numbers)
     chains = {int(number): ledger_of(records, i, difficulty) for i, number in enumerate(episodes)}
-    blocks = [(number, *decode(block.content), block) for number, chain in chains.items() for block in chain.blocks]
-    seals = [(number, step, difficulty, block.nonce, block.previous, block.digest) for number, step, _, block in blocks]
-    known = [trades for _, _, trades, _ in blocks]
-    places = np.repeat([seal[:2] for seal in seals], [len(trades) for trades in known], axis=0)
-    trades = {"episode": places[:, 0], "step": places[:, 1]}
+    blocks = [block for chain in chains.values() for block in chain.blocks]
+    known = [block.trades for block in blocks]
+    counts = [len(trades) for trades in known]
+    by_block = {"episode": np.repeat(episodes, steps), "step": np.tile(np.arange(steps), numbers)}
+    trades = {name: np.repeat(column, counts) for name, column in by_block.items()}
     trades |= {name: np.concatenate([getattr(part, name) for part in known]) for name in TRADE}
+    seals = by_block | {"difficulty": difficulty, "trades": counts}
+    seals |= {name: [getattr(block, name) for block in blocks] for name in SEAL}
     tables = tables_of(scenario) | {
         "states": pd.DataFrame(each | {name: getattr(history, name).ravel() for name in PER_AGENT}),
         "communities": pd.DataFrame(at | {name: getattr(history, name).ravel() for name in PER_COMMUNITY}),
         "trades": pd.DataFrame(trades),
-        "blocks": pd.DataFrame(seals, columns=COLUMNS["blocks"]),
+        "blocks": pd.DataFrame(seals),
     }
     files = files_of(tables, "parquet")
     heads = {"format": FORMAT} | {name: _hash(content) for name, content in files.items()}
@@ -120,20 +119,20 @@ def replay(folder: str | Path, heads: Mapping[str, str] | None = None) -> Replay
     found = {"format": FORMAT} | {file.name: _hash(file.read_bytes()) for file in files if file.is_file()}
     _compare(found, {name: head for name, head in summary.items() if not name.startswith(CHAIN)})
     community = load_community(folder, dso_profile_handler=None)
-    communities, states, trades, blocks = (_table(folder, name) for name in COLUMNS)
-    episodes = communities["episode"].unique()
-    axes = {"step": np.arange(len(communities) // max(1, len(episodes))), "episode": episodes}
-    agents = {"agent": np.array([agent.id for agent in community.agents], object)}
-    by_community = _shaped("communities", communities, axes, PER_COMMUNITY)
-    history = History(**_shaped("states", states, axes | agents, PER_AGENT), **by_community)
-    _shaped("blocks", blocks, {"episode": episodes, "step": axes["step"], "difficulty": blocks["difficulty"].unique()})
-    place = _places(trades, blocks, len(community.agents))
+    ids = np.array([agent.id for agent in community.agents], object)
+    communities = _read(folder, "communities", {"step": None, "episode": None})
+    axes = {"step": communities["step"][:, 0], "episode": communities["episode"][0]}
+    states = _read(folder, "states", axes | {"agent": ids})
+    blocks = _read(folder, "blocks", {"episode": axes["episode"], "step": axes["step"], "difficulty": None})
+    trades = _read(folder, "trades", {})
+    place = _places(trades, blocks, len(ids))
+    history = History(**{name: (communities | states)[name] for name in (*PER_AGENT, *PER_COMMUNITY)})
     for problem in (*violations(history, community.params.fleet), *_disagreements(history, trades, place)):
         raise ValueError(problem)
-    ledgers = _ledgers(trades, blocks, place)
+    ledgers = _ledgers(trades, blocks)
     found |= {f"{CHAIN}{number}": chain.head for number, chain in ledgers.items()}
     _compare(found, summary)
-    return Replay(history, episodes, ledgers)
+    return Replay(history, axes["episode"], ledgers)
 
 
 def _hash(content: bytes) -> str:
@@ -149,47 +148,46 @@ def _compare(found: Mapping[str, object], heads: Mapping[str, object]) -> None:
             raise ValueError(f"{part}: it was edited, added or left out")
 
 
-def _table(folder: Path, name: str) -> Any:
-    """The table of that name, with the columns that it must have and their types."""
+def _read(folder: Path, name: str, axes: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a table, of their types, as arrays with these axes.
+
+    axes: columns and their values, through which the rows run in order, the last one fastest; None for those that the
+        column has. Without axes, any rows are right.
+    """
     table = read_table(folder, name)
     got = {column: str(kind) for column, kind in table.dtypes.items()}
     allowed = {column: TYPES.get(column, "float64") for column in COLUMNS[name]}
     for column in (*allowed, *got):
         if got.get(column) != allowed.get(column):
             raise ValueError(f"{name}, {column!r:.40}: got {got.get(column)}; allowed: {allowed.get(column)}")
-    return table
+    columns = {column: table[column].to_numpy() for column in allowed}
+    values = [table[column].unique() if known is None else known for column, known in axes.items()]
+    shape = [len(known) for known in values]
+    if not axes:
+        return columns
+    fits = len(table) == math.prod(shape) > 0
+    columns = {column: cells.reshape(shape) for column, cells in columns.items()} if fits else {}
+    if not fits or not all((columns[column] == grid).all() for column, grid in zip(axes, np.ix_(*values), strict=True)):
+        rows = f"{math.prod(shape)} rows, one for each {', '.join(axes)}, in order"
+        raise ValueError(f"{name}: got {len(table)} rows; allowed: {rows}")
+    return columns
 
 
-def _shaped(name: str, table: pd.DataFrame, axes: Mapping[str, Any], kept: Sequence[str] = ()) -> dict[str, Any]:
-    """The columns `kept` as arrays with these axes: columns whose values the rows run through in order, last first."""
-    shape = tuple(map(len, axes.values()))
-    full = len(table) == math.prod(shape) > 0
-    for axis, (column, values) in enumerate(axes.items()):
-        if not full or (np.moveaxis(table[column].to_numpy().reshape(shape), axis, -1) != values).any():
-            raise ValueError(
-                f"{name}: got {len(table)} rows; allowed: {math.prod(shape)}, one for each {', '.join(axes)}, in order"
-            )
-    return {column: table[column].to_numpy().reshape(shape) for column in kept}
-
-
-def _places(trades: pd.DataFrame, blocks: pd.DataFrame, agents: int) -> Ints:
+def _places(trades: Mapping[str, Any], blocks: Mapping[str, Any], agents: int) -> Ints:
     """The place of each trade's block; the trades lie in the order of the blocks."""
-    import pandas as pd
-
-    keys = ["episode", "step"]
-    counts = trades.value_counts(keys).reindex(pd.MultiIndex.from_frame(blocks[keys]), fill_value=0)
-    place = np.repeat(np.arange(len(blocks)), counts)
-    in_order = np.array_equal(blocks[keys].to_numpy()[place], trades[keys])
-    if not in_order or not trades[["buyer", "seller"]].isin(range(DSO, agents)).all(axis=None):
+    counts = blocks["trades"].ravel()
+    right = counts.min() >= 0 and counts.sum(dtype=np.float64) == len(trades["step"])
+    right = right and all(np.array_equal(np.repeat(blocks[key], counts), trades[key]) for key in ("episode", "step"))
+    if not right or not all(((trades[side] >= DSO) & (trades[side] < agents)).all() for side in ("buyer", "seller")):
         raise ValueError("trades: got other agents, episodes or steps; allowed: those of the states, in their order")
-    return place
+    return np.repeat(np.arange(counts.size), counts)
 
 
-def _disagreements(history: History, trades: pd.DataFrame, place: Ints) -> Iterator[str]:
+def _disagreements(history: History, trades: Mapping[str, Any], place: Ints) -> Iterator[str]:
     """A line for whatever of an agent's state is not what its trades say: what it bought, sold and paid."""
     h, (steps, numbers, agents) = history, history.cost.shape
 
-    def by_agent(side: str, amount: pd.Series) -> Floats:
+    def by_agent(side: str, amount: Floats) -> Floats:
         own = trades[side] != DSO
         total = np.bincount((place * agents + trades[side])[own], amount[own], h.cost.size)
         return np.asarray(total, np.float64).reshape(numbers, steps, agents).swapaxes(0, 1)
@@ -205,15 +203,15 @@ def _disagreements(history: History, trades: pd.DataFrame, place: Ints) -> Itera
     yield from unequal("trades: cost", "$", paid, h.cost)
 
 
-def _ledgers(trades: pd.DataFrame, blocks: pd.DataFrame, place: Ints) -> dict[int, Ledger]:
+def _ledgers(trades: Mapping[str, Any], blocks: Mapping[str, Any]) -> dict[int, Ledger]:
     """The chain of each episode, unbroken, with its content encoded anew from the table of trades."""
-    columns = {name: trades[name].to_numpy() for name in TRADE}
-    edges = np.searchsorted(place, np.arange(len(blocks) + 1))
+    ends = np.cumsum(blocks["trades"]).tolist()
     chains: dict[int, Ledger] = {}
-    for row, first, last in zip(blocks.to_dict("records"), edges, edges[1:], strict=False):
-        content = encode(Trades(**{name: column[first:last] for name, column in columns.items()}), row["step"])
-        chain = chains.setdefault(row["episode"], Ledger(row["difficulty"]))
-        chain.blocks.append(Block(str(row["previous"]), content, row["nonce"], str(row["digest"])))
+    rows = zip(*(column.ravel().tolist() for column in blocks.values()), strict=True)
+    for (episode, step, difficulty, count, nonce, previous, digest), end in zip(rows, ends, strict=True):
+        content = encode(Trades(**{name: trades[name][end - count : end] for name in TRADE}), step)
+        block = Block(str(previous), content, nonce, str(digest))
+        chains.setdefault(episode, Ledger(difficulty)).blocks.append(block)
     for number, chain in chains.items():
         if not chain.verify(chain.head, chain.length):
             raise ValueError(
