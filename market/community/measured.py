@@ -102,10 +102,14 @@ def _times(place: Place, hours: int) -> Any:
     return pd.date_range(first, periods=(hours + 2 * SHIFT) * QUARTERS, freq="15min")
 
 
+def _at(knots: Floats, hour: Floats) -> Floats:
+    """`knots` [..., Q], at the middles of the quarter hours, joined by straight lines and read at `hour` [..., T]."""
+    return between(knots, (hour + SHIFT) * QUARTERS - 0.5)
+
+
 def _load(name: str, times: Any) -> Floats:
     """A standard load profile at `times`, relative to its mean over the year, [Q]."""
-    bdew = _extra("demandlib.bdew")
-    return np.asarray(getattr(bdew, name)(times), np.float64) * MEAN_YEAR
+    return np.asarray(getattr(_extra("demandlib.bdew"), name)(times), np.float64) * MEAN_YEAR
 
 
 def _light(place: Place, times: Any, turn: Floats) -> Floats:
@@ -127,11 +131,6 @@ def _light(place: Place, times: Any, turn: Floats) -> Floats:
     facing_sun = np.maximum(pvlib.irradiance.aoi_projection(place.tilt, facing, zenith, azimuth), 0.0)
     diffuse = pvlib.irradiance.isotropic(place.tilt, dhi) + pvlib.irradiance.get_ground_diffuse(place.tilt, ghi)
     return np.clip((dni * facing_sun + diffuse) / 1000, 0.0, 1.0) * (1 - PV_LOSSES)
-
-
-def _at(knots: Floats, hour: Floats) -> Floats:
-    """`knots` [..., Q], at the middles of the quarter hours, joined by straight lines and read at `hour` [..., T]."""
-    return between(knots, (hour + SHIFT) * QUARTERS - 0.5)
 
 
 def _extra(name: str) -> Any:

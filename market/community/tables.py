@@ -151,7 +151,9 @@ def read_table(folder: Path, name: str, *, needed: bool = True) -> Any:
     for read, path in ((pd.read_parquet, folder / f"{name}.parquet"), (_read_csv, folder / f"{name}.csv")):
         if path.is_file():
             try:
-                return read(path)
+                table = read(path)
+                table.select_dtypes("str").astype(object)  # pandas decodes text, and finds damage, when it is asked for
+                return table
             except Exception as error:  # noqa: BLE001 - of a damaged file, readers raise what they like
                 reason = " ".join(str(error).split())[:200]
                 raise ValueError(f"{name}: got {str(path)!r}; allowed: a table that can be read ({reason})") from None

@@ -38,9 +38,7 @@ def check_market_env(env: Any, seed: int = 7) -> None:
     for problem in violations(history, view.market.params.fleet):
         raise AssertionError(f"conservation: {problem}; leave the records as market.simulation.dynamics.step made them")
     once_more = np.array_equal(view.observations(view.reset(None)), first)
-    assert not once_more, (
-        "episodes: reset() without a seed began the last one again; let the market count its episodes on"
-    )
+    assert not once_more, "episodes: reset() without a seed played one again; let the market count its episodes on"
 
 
 def _play(view: View, seed: int, actions: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -113,9 +111,7 @@ class View:
         assert whole, "step: it returns (observations, rewards, terminated, truncated, infos)"
         raw, reward, terminated, truncated, info = answer
         if self.by_agent:
-            assert list(reward) == self.agents, (
-                "rewards: not one for each agent, in the agents' order; give each its own"
-            )
+            assert list(reward) == self.agents, "rewards: not one for each agent, in the agents' order; give each one"
             own, team = np.array([list(reward.values())]), None
             terminated, truncated = list(terminated.values()), list(truncated.values())
         else:

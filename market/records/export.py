@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +22,13 @@ from market.simulation.dynamics import initial
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, StepRecord
 from market.support.files import write_together
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMAT, SUMMARY, CHAIN = "2", "export.json", "ledger of episode "
+TABLES = ("communities", "states", "trades", "blocks")
+"""What an export has beside the tables of its community."""
 TRADE = tuple(field.name for field in fields(Trades))
-SEAL = ("nonce", "previous", "digest")
-COLUMNS = {
-    "communities": ("step", "episode", "day", *PER_COMMUNITY),
-    "states": ("step", "episode", "agent", *PER_AGENT),
-    "trades": ("episode", "step", *TRADE),
-    "blocks": ("episode", "step", "difficulty", "trades", *SEAL),
-}
-"""Tables that an export has beside those of its community."""
-WHOLE = ("step", "episode", "day", "buyer", "seller", "stage", "difficulty", "trades", "nonce")
-TYPES = dict.fromkeys(WHOLE, "int64") | dict.fromkeys(("agent", "previous", "digest"), "str") | {"is_buy": "bool"}
-"""What their columns hold, where that is not float64."""
 
 
 def export(
@@ -54,34 +47,42 @@ def export(
     """
     if not records:
         raise ValueError("export: got 0 steps; allowed: at least 1, after step()")
-    import pandas as pd
-
-    history, difficulty = History.of(records), scenario.market_config.blockchain_difficulty
-    steps, numbers, agents = history.cost.shape
-    at = {"step": np.repeat(np.arange(steps), numbers), "episode": np.tile(episodes, steps)}
-    each = {name: np.repeat(column, agents) for name, column in at.items()}
-    at["day"] = np.tile(initial(scenario.params, episodes).day, steps)
-    each["agent"] = np.tile(np.array([agent.id for agent in scenario.agents], object), steps * numbers)
-    chains = {int(number): ledger_of(records, i, difficulty) for i, number in enumerate(episodes)}
-    blocks = [block for chain in chains.values() for block in chain.blocks]
-    known = [block.trades for block in blocks]
-    counts = [len(trades) for trades in known]
-    by_block = {"episode": np.repeat(episodes, steps), "step": np.tile(np.arange(steps), numbers)}
-    trades = {name: np.repeat(column, counts) for name, column in by_block.items()}
-    trades |= {name: np.concatenate([getattr(part, name) for part in known]) for name in TRADE}
-    seals = by_block | {"difficulty": difficulty, "trades": counts}
-    seals |= {name: [getattr(block, name) for block in blocks] for name in SEAL}
-    tables = tables_of(scenario) | {
-        "states": pd.DataFrame(each | {name: getattr(history, name).ravel() for name in PER_AGENT}),
-        "communities": pd.DataFrame(at | {name: getattr(history, name).ravel() for name in PER_COMMUNITY}),
-        "trades": pd.DataFrame(trades),
-        "blocks": pd.DataFrame(seals),
-    }
-    files = files_of(tables, "parquet")
-    heads = {"format": FORMAT} | {name: _hash(content) for name, content in files.items()}
-    heads |= {f"{CHAIN}{number}": chain.head for number, chain in chains.items()}
+    ids, difficulty = [agent.id for agent in scenario.agents], scenario.market_config.blockchain_difficulty
+    day = np.tile(initial(scenario.params, episodes).day, len(records))
+    ledgers = {int(number): ledger_of(records, i, difficulty) for i, number in enumerate(episodes)}
+    files = files_of(tables_of(scenario) | _tables(History.of(records), day, ids, ledgers), "parquet")
+    heads = {"format": FORMAT} | {name: sha256(content).hexdigest() for name, content in files.items()}
+    heads |= {f"{CHAIN}{number}": ledger.head for number, ledger in ledgers.items()}
     write_together(Path(folder), files | {SUMMARY: (json.dumps(heads, indent=2) + "\n").encode()}, others(files))
     return heads
+
+
+def _tables(history: History, day: Ints, ids: list[str], ledgers: dict[int, Ledger]) -> dict[str, pd.DataFrame]:
+    """The tables of T steps of E episodes. day: which each step and episode played, [T E]. ledgers: by episode."""
+    import pandas as pd
+
+    blocks = [block for ledger in ledgers.values() for block in ledger.blocks]
+    known = [block.trades for block in blocks]
+    steps, counts = range(len(history.cost)), [len(trades) for trades in known]
+
+    def table(columns: dict[str, Any], **axes: Any) -> pd.DataFrame:
+        """A row for each of the product of the axes."""
+        index = pd.MultiIndex.from_product([*axes.values()], names=[*axes])
+        return pd.DataFrame(columns, index).reset_index()
+
+    difficulty = {"difficulty": np.repeat([ledger.difficulty for ledger in ledgers.values()], len(steps))}
+    seals = {name: [getattr(block, name) for block in blocks] for name in ("previous", "nonce", "digest")}
+    sealed = table(difficulty | {"trades": counts} | seals, episode=[*ledgers], step=steps)
+    places = {name: np.repeat(sealed[name].to_numpy(), counts) for name in ("episode", "step")}
+    traded = {name: np.concatenate([getattr(part, name) for part in known]) for name in TRADE}
+    of_communities = {name: getattr(history, name).ravel() for name in PER_COMMUNITY}
+    of_states = {name: getattr(history, name).ravel() for name in PER_AGENT}
+    return {
+        "communities": table({"day": day} | of_communities, step=steps, episode=[*ledgers]),
+        "states": table(of_states, step=steps, episode=[*ledgers], agent=ids),
+        "trades": pd.DataFrame(places | traded),
+        "blocks": sealed,
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,38 +106,63 @@ def replay(folder: str | Path, heads: Mapping[str, str] | None = None) -> Replay
     """
     folder = Path(folder)
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        summary = None
-    if not isinstance(summary, dict):
-        raise ValueError(f"folder: got {str(folder)!r}; allowed: one that market.records.export.export wrote")
+        summary = {**json.loads((folder / SUMMARY).read_text(encoding="utf-8"))}
+    except (OSError, TypeError, ValueError, RecursionError):
+        raise ValueError(f"folder: got {str(folder)!r}; allowed: one that market.records.export.export wrote") from None
     if summary.get("format") != FORMAT:
         raise ValueError(f"format: got {summary.get('format')!r:.60}; allowed: {FORMAT!r}; export the episodes again")
     if not isinstance(heads, Mapping | None):
         raise ValueError(f"heads: got {heads!r:.60}; allowed: what export returned, or None")
     _compare(summary, summary if heads is None else heads)
-    files = [folder / name for name in (*(f"{table}.parquet" for table in COLUMNS), *others(()))]
-    found = {"format": FORMAT} | {file.name: _hash(file.read_bytes()) for file in files if file.is_file()}
+    files = [folder / name for name in (*(f"{table}.parquet" for table in TABLES), *others(()))]
+    found = {"format": FORMAT} | {file.name: sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
     _compare(found, {name: head for name, head in summary.items() if not name.startswith(CHAIN)})
     community = load_community(folder, dso_profile_handler=None)
-    ids = np.array([agent.id for agent in community.agents], object)
-    communities = _read(folder, "communities", {"step": None, "episode": None})
-    axes = {"step": communities["step"][:, 0], "episode": communities["episode"][0]}
-    states = _read(folder, "states", axes | {"agent": ids})
-    blocks = _read(folder, "blocks", {"episode": axes["episode"], "step": axes["step"], "difficulty": None})
-    trades = _read(folder, "trades", {})
-    place = _places(trades, blocks, len(ids))
-    history = History(**{name: (communities | states)[name] for name in (*PER_AGENT, *PER_COMMUNITY)})
-    for problem in (*violations(history, community.params.fleet), *_disagreements(history, trades, place)):
+    tables, ids = {name: read_table(folder, name) for name in TABLES}, [agent.id for agent in community.agents]
+    try:
+        ledgers = _ledgers(tables["blocks"], tables["trades"])
+        history = _history(tables["communities"], tables["states"], (-1, len(ledgers), len(ids)))
+        again = _tables(history, tables["communities"]["day"].to_numpy(np.int64), ids, ledgers)
+        other = [name for name in TABLES if not again[name].equals(tables[name])]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"tables: got columns or rows that do not fit together ({error!r:.80}); allowed: those that export wrote"
+        ) from None
+    if other:
+        raise ValueError(f"{other[0]}: got other columns, types, rows or order; allowed: those that export wrote")
+    for problem in (
+        *violations(history, community.params.fleet),
+        *_disagreements(history, tables["trades"], [*ledgers]),
+    ):
         raise ValueError(problem)
-    ledgers = _ledgers(trades, blocks)
-    found |= {f"{CHAIN}{number}": chain.head for number, chain in ledgers.items()}
+    for number, ledger in ledgers.items():
+        if not ledger.verify(ledger.head, ledger.length):
+            raise ValueError(
+                f"{CHAIN}{number}: got trades or blocks that were edited or moved; allowed: unchanged ones"
+            )
+    found |= {f"{CHAIN}{number}": ledger.head for number, ledger in ledgers.items()}
     _compare(found, summary)
-    return Replay(history, axes["episode"], ledgers)
+    return Replay(history, np.array([*ledgers]), ledgers)
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _ledgers(blocks: pd.DataFrame, trades: pd.DataFrame) -> dict[int, Ledger]:
+    """The chain of each episode, its content encoded anew from the table of trades."""
+    columns, end = {name: trades[name].to_numpy() for name in TRADE}, 0
+    ledgers: dict[int, Ledger] = {}
+    for row in blocks.to_dict("records"):
+        begin, end = end, end + row["trades"]
+        content = encode(Trades(**{name: column[begin:end] for name, column in columns.items()}), row["step"])
+        ledger = ledgers.setdefault(row["episode"], Ledger(row["difficulty"]))
+        ledger.blocks.append(Block(str(row["previous"]), content, row["nonce"], str(row["digest"])))
+    return ledgers
+
+
+def _history(communities: pd.DataFrame, states: pd.DataFrame, shape: tuple[int, int, int]) -> History:
+    """The tables as arrays [T, E] and [T, E, N]."""
+    of_communities = {name: communities[name].to_numpy(np.float64).reshape(shape[:2]) for name in PER_COMMUNITY}
+    types = dict.fromkeys(PER_AGENT, np.float64) | {"is_buy": np.bool_}
+    of_states = {name: states[name].to_numpy(kind).reshape(shape) for name, kind in types.items()}
+    return History(**of_states, **of_communities)
 
 
 def _compare(found: Mapping[str, object], heads: Mapping[str, object]) -> None:
@@ -148,74 +174,25 @@ def _compare(found: Mapping[str, object], heads: Mapping[str, object]) -> None:
             raise ValueError(f"{part}: it was edited, added or left out")
 
 
-def _read(folder: Path, name: str, axes: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a table, of their types, as arrays with these axes.
-
-    axes: columns and their values, through which the rows run in order, the last one fastest; None for those that the
-        column has. Without axes, any rows are right.
-    """
-    table = read_table(folder, name)
-    got = {column: str(kind) for column, kind in table.dtypes.items()}
-    allowed = {column: TYPES.get(column, "float64") for column in COLUMNS[name]}
-    for column in (*allowed, *got):
-        if got.get(column) != allowed.get(column):
-            raise ValueError(f"{name}, {column!r:.40}: got {got.get(column)}; allowed: {allowed.get(column)}")
-    columns = {column: table[column].to_numpy() for column in allowed}
-    values = [table[column].unique() if known is None else known for column, known in axes.items()]
-    shape = [len(known) for known in values]
-    if not axes:
-        return columns
-    fits = len(table) == math.prod(shape) > 0
-    columns = {column: cells.reshape(shape) for column, cells in columns.items()} if fits else {}
-    if not fits or not all((columns[column] == grid).all() for column, grid in zip(axes, np.ix_(*values), strict=True)):
-        rows = f"{math.prod(shape)} rows, one for each {', '.join(axes)}, in order"
-        raise ValueError(f"{name}: got {len(table)} rows; allowed: {rows}")
-    return columns
-
-
-def _places(trades: Mapping[str, Any], blocks: Mapping[str, Any], agents: int) -> Ints:
-    """The place of each trade's block; the trades lie in the order of the blocks."""
-    counts = blocks["trades"].ravel()
-    right = counts.min() >= 0 and counts.sum(dtype=np.float64) == len(trades["step"])
-    right = right and all(np.array_equal(np.repeat(blocks[key], counts), trades[key]) for key in ("episode", "step"))
-    if not right or not all(((trades[side] >= DSO) & (trades[side] < agents)).all() for side in ("buyer", "seller")):
-        raise ValueError("trades: got other agents, episodes or steps; allowed: those of the states, in their order")
-    return np.repeat(np.arange(counts.size), counts)
-
-
-def _disagreements(history: History, trades: Mapping[str, Any], place: Ints) -> Iterator[str]:
+def _disagreements(history: History, trades: pd.DataFrame, episodes: list[int]) -> Iterator[str]:
     """A line for whatever of an agent's state is not what its trades say: what it bought, sold and paid."""
-    h, (steps, numbers, agents) = history, history.cost.shape
+    import pandas as pd
 
-    def by_agent(side: str, amount: Floats) -> Floats:
-        own = trades[side] != DSO
-        total = np.bincount((place * agents + trades[side])[own], amount[own], h.cost.size)
-        return np.asarray(total, np.float64).reshape(numbers, steps, agents).swapaxes(0, 1)
+    h, (steps, _, agents) = history, history.cost.shape
+    everyone = pd.MultiIndex.from_product((range(steps), episodes, range(agents)))
 
+    def by_agent(side: str, amount: pd.Series) -> Floats:
+        total = amount.groupby([trades["step"], trades["episode"], trades[side]]).sum()
+        return np.asarray(total.reindex(everyone, fill_value=0.0), np.float64).reshape(h.cost.shape)
+
+    if not trades[["buyer", "seller"]].isin(range(DSO, agents)).all(axis=None):
+        yield f"trades: got an agent without a state; allowed: 0 to {agents - 1}, or {DSO} for the DSO"
     energy, fee, p2p = trades["quantity"], trades["fee"] / 2, trades["stage"] < 3
     for kind, of in (("p2p", p2p), ("dso", ~p2p)):
         for done, side in (("bought", "buyer"), ("sold", "seller")):
             state = getattr(h, f"{done}_{kind}")
             yield from unequal(f"trades: {done}_{kind}", "kWh", by_agent(side, energy * of), state)
     paid = by_agent("buyer", energy * trades["price"] / 1000 + fee)
-    paid -= by_agent("seller", energy * trades["seller_price"] / 1000 - fee)
-    paid += (h.imported * h.utility_price[..., None] - h.exported * h.feed_in_tariff[..., None]) / 1000
-    yield from unequal("trades: cost", "$", paid, h.cost)
-
-
-def _ledgers(trades: Mapping[str, Any], blocks: Mapping[str, Any]) -> dict[int, Ledger]:
-    """The chain of each episode, unbroken, with its content encoded anew from the table of trades."""
-    ends = np.cumsum(blocks["trades"]).tolist()
-    chains: dict[int, Ledger] = {}
-    rows = zip(*(column.ravel().tolist() for column in blocks.values()), strict=True)
-    for (episode, step, difficulty, count, nonce, previous, digest), end in zip(rows, ends, strict=True):
-        content = encode(Trades(**{name: trades[name][end - count : end] for name in TRADE}), step)
-        block = Block(str(previous), content, nonce, str(digest))
-        chains.setdefault(episode, Ledger(difficulty)).blocks.append(block)
-    for number, chain in chains.items():
-        if not chain.verify(chain.head, chain.length):
-            raise ValueError(
-                f"{CHAIN}{number}: got blocks up to {chain.head[:12]!r}; allowed: those that led to it, unchanged; "
-                "trades or blocks were edited or moved"
-            )
-    return chains
+    received = by_agent("seller", energy * trades["seller_price"] / 1000 - fee)
+    rest = (h.imported * h.utility_price[..., None] - h.exported * h.feed_in_tariff[..., None]) / 1000
+    yield from unequal("trades: cost", "$", paid - received + rest, h.cost)
