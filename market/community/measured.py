@@ -28,14 +28,9 @@ PV_LOSSES = 0.14
 """Share lost between panel and meter (PVWatts, doi:10.2172/1158421)."""
 MEAN_YEAR = 8760 / 1e6
 """Power of a load of 1 GWh a year, demandlib's scale, in units of its mean."""
-LOADS = {
-    "H25": "households",
-    "G25": "businesses",
-    "L25": "farms",
-    "P25": "what households with PV draw from the grid",
-    "S25": "what households with PV and storage draw from the grid",
-}
-"""BDEW's standard load profiles. P25 and S25 are for agents whose PV is not simulated."""
+LOADS = dict.fromkeys(("H25", "G25", "L25", "P25", "S25"))
+"""BDEW's standard load profiles: households, businesses, farms, and what households with PV, or with PV and storage,
+draw from the grid, for agents whose PV is not simulated."""
 
 
 @dataclass(frozen=True)

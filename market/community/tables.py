@@ -39,16 +39,13 @@ FORMATS = {
     "csv": methodcaller("to_csv", index=False, quoting=csv.QUOTE_NONNUMERIC),
     "parquet": methodcaller("to_parquet", index=False),
 }
-"""Formats, and what writes a table so."""
-MISSING = ("", "NA", "N/A", "NULL", "null", "None")
-"""Text of a CSV's cell that stands for no number; any text can be an id."""
+MISSING = ("", "NA", "N/A", "NULL", "null", "None")  # what a CSV's cell without a number says; any text can be an id
 
 
-def load_community(folder: str | Path, hours: float | None = None, **scenario: Any) -> Scenario:
+def load_community(folder: str | Path, **scenario: Any) -> Scenario:
     """The community in `folder`.
 
     folder: holds the tables.
-    hours: length of the tables' steps, h; None: as the table `steps` says, or 1 h.
     scenario: more fields of Scenario. Another step_hours than the tables' resamples them, energy by even power. Fewer
         max_steps cut long tables at midnight into days, of which each episode draws one; what is left is not used.
 
@@ -59,8 +56,7 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
     ids = [row["id"] for row in rows]
     used = read_table(folder, "demand")
     made = read_table(folder, "generation", needed=False)
-    known_hours, days = _steps(folder, len(used))
-    hours = check_range("hours", known_hours if hours is None else hours, 1e-3, 24.0, "h")
+    hours, days = _steps(folder, len(used))
     step_hours = check_range("step_hours", scenario.get("step_hours", hours), 1e-3, 24.0, "h")
     length = len(used) / days * hours / step_hours
     steps = check_positive_int("max_steps", scenario.get("max_steps", round(length)))
@@ -185,19 +181,18 @@ def _number(cell: str) -> float | str | None:
         return None if cell.strip() in MISSING else cell
 
 
-def _steps(folder: Path, rows: int) -> tuple[object, int]:
-    """Hours of a step, not checked, and days in `rows`, as the table `steps` says; 1 and 1 without it."""
+def _steps(folder: Path, rows: int) -> tuple[float, int]:
+    """Hours of a step, and days in `rows`, as the table `steps` says; 1 and 1 without it."""
     table = read_table(folder, "steps", needed=False)
     if table is None:
         return 1.0, 1
-    if list(table.columns) not in (["hours"], ["hours", "days"]) or len(table) != 1:
-        raise ValueError(
-            f"steps: got {len(table)} rows of {list(table.columns)}; allowed: a column hours of one row, and days"
-        )
+    columns = list(table.columns)
+    if columns not in (["hours"], ["hours", "days"]) or len(table) != 1:
+        raise ValueError(f"steps: got {len(table)} rows of {columns}; allowed: a column hours of one row, and days")
     days = check_positive_int("steps, 'days'", _whole(table["days"].tolist()[0])) if "days" in table else 1
     if rows % days:
         raise ValueError(f"steps, 'days': got {days}; allowed: a divisor of the {rows} rows of demand")
-    return table["hours"].iloc[0], days
+    return check_range("steps, 'hours'", table["hours"].tolist()[0], 1e-3, 24.0, "h"), days
 
 
 def _agents(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -206,15 +201,12 @@ def _agents(table: pd.DataFrame) -> list[dict[str, Any]]:
         find(dict.fromkeys(COLUMNS), column, "column of agents")
     for column in ("id", "capacity"):
         if column not in table or table[column].isna().any():
-            raise ValueError(
-                f"agents: got no {column} for some agent; allowed: a column {column} with a value in each row"
-            )
+            raise ValueError(f"agents: got no {column} for some agent; allowed: a column of a value for each")
     if table.empty:
         raise ValueError("agents: got 0 agents; allowed: at least 1")
+    if table["id"].dtype != "str":
+        raise ValueError(f"agents: got ids of {table['id'].dtype}; allowed: text")
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    for row in rows:
-        if not isinstance(row["id"], str):
-            raise ValueError(f"agents: got the id {row['id']!r:.60}; allowed: text")
     return [{str(name): value for name, value in row.items() if value is not None} for row in rows]
 
 

@@ -18,7 +18,7 @@ from market.config import check_positive_int
 from market.evaluation.kpis import evaluate
 from market.evaluation.policies import check_actions
 from market.records.export import export
-from market.records.ledger import Ledger, ledger_of
+from market.records.ledger import Ledger
 from market.simulation.dynamics import ACTION_SIZE, initial, observe, step, team_reward
 from market.simulation.history import History, State, StepRecord
 from market.simulation.observation import LIMIT, observation_size
@@ -121,7 +121,10 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         episode: its place among them, 0..E-1.
         """
         place = check_positive_int("episode", episode, 0, self.num_envs - 1)
-        return ledger_of(self._records, place, self.params.config.blockchain_difficulty)
+        ledger = Ledger(self.params.config.blockchain_difficulty)
+        for number, record in enumerate(self._records):
+            ledger.append(record.trades(place), number)
+        return ledger
 
     def export(self, folder: str | Path) -> dict[str, str]:
         """Write every trade and state of the present episodes so far; see `market.records.export.export`."""

@@ -50,7 +50,7 @@ def violations(history: Flows, fleet: Fleet) -> list[str]:
 
 
 def unequal(law: str, unit: str, left: Floats, right: Floats, tolerance: float = TOLERANCE) -> Iterator[str]:
-    """The message when `left` and `right`, [T, E] or [T, E, N], are not the same."""
+    """The message when `left` and `right`, [T, E] or [T, E, N] in kWh, Wh or $ as `unit` says, are not the same."""
     allowed = tolerance and min(tolerance * max(1.0, np.abs(right).max(initial=0.0)), np.finfo(np.float64).max)
     off = np.nan_to_num(np.abs(left - right), nan=np.inf)
     if not (off <= allowed).all():

@@ -17,7 +17,7 @@ from market.community.scenario import Scenario
 from market.community.tables import files_of, load_community, others, read_table, tables_of
 from market.config import DSO
 from market.records.audit import unequal, violations
-from market.records.ledger import Block, Ledger, encode, ledger_of
+from market.records.ledger import Block, Ledger, encode
 from market.simulation.dynamics import initial
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, StepRecord
 from market.support.files import write_together
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT, SUMMARY, CHAIN = "2", "export.json", "ledger of episode "
-TABLES = ("communities", "states", "trades", "blocks")
-"""What an export has beside the tables of its community."""
+TABLES = ("communities", "states", "trades", "blocks")  # and those of the community
 TRADE = tuple(field.name for field in fields(Trades))
 
 
@@ -49,7 +48,10 @@ def export(
         raise ValueError("export: got 0 steps; allowed: at least 1, after step()")
     ids, difficulty = [agent.id for agent in scenario.agents], scenario.market_config.blockchain_difficulty
     day = np.tile(initial(scenario.params, episodes).day, len(records))
-    ledgers = {int(number): ledger_of(records, i, difficulty) for i, number in enumerate(episodes)}
+    ledgers = {int(number): Ledger(difficulty) for number in episodes}
+    for step, record in enumerate(records):
+        for place, ledger in enumerate(ledgers.values()):
+            ledger.append(record.trades(place), step)
     files = files_of(tables_of(scenario) | _tables(History.of(records), day, ids, ledgers), "parquet")
     heads = {"format": FORMAT} | {name: sha256(content).hexdigest() for name, content in files.items()}
     heads |= {f"{CHAIN}{number}": ledger.head for number, ledger in ledgers.items()}
@@ -128,18 +130,13 @@ def replay(folder: str | Path, heads: Mapping[str, str] | None = None) -> Replay
         raise ValueError(
             f"tables: got columns or rows that do not fit together ({error!r:.80}); allowed: those that export wrote"
         ) from None
-    if other:
-        raise ValueError(f"{other[0]}: got other columns, types, rows or order; allowed: those that export wrote")
-    for problem in (
-        *violations(history, community.params.fleet),
-        *_disagreements(history, tables["trades"], [*ledgers]),
-    ):
+    problems = [f"{name}: got other columns, types, rows or order; allowed: those that export wrote" for name in other]
+    problems = problems or violations(history, community.params.fleet)
+    problems = problems or [*_disagreements(history, tables["trades"], [*ledgers])]
+    broken = (number for number, ledger in ledgers.items() if not ledger.verify(ledger.head, ledger.length))
+    problems += [f"{CHAIN}{number}: got trades or blocks edited or moved; allowed: unchanged ones" for number in broken]
+    for problem in problems:
         raise ValueError(problem)
-    for number, ledger in ledgers.items():
-        if not ledger.verify(ledger.head, ledger.length):
-            raise ValueError(
-                f"{CHAIN}{number}: got trades or blocks that were edited or moved; allowed: unchanged ones"
-            )
     found |= {f"{CHAIN}{number}": ledger.head for number, ledger in ledgers.items()}
     _compare(found, summary)
     return Replay(history, np.array([*ledgers]), ledgers)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import count
 
@@ -16,7 +15,6 @@ import numpy as np
 
 from market.clearing.orders import Trades
 from market.config import check_positive_int
-from market.simulation.history import StepRecord
 
 GENESIS = "0" * 64
 """Head of an empty ledger: what the first block holds as its previous hash."""
@@ -43,11 +41,6 @@ class Block:
         except (ValueError, struct.error):  # not hex, or not a 64-bit number
             return False
         return self.digest == sealed and sealed.startswith("0" * difficulty)
-
-    @property
-    def step(self) -> int:
-        """The step that the trades belong to."""
-        return decode(self.content)[0]
 
     @property
     def trades(self) -> Trades:
@@ -138,16 +131,3 @@ def decode(content: bytes) -> tuple[int, Trades]:
     if not genuine:
         raise ValueError(f"content: got {content!r:.60}; allowed: bytes that market.records.ledger.encode wrote")
     return step, trades
-
-
-def ledger_of(records: Sequence[StepRecord], episode: int, difficulty: int) -> Ledger:
-    """The trades of one episode of a batch, a block per step.
-
-    records: of all steps.
-    episode: its place in the batch.
-    difficulty: leading zero hex digits.
-    """
-    chain = Ledger(difficulty)
-    for number, record in enumerate(records):
-        chain.append(record.trades(episode), number)
-    return chain

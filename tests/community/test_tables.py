@@ -76,7 +76,7 @@ def test_an_id_is_text(name, tmp_path):
     with pytest.raises(ValueError, match=r"id: got .*; allowed: "):
         DERAgent(name, 1.0, None, [1.0], [1.0])
     pd.DataFrame({"id": [7], "capacity": [1.0]}).to_parquet(write(tmp_path) / "agents.parquet")
-    with pytest.raises(ValueError, match="agents: got the id 7; allowed: text"):
+    with pytest.raises(ValueError, match="agents: got ids of int64; allowed: text"):
         load_community(tmp_path)
 
 
