@@ -90,13 +90,11 @@ def load_community(folder: str | Path, **scenario: Any) -> Scenario:
 
 
 def save_community(scenario: Scenario, folder: str | Path, kind: str = "csv") -> None:
-    """Write the agents, profiles, steps and measured prices of `scenario` for `load_community`.
+    """Write the agents, profiles, steps and measured prices of `scenario` for `load_community`, not its rules and grid.
 
     folder: its tables of a community, of either format, give way once the new ones are whole on the disk. An error
         leaves them as they were; a kill while files are renamed leaves whole tables, some of them old.
     kind: csv or parquet.
-
-    The rules of the market, the grid, and which days are held out are not among them.
     """
     files = files_of(tables_of(scenario), kind)
     write_together(Path(folder), files, others(files))

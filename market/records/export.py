@@ -127,9 +127,7 @@ def replay(folder: str | Path, heads: Mapping[str, str] | None = None) -> Replay
         again = _tables(history, tables["communities"]["day"].to_numpy(np.int64), ids, ledgers)
         other = [name for name in TABLES if not again[name].equals(tables[name])]
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"tables: got columns or rows that do not fit together ({error!r:.80}); allowed: those that export wrote"
-        ) from None
+        raise ValueError(f"tables: got some that do not fit together ({error!r:.80}); allowed: an export's") from None
     problems = [f"{name}: got other columns, types, rows or order; allowed: those that export wrote" for name in other]
     problems = problems or violations(history, community.params.fleet)
     problems = problems or [*_disagreements(history, tables["trades"], [*ledgers])]
@@ -150,15 +148,15 @@ def _ledgers(blocks: pd.DataFrame, trades: pd.DataFrame) -> dict[int, Ledger]:
         begin, end = end, end + row["trades"]
         content = encode(Trades(**{name: column[begin:end] for name, column in columns.items()}), row["step"])
         ledger = ledgers.setdefault(row["episode"], Ledger(row["difficulty"]))
-        ledger.blocks.append(Block(str(row["previous"]), content, row["nonce"], str(row["digest"])))
+        ledger.blocks.append(Block(str(row["previous"]), content, int(row["nonce"]), str(row["digest"])))
     return ledgers
 
 
 def _history(communities: pd.DataFrame, states: pd.DataFrame, shape: tuple[int, int, int]) -> History:
     """The tables as arrays [T, E] and [T, E, N]."""
     of_communities = {name: communities[name].to_numpy(np.float64).reshape(shape[:2]) for name in PER_COMMUNITY}
-    types = dict.fromkeys(PER_AGENT, np.float64) | {"is_buy": np.bool_}
-    of_states = {name: states[name].to_numpy(kind).reshape(shape) for name, kind in types.items()}
+    columns = {name: states[name].to_numpy(np.bool_ if name == "is_buy" else np.float64) for name in PER_AGENT}
+    of_states = {name: column.reshape(shape) for name, column in columns.items()}
     return History(**of_states, **of_communities)
 
 

@@ -102,9 +102,7 @@ def encode(trades: Trades, step: int) -> bytes:
     for name in names:
         column = np.asarray(getattr(trades, name))
         if column.shape != (len(trades),):
-            raise ValueError(
-                f"{name}: got an array of shape {column.shape}; allowed: ({len(trades)},), a value per trade"
-            )
+            raise ValueError(f"{name}: got an array of shape {column.shape}; allowed: ({len(trades)},)")
         dtype = "<f8" if column.dtype.kind == "f" else "<i8"
         for part in (name.encode(), dtype.encode(), column.astype(dtype, casting="safe").tobytes()):
             parts += [_NUMBER.pack(len(part)), part]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import fields
+from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -99,6 +102,36 @@ def test_a_table_that_the_export_does_not_have(copy, file):
         replay(copy)
 
 
+@pytest.mark.parametrize("call", [0, 3, 8, 9])
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+def test_an_export_that_fails_midway_is_the_old_one_or_is_found(played, heads, copy, monkeypatch, name, call):
+    other = MarketVectorEnv(Scenario.study(2, max_steps=1))
+    other.reset(seed=1)
+    other.step(np.zeros(other.action_space.shape))
+    calls, place = count(), os if name == "fsync" else Path
+    done = getattr(place, name)
+    with monkeypatch.context() as patch:
+
+        def fails(*given):
+            if next(calls) == call:
+                raise OSError("No space left on device")
+            return done(*given)
+
+        patch.setattr(place, name, fails)
+        if call < 9:
+            with pytest.raises(OSError, match="No space"):
+                other.export(copy)
+        else:  # of nine files
+            replay(copy, other.export(copy))
+            return
+    assert not list(copy.glob(".*"))
+    if name == "fsync" or call == 0:
+        replay(copy, heads)
+    else:
+        with pytest.raises(ValueError, match="hash of '"):
+            replay(copy)
+
+
 def change(column, value=0.01, row=3):
     def edit(table):
         table.loc[table.index[row], column] += value
@@ -134,9 +167,7 @@ def weaker(table):
     return table
 
 
-OTHER = (
-    r"got (other columns, types, rows or order|columns or rows that do not fit together \(.*\)); allowed: those that"
-)
+OTHER = r"got (other columns, types, rows or order|some that do not fit together \(.*\)); allowed: "
 TAMPERED = {
     "demand": ("states", change("demand"), "balance: generation"),
     "stored": ("states", change("energy"), "battery: before"),
