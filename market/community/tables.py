@@ -167,7 +167,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     for row in rows:
         if len(row) != len(names):
             raise ValueError(f"{len(row)} cells in the row {row!r:.40}, {len(names)} in the header")
-    cells = ([cell if name == "id" else _number(cell) for name, cell in zip(names, row, strict=True)] for row in rows)
+    text = {"id"} if path.stem == "agents" else {}
+    cells = ([cell if name in text else _number(cell) for name, cell in zip(names, row, strict=True)] for row in rows)
     return pd.DataFrame(cells, columns=names)
 
 

@@ -155,8 +155,7 @@ def _ledgers(blocks: pd.DataFrame, trades: pd.DataFrame) -> dict[int, Ledger]:
 def _history(communities: pd.DataFrame, states: pd.DataFrame, shape: tuple[int, int, int]) -> History:
     """The tables as arrays [T, E] and [T, E, N]."""
     of_communities = {name: communities[name].to_numpy(np.float64).reshape(shape[:2]) for name in PER_COMMUNITY}
-    columns = {name: states[name].to_numpy(np.bool_ if name == "is_buy" else np.float64) for name in PER_AGENT}
-    of_states = {name: column.reshape(shape) for name, column in columns.items()}
+    of_states = {name: states[name].to_numpy(bool if name == "is_buy" else float).reshape(shape) for name in PER_AGENT}
     return History(**of_states, **of_communities)
 
 
