@@ -162,8 +162,9 @@ def check_positive_int(field: str, value: object, low: int = 1, high: int = MAX_
     """`value` as an int when it is a whole number within [low, high], else a one-line ValueError."""
     whole = isinstance(value, Integral) and not isinstance(value, NO_NUMBERS)
     if not whole or not low <= int(value) <= high:  # type: ignore[call-overload]
-        allowed = f"{low} to {high}" if whole and high < int(value) else f"a whole number >= {low}"  # type: ignore[call-overload]
-        raise ValueError(f"{field}: got {shown(value)}; allowed: {allowed}")
+        limited = high < MAX_COUNT or (whole and int(value) > high)  # type: ignore[call-overload]
+        bounds = f"{low} to {high}, a whole number" if limited else f"a whole number >= {low}"
+        raise ValueError(f"{field}: got {shown(value)}; allowed: {bounds}")
     return int(value)  # type: ignore[call-overload]
 
 

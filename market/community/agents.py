@@ -56,7 +56,7 @@ class Battery:
 class DERAgent:
     """A household or business with distributed energy resources.
 
-    id: unique within a scenario.
+    id: text, unique within a scenario.
     capacity: rated power, kW.
     battery: None for none.
     generation_profile, demand_profile: kWh per step, [T] of one day or [D, T] of D days.

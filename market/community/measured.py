@@ -28,14 +28,9 @@ PV_LOSSES = 0.14
 """Share lost between panel and meter (PVWatts, doi:10.2172/1158421)."""
 MEAN_YEAR = 8760 / 1e6
 """Power of a load of 1 GWh a year, demandlib's scale, in units of its mean."""
-LOADS = {
-    "H25": "households",
-    "G25": "businesses",
-    "L25": "farms",
-    "P25": "what households with PV draw from the grid",
-    "S25": "what households with PV and storage draw from the grid",
-}
-"""BDEW's standard load profiles. P25 and S25 are for agents whose PV is not simulated."""
+LOADS = dict.fromkeys(("H25", "G25", "L25", "P25", "S25"))
+"""BDEW's standard load profiles: households, businesses, farms, and what households with PV, or with PV and storage,
+draw from the grid, for agents whose PV is not simulated."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +96,14 @@ def _times(place: Place, hours: int) -> Any:
     return pd.date_range(first, periods=(hours + 2 * SHIFT) * QUARTERS, freq="15min")
 
 
+def _at(knots: Floats, hour: Floats) -> Floats:
+    """`knots` [..., Q], at the middles of the quarter hours, joined by straight lines and read at `hour` [..., T]."""
+    return between(knots, (hour + SHIFT) * QUARTERS - 0.5)
+
+
 def _load(name: str, times: Any) -> Floats:
     """A standard load profile at `times`, relative to its mean over the year, [Q]."""
-    bdew = _extra("demandlib.bdew")
-    return np.asarray(getattr(bdew, name)(times), np.float64) * MEAN_YEAR
+    return np.asarray(getattr(_extra("demandlib.bdew"), name)(times), np.float64) * MEAN_YEAR
 
 
 def _light(place: Place, times: Any, turn: Floats) -> Floats:
@@ -126,11 +125,6 @@ def _light(place: Place, times: Any, turn: Floats) -> Floats:
     facing_sun = np.maximum(pvlib.irradiance.aoi_projection(place.tilt, facing, zenith, azimuth), 0.0)
     diffuse = pvlib.irradiance.isotropic(place.tilt, dhi) + pvlib.irradiance.get_ground_diffuse(place.tilt, ghi)
     return np.clip((dni * facing_sun + diffuse) / 1000, 0.0, 1.0) * (1 - PV_LOSSES)
-
-
-def _at(knots: Floats, hour: Floats) -> Floats:
-    """`knots` [..., Q], at the middles of the quarter hours, joined by straight lines and read at `hour` [..., T]."""
-    return between(knots, (hour + SHIFT) * QUARTERS - 0.5)
 
 
 def _extra(name: str) -> Any:

@@ -11,8 +11,10 @@ steps: hours, the length of a step, and days, into which the rows divide evenly;
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Container
 from dataclasses import fields
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from market.community.scenario import Scenario
 from market.community.series import check_numbers, cut_days, resample
 from market.community.synthetic import DSOProfileHandler
 from market.config import MarketConfig, check_positive_int, check_range, find, nearest
+from market.support.files import write_together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,14 +34,18 @@ if TYPE_CHECKING:
 PRICES = ["feed_in_tariff", "utility_price"]
 BATTERY = tuple(field.name for field in fields(Battery))
 COLUMNS = ("id", "capacity", "node", *BATTERY)
-FORMATS = {"csv": ".csv", "parquet": ".parquet"}
+TABLES = ("agents", "generation", "demand", "steps", "tariffs")
+FORMATS = {
+    "csv": methodcaller("to_csv", index=False, quoting=csv.QUOTE_NONNUMERIC),
+    "parquet": methodcaller("to_parquet", index=False),
+}
+MISSING = ("", "NA", "N/A", "NULL", "null", "None")  # what a CSV's cell without a number says; any text can be an id
 
 
-def load_community(folder: str | Path, hours: float | None = None, **scenario: Any) -> Scenario:
+def load_community(folder: str | Path, **scenario: Any) -> Scenario:
     """The community in `folder`.
 
     folder: holds the tables.
-    hours: length of the tables' steps, h; None: as the table `steps` says, or 1 h.
     scenario: more fields of Scenario. Another step_hours than the tables' resamples them, energy by even power. Fewer
         max_steps cut long tables at midnight into days, of which each episode draws one; what is left is not used.
 
@@ -49,8 +56,7 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
     ids = [row["id"] for row in rows]
     used = read_table(folder, "demand")
     made = read_table(folder, "generation", needed=False)
-    known_hours, days = _steps(folder, len(used))
-    hours = check_range("hours", known_hours if hours is None else hours, 1e-3, 24.0, "h")
+    hours, days = _steps(folder, len(used))
     step_hours = check_range("step_hours", scenario.get("step_hours", hours), 1e-3, 24.0, "h")
     length = len(used) / days * hours / step_hours
     steps = check_positive_int("max_steps", scenario.get("max_steps", round(length)))
@@ -61,7 +67,8 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
             raise ValueError(f"{name}: got {len(table)} rows; allowed: {len(used)}, as in demand")
         for column in table.columns:
             if column not in columns:
-                raise ValueError(f"{name}: got the column {column!r}; allowed: ids of agents{nearest(column, columns)}")
+                hint = nearest(str(column), columns)
+                raise ValueError(f"{name}: got the column {column!r}; allowed: ids of agents{hint}")
         none = np.zeros(len(table))
         known = [check_numbers(f"{name}, {c!r}", table[c].tolist()) if c in table else none for c in columns]
         by_day = np.reshape(known, (len(columns) * days, -1))
@@ -83,11 +90,18 @@ def load_community(folder: str | Path, hours: float | None = None, **scenario: A
 
 
 def save_community(scenario: Scenario, folder: str | Path, kind: str = "csv") -> None:
-    """Write the agents, profiles, steps and measured prices of `scenario` for `load_community`. kind: csv or parquet.
+    """Write the agents, profiles, steps and measured prices of `scenario` for `load_community`, not its rules and grid.
 
-    They replace all tables of a community in `folder`. The rules of the market, the grid, and which days are held out
-    are not among them.
+    folder: its tables of a community, of either format, give way once the new ones are whole on the disk. An error
+        leaves them as they were; a kill while files are renamed leaves whole tables, some of them old.
+    kind: csv or parquet.
     """
+    files = files_of(tables_of(scenario), kind)
+    write_together(Path(folder), files, others(files))
+
+
+def tables_of(scenario: Scenario) -> dict[str, pd.DataFrame]:
+    """The tables of the community of `scenario`, by name."""
     import pandas as pd
 
     agents = pd.DataFrame(
@@ -107,82 +121,106 @@ def save_community(scenario: Scenario, folder: str | Path, kind: str = "csv") ->
         tariff, price = prices.get_price_profiles(scenario.max_steps)
         every_day = (np.tile(each[0], scenario.num_days) for each in (tariff, price))
         tables["tariffs"] = pd.DataFrame(dict(zip(PRICES, every_day, strict=True)))
-    find(FORMATS, kind, "kind")
-    for name in (*tables, "tariffs"):
-        for ending in FORMATS.values():  # a table of a community saved before would be read instead
-            (Path(folder) / f"{name}{ending}").unlink(missing_ok=True)
-    for name, table in tables.items():
-        write_table(table, Path(folder), name, kind)
+    return tables
 
 
-def write_table(table: pd.DataFrame, folder: Path, name: str, kind: str = "parquet") -> None:
-    """Write `table` as `folder`/`name`.csv or .parquet, exactly: numbers read back are the same to the last bit."""
-    path = folder / f"{name}{find(FORMATS, kind, 'kind')}"
-    folder.mkdir(parents=True, exist_ok=True)
-    if kind == "csv":
-        table.to_csv(path, index=False, float_format="%.17g")
-    else:
-        table.to_parquet(path, index=False)
+def files_of(tables: dict[str, pd.DataFrame], kind: str) -> dict[str, Any]:
+    """Content of the file of each table, by the file's name; numbers and text read back are the same to the last bit.
+
+    kind: csv for text, parquet for bytes.
+    """
+    write = find(FORMATS, kind, "kind")
+    return {f"{name}.{kind}": write(table) for name, table in tables.items()}
+
+
+def others(files: Container[str]) -> list[str]:
+    """Names of files that `load_community` would read beside `files` or instead of them."""
+    return [file for name in TABLES for kind in FORMATS if (file := f"{name}.{kind}") not in files]
 
 
 def read_table(folder: Path, name: str, *, needed: bool = True) -> Any:
     """The table `name` of `folder`, Parquet before CSV; None if there is none and none is needed."""
     import pandas as pd
 
-    read_csv = partial(pd.read_csv, dtype={"id": str})
-    for read, path in ((pd.read_parquet, folder / f"{name}.parquet"), (read_csv, folder / f"{name}.csv")):
+    for read, path in ((pd.read_parquet, folder / f"{name}.parquet"), (_read_csv, folder / f"{name}.csv")):
         if path.is_file():
             try:
-                return read(path)
-            except (ValueError, OSError) as error:
-                reason = str(error).splitlines()[0]
+                table = read(path)
+                table.select_dtypes("str").astype(object)  # pandas decodes text, and finds damage, when it is asked for
+                return table
+            except Exception as error:  # noqa: BLE001 - of a damaged file, readers raise what they like
+                reason = " ".join(str(error).split())[:200]
                 raise ValueError(f"{name}: got {str(path)!r}; allowed: a table that can be read ({reason})") from None
     if needed:
         raise ValueError(f"{name}: got no {name}.parquet or {name}.csv in {str(folder)!r}; allowed: one of them")
     return None
 
 
-def _steps(folder: Path, rows: int) -> tuple[object, int]:
-    """Hours of a step, not checked, and days in `rows`, as the table `steps` says; 1 and 1 without it."""
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Ids and the names of columns stay as they are written; all else is numbers where it can be."""
+    import pandas as pd
+
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        names, *rows = [row for row in csv.reader(file) if row] or [[]]
+    if not names or len(set(names)) < len(names):
+        raise ValueError("no header, or a column twice")
+    for row in rows:
+        if len(row) != len(names):
+            raise ValueError(f"{len(row)} cells in the row {row!r:.40}, {len(names)} in the header")
+    text = {"id"} if path.stem == "agents" else {}
+    cells = ([cell if name in text else _number(cell) for name, cell in zip(names, row, strict=True)] for row in rows)
+    return pd.DataFrame(cells, columns=names)
+
+
+def _number(cell: str) -> float | str | None:
+    """The number that a cell holds, None for none, or else its text."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None if cell.strip() in MISSING else cell
+
+
+def _steps(folder: Path, rows: int) -> tuple[float, int]:
+    """Hours of a step, and days in `rows`, as the table `steps` says; 1 and 1 without it."""
     table = read_table(folder, "steps", needed=False)
     if table is None:
         return 1.0, 1
-    if list(table.columns) not in (["hours"], ["hours", "days"]) or len(table) != 1:
-        raise ValueError(
-            f"steps: got {len(table)} rows of {list(table.columns)}; allowed: a column hours of one row, and days"
-        )
-    days = check_positive_int("steps, 'days'", table["days"].tolist()[0]) if "days" in table else 1
+    columns = list(table.columns)
+    if columns not in (["hours"], ["hours", "days"]) or len(table) != 1:
+        raise ValueError(f"steps: got {len(table)} rows of {columns}; allowed: a column hours of one row, and days")
+    days = check_positive_int("steps, 'days'", _whole(table["days"].tolist()[0])) if "days" in table else 1
     if rows % days:
         raise ValueError(f"steps, 'days': got {days}; allowed: a divisor of the {rows} rows of demand")
-    return table["hours"].iloc[0], days
+    return check_range("steps, 'hours'", table["hours"].tolist()[0], 1e-3, 24.0, "h"), days
 
 
 def _agents(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The agents' rows without what is missing."""
-    import pandas as pd
-
     for column in table.columns:
         find(dict.fromkeys(COLUMNS), column, "column of agents")
     for column in ("id", "capacity"):
         if column not in table or table[column].isna().any():
-            raise ValueError(
-                f"agents: got no {column} for some agent; allowed: a column {column} with a value in each row"
-            )
+            raise ValueError(f"agents: got no {column} for some agent; allowed: a column of a value for each")
     if table.empty:
         raise ValueError("agents: got 0 agents; allowed: at least 1")
-    rows = table.astype({"id": str}).to_dict("records")
-    return [{str(name): value for name, value in row.items() if pd.notna(value)} for row in rows]
+    if table["id"].dtype != "str":
+        raise ValueError(f"agents: got ids of {table['id'].dtype}; allowed: text")
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items() if value is not None} for row in rows]
+
+
+def _whole(value: Any) -> Any:
+    """A whole number as an int: a CSV, and a column with gaps, hold floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _agent(row: dict[str, Any], generation: Floats, demand: Floats) -> DERAgent:
     """The agent of a row, with its profiles."""
     battery = {name: row[name] for name in BATTERY if name in row}
-    node = row.get("node")
-    if isinstance(node, float) and node.is_integer():  # a column with gaps holds floats
-        node = int(node)
     try:
         if battery and "nominal_capacity" not in battery:
             raise ValueError(f"nominal_capacity: got none with {next(iter(battery))}; allowed: kWh")
-        return DERAgent(row["id"], row["capacity"], Battery(**battery) if battery else None, generation, demand, node)
+        own = Battery(**battery) if battery else None
+        return DERAgent(row["id"], row["capacity"], own, generation, demand, _whole(row.get("node")))
     except ValueError as error:
         raise ValueError(f"agents: {row['id']!r}: {error}") from None

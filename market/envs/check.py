@@ -33,14 +33,12 @@ def check_market_env(env: Any, seed: int = 7) -> None:
     for number in (seed, seed + 1, seed):
         first = _play(view, number, actions)
     history = view.market.history()
-    assert len(history.cost) == len(actions), (
-        f"history: {len(history.cost)} records of {len(actions)} steps; step the market once in each step"
-    )
+    records = len(history.cost)
+    assert records == len(actions), f"history: {records} records of {len(actions)} steps; step the market once in each"
     for problem in violations(history, view.market.params.fleet):
         raise AssertionError(f"conservation: {problem}; leave the records as market.simulation.dynamics.step made them")
-    assert not np.array_equal(view.observations(view.reset(None)), first), (
-        "episodes: reset() without a seed began the last episode once more; let the market count its episodes on"
-    )
+    once_more = np.array_equal(view.observations(view.reset(None)), first)
+    assert not once_more, "episodes: reset() without a seed played one again; let the market count its episodes on"
 
 
 def _play(view: View, seed: int, actions: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -56,17 +54,13 @@ def _play(view: View, seed: int, actions: NDArray[np.float32]) -> NDArray[np.flo
         _same(own, expected, f"rewards of step {number}")
         if team is not None:
             _same(team, team_reward(params, record), f"team rewards of step {number}")
-        assert over == (number + 1 == params.max_steps), (
-            f"length: the episode was {'' if over else 'not '}over after step {number}; it ends, terminated and for "
-            f"all at once, after max_steps = {params.max_steps}"
-        )
+        ended = f"the episode was {'' if over else 'not '}over after step {number}"
+        assert over == (number + 1 == params.max_steps), f"length: {ended}; it lasts max_steps = {params.max_steps}"
         kept.append(raw)
         seen.append(view.observations(raw))
     _same(seen[-1], observe(params, state).astype(np.float32), "observations after the last step")
-    for number, (raw, copy) in enumerate(zip(kept, seen, strict=True)):
-        assert np.array_equal(view.observations(raw), copy), (
-            f"buffers: what step {number} returned was overwritten later; return a new array from each step"
-        )
+    overwritten = not np.array_equal([view.observations(raw) for raw in kept], seen)
+    assert not overwritten, "buffers: what a step returned was overwritten later; return a new array from each step"
     return seen[0]
 
 
@@ -75,17 +69,14 @@ class View:
 
     def __init__(self, env: Any) -> None:
         market: Any = getattr(getattr(env, "unwrapped", env), "market", None)
-        assert isinstance(market, MarketVectorEnv), (
-            f"market: {type(env).__name__} has no attribute `market` that is a MarketVectorEnv; wrap one, keep it "
-            "there, and leave the economics to it"
-        )
+        lacks = f"{type(env).__name__} has no attribute `market` that is a MarketVectorEnv"
+        assert isinstance(market, MarketVectorEnv), f"market: {lacks}; wrap one, and leave the economics to it"
         self.env, self.market = env, market
         self.episodes: int = market.num_envs
         self.agents = [agent.id for agent in market.scenario.agents]
         self.by_agent = hasattr(env, "possible_agents")  # observations, actions and rewards are dictionaries
-        assert not self.by_agent or list(env.possible_agents) == self.agents, (
-            "possible_agents: not the ids of the scenario's agents, in their order; take them from the scenario"
-        )
+        named = not self.by_agent or list(env.possible_agents) == self.agents
+        assert named, "possible_agents: not the ids of the scenario's agents, in their order; take them from there"
         self.observation_spaces = self._spaces("observation")
         self._spaces("action")
 
@@ -108,21 +99,19 @@ class View:
     def reset(self, seed: int | None) -> Any:
         """The first observations, as the environment gives them."""
         answer = self.env.reset(seed=seed)
-        size = isinstance(answer, tuple) and len(answer)
-        assert size == 2, f"reset: got {type(answer).__name__}; it returns (observations, infos)"
+        pair = isinstance(answer, tuple) and len(answer) == 2
+        assert pair, f"reset: got {type(answer).__name__}; it returns (observations, infos)"
         return self._valid(answer[0], "reset")
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, Floats, Floats | None, bool]:
         """Observations as the environment gives them, own rewards [E, N], team rewards [E] or None, the end."""
         by_name = self.by_agent and dict(zip(self.agents, action[0], strict=True))
         answer = self.env.step(by_name or action.reshape(self.env.action_space.shape))
-        size = isinstance(answer, tuple) and len(answer)
-        assert size == 5, "step: it returns (observations, rewards, terminated, truncated, infos)"
+        whole = isinstance(answer, tuple) and len(answer) == 5
+        assert whole, "step: it returns (observations, rewards, terminated, truncated, infos)"
         raw, reward, terminated, truncated, info = answer
         if self.by_agent:
-            assert list(reward) == self.agents, (
-                "rewards: not one for each agent, in the agents' order; give each its own"
-            )
+            assert list(reward) == self.agents, "rewards: not one for each agent, in the agents' order; give each one"
             own, team = np.array([list(reward.values())]), None
             terminated, truncated = list(terminated.values()), list(truncated.values())
         else:
@@ -138,10 +127,8 @@ class View:
             names = isinstance(raw, Mapping) and list(raw)
             assert names == self.agents, f"{call}: observations are a dictionary with every agent, in the agents' order"
         for seen, space in zip(self._parts(raw), self.observation_spaces, strict=True):
-            assert space.contains(seen), (
-                f"{call}: observations of {getattr(seen, 'dtype', type(seen).__name__)} {np.shape(seen)} do not fit "
-                f"{space}; return float32 arrays of this shape, within these limits"
-            )
+            got = f"observations of {getattr(seen, 'dtype', type(seen).__name__)} {np.shape(seen)}"
+            assert space.contains(seen), f"{call}: {got} do not fit {space}; return float32 arrays that do"
         return raw
 
     def _parts(self, raw: Any) -> list[Any]:
@@ -154,7 +141,5 @@ class View:
 
 def _same(got: Any, expected: Any, what: str) -> None:
     """AssertionError unless both are equal to the last bit."""
-    assert np.array_equal(got, expected), (
-        f"{what} differ from market.simulation for the same seed and actions; hand them on as they are, and pass "
-        "reset's seed on to the market"
-    )
+    hint = "hand them on as they are, and reset's seed to the market"
+    assert np.array_equal(got, expected), f"{what} differ from market.simulation's for the seed and actions; {hint}"

@@ -57,6 +57,3 @@ class MarketParallelEnv(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32
         if over:
             self.agents = []
         return observations, rewards, ends, cuts, {agent: {} for agent in rewards}
-
-    def render(self) -> None:
-        """Nothing: there is no picture of a market."""

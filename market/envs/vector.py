@@ -18,7 +18,7 @@ from market.config import check_positive_int
 from market.evaluation.kpis import evaluate
 from market.evaluation.policies import check_actions
 from market.records.export import export
-from market.records.ledger import Ledger, ledger_of
+from market.records.ledger import Ledger
 from market.simulation.dynamics import ACTION_SIZE, initial, observe, step, team_reward
 from market.simulation.history import History, State, StepRecord
 from market.simulation.observation import LIMIT, observation_size
@@ -78,7 +78,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         self._first_episode += self.num_envs
         self._state = self._start = initial(self.params, episode)
         self._records = []
-        return self._observe(), {}
+        return observe(self.params, self._state).astype(np.float32), {}
 
     def step(
         self, actions: NDArray[np.float32]
@@ -93,13 +93,9 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
             self._state, own, record = step(self.params, self._state, check_actions(self._state, actions))
             team = team_reward(self.params, record)
             self._records.append(record)
-            observation = self._observe()
+            observation = observe(self.params, self._state).astype(np.float32)
         over = np.full(self.num_envs, self._state.step == self.params.max_steps)
         return observation, team, over, np.zeros_like(over), {AGENT_REWARDS: own}
-
-    def _observe(self) -> NDArray[np.float32]:
-        assert self._state is not None
-        return observe(self.params, self._state).astype(np.float32)
 
     @property
     def market(self) -> MarketVectorEnv:
@@ -120,10 +116,17 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         return History.of(self._records)
 
     def ledger(self, episode: int = 0) -> Ledger:
-        """The trades of one of the present episodes so far, a block per step; made anew by each call."""
-        return ledger_of(self._records, episode, self.params.config.blockchain_difficulty)
+        """The trades of one of the present episodes so far, a block per step; made anew by each call.
 
-    def export(self, folder: str | Path) -> dict[int, tuple[str, int]]:
+        episode: its place among them, 0..E-1.
+        """
+        place = check_positive_int("episode", episode, 0, self.num_envs - 1)
+        ledger = Ledger(self.params.config.blockchain_difficulty)
+        for number, record in enumerate(self._records):
+            ledger.append(record.trades(place), number)
+        return ledger
+
+    def export(self, folder: str | Path) -> dict[str, str]:
         """Write every trade and state of the present episodes so far; see `market.records.export.export`."""
         return export(folder, self.scenario, self.start.episode, self._records)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import Any
@@ -17,7 +16,6 @@ import numpy as np
 
 from market.clearing.orders import Trades
 from market.config import MAX_DIFFICULTY, check_positive_int, check_type, shown
-from market.simulation.history import StepRecord
 
 GENESIS = "0" * 64
 """Head of an empty ledger: what the first block holds as its previous hash."""
@@ -44,11 +42,6 @@ class Block:
         except (ValueError, struct.error):  # not hex, or not a 64-bit number
             return False
         return self.digest == sealed and sealed.startswith("0" * difficulty)
-
-    @property
-    def step(self) -> int:
-        """The step that the trades belong to."""
-        return decode(self.content)[0]
 
     @property
     def trades(self) -> Trades:
@@ -110,9 +103,7 @@ def encode(trades: Trades, step: int) -> bytes:
     for name in names:
         column = np.asarray(getattr(trades, name))
         if column.shape != (len(trades),):
-            raise ValueError(
-                f"{name}: got an array of shape {column.shape}; allowed: ({len(trades)},), a value per trade"
-            )
+            raise ValueError(f"{name}: got an array of shape {column.shape}; allowed: ({len(trades)},)")
         dtype = "<f8" if column.dtype.kind == "f" else "<i8"
         for part in (name.encode(), dtype.encode(), column.astype(dtype, casting="safe").tobytes()):
             parts += [_NUMBER.pack(len(part)), part]
@@ -140,16 +131,3 @@ def decode(content: bytes) -> tuple[int, Trades]:
     if not genuine:
         raise ValueError(f"content: got {shown(content)}; allowed: bytes that market.records.ledger.encode wrote")
     return step, trades
-
-
-def ledger_of(records: Sequence[StepRecord], episode: int, difficulty: int) -> Ledger:
-    """The trades of one episode of a batch, a block per step.
-
-    records: of all steps.
-    episode: its place in the batch.
-    difficulty: leading zero hex digits.
-    """
-    chain = Ledger(difficulty)
-    for number, record in enumerate(records):
-        chain.append(record.trades(episode), number)
-    return chain

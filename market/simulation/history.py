@@ -12,7 +12,7 @@ import numpy as np
 from market.clearing.batch import Cleared
 from market.clearing.orders import Bools, Floats, Ints, Trades
 from market.clearing.single import all_trades
-from market.config import find
+from market.config import check_positive_int, find
 from market.simulation.settlement import Account
 from market.support.tables import in_one_line, long_table
 
@@ -116,7 +116,8 @@ class StepRecord(Flows):
     sums: Account
 
     def trades(self, episode: int) -> Trades:
-        """All trades of one of the episodes, the DSO's too."""
+        """All trades of one of the episodes, the DSO's too. episode: its place, 0..E-1."""
+        check_positive_int("episode", episode, 0, len(self.cost) - 1)
         tariffs = float(self.feed_in_tariff[episode]), float(self.utility_price[episode])
         return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
 

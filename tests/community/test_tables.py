@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from market import DSOProfileHandler, Scenario
+from market import DERAgent, DSOProfileHandler, Scenario
 from market.community.series import resample
 from market.community.tables import BATTERY, load_community, save_community
 from market.envs import MarketVectorEnv
@@ -26,6 +31,80 @@ def test_a_community_comes_back_to_the_last_bit(tmp_path, kind):
     for name in ("capacity", "generation", "demand"):
         np.testing.assert_array_equal(getattr(loaded.params, name), getattr(scenario.params, name), err_msg=name)
     assert (loaded.max_steps, loaded.step_hours) == (12, 0.5)
+
+
+ODD = [
+    "NA",
+    "nan",
+    "null",
+    "None",
+    "",
+    " ",
+    "1",
+    "01",
+    "1e3",
+    "\ufeffid",
+    "a\rb",
+    "a\r\nb",
+    "\n",
+    "'",
+    '"',
+    "a,b",
+    "\0",
+    "id",
+    "é",
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@given(ids=st.lists(st.sampled_from(ODD) | st.text(st.characters(codec="utf-8")), min_size=1, max_size=9, unique=True))
+@example(ids=ODD)
+@example(ids=[""])
+@example(ids=["\ufeff"])
+def test_any_text_is_an_id(kind, ids):
+    agents = [DERAgent(name, 1.0, None, [float(i)], [1 / (i + 3)]) for i, name in enumerate(ids)]
+    with tempfile.TemporaryDirectory() as folder:
+        save_community(Scenario(agents, max_steps=1), folder, kind)
+        loaded = load_community(folder)
+    assert [(agent.id, agent.generation_profile[0, 0], agent.demand_profile[0, 0]) for agent in loaded.agents] == [
+        (agent.id, agent.generation_profile[0], agent.demand_profile[0]) for agent in agents
+    ]
+
+
+@pytest.mark.parametrize("name", [7, None, b"a", np.nan, ("a",)])
+def test_an_id_is_text(name, tmp_path):
+    with pytest.raises(ValueError, match=r"id: got .*; allowed: "):
+        DERAgent(name, 1.0, None, [1.0], [1.0])
+    pd.DataFrame({"id": [7], "capacity": [1.0]}).to_parquet(write(tmp_path) / "agents.parquet")
+    with pytest.raises(ValueError, match="agents: got ids of int64; allowed: text"):
+        load_community(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("call", range(6))
+def test_a_full_disk_leaves_the_community_before_as_it_was(tmp_path, monkeypatch, kind, call):
+    save_community(Scenario.study(2, dso_profile_handler=DSOProfileHandler(40, 240, 50.0, 100.0)), tmp_path, "csv")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    calls, sync = iter(range(9)), os.fsync
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: sync(file) if next(calls) < call else os.close(-1))
+        with contextlib.nullcontext() if call > 3 else pytest.raises(OSError, match="Bad file"):
+            save_community(Scenario.study(3), tmp_path, kind)
+    if call <= 3:  # of four tables
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    else:
+        assert {path.name for path in tmp_path.iterdir()} == {
+            f"{name}.{kind}" for name in ("agents", "generation", "demand", "steps")
+        }
+
+
+def test_what_cannot_be_written_leaves_the_community_before_as_it_was(tmp_path):
+    save_community(Scenario.study(2), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for kind in ("csv", "parquet"):
+        with pytest.raises(ValueError, match="surrogates not allowed"):
+            save_community(Scenario([DERAgent("\udcff", 1.0, None, [1.0], [1.0])], max_steps=1), tmp_path, kind)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_saved_community_keeps_its_prices_and_replaces_the_one_before(tmp_path):
@@ -49,7 +128,7 @@ def write(folder, **tables):
     }
     for name, text in (base | tables).items():
         if text is not None:
-            (folder / f"{name}.csv").write_text(text)
+            (folder / f"{name}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     return folder
 
 
@@ -107,6 +186,15 @@ BAD = {
         "agents: '007': nominal_capacity: got none with min_soc",
     ),
     "one price": ({"tariffs": "utility_price\n" + "150\n" * 4}, "tariffs: got no column 'feed_in_tariff'"),
+    "column twice": (
+        {"demand": "shop,shop\n" + "1,1\n" * 4},
+        "demand: got .*that can be read .no header, or a column twice",
+    ),
+    "long row": ({"demand": "shop\n1\n1,2\n1\n1\n"}, "demand: got .* .2 cells in the row .*, 1 in the header"),
+    "latin": (
+        {"agents": b"id,capacity\n\xe9,1\n"},
+        "agents: got .*agents.csv.*; allowed: a table that can be read .*utf-8",
+    ),
     "crossed": (
         {"tariffs": "feed_in_tariff,utility_price\n" + "150,100\n" * 4},
         "feed_in_tariff: got 150.0 at 0; allowed: below",

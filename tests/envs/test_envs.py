@@ -126,6 +126,20 @@ def test_no_environments():
         make(num_envs=0)
 
 
+@pytest.mark.parametrize("episode", [-1, 3, 5, 1.5, None, True, 2**70])
+def test_an_episode_that_there_is_not(episode):
+    env, range_named = make(num_agents=2), r"episode: got .*; allowed: .*0 to 2"
+    env.reset(seed=0)
+    assert env.ledger(2).length == 0
+    with pytest.raises(ValueError, match=range_named):
+        env.ledger(episode)
+    env.step(actions(env, 0))
+    for call in (env.ledger, env._state.last.trades):
+        call(np.int64(2))
+        with pytest.raises(ValueError, match=range_named):
+            call(episode)
+
+
 def test_the_ledger_of_an_episode_holds_every_trade_of_every_step():
     env = make(num_agents=5)
     env.reset(seed=0)

@@ -12,7 +12,7 @@ from market import Scenario
 from market.community.series import resample
 from market.envs import MarketVectorEnv, check_market_env
 from market.evaluation.optimum import alone_cost, cooperative_optimum, position
-from market.records.audit import audit
+from market.records.audit import violations
 from market.simulation.dynamics import REWARD_LIMIT, initial, observe
 from market.simulation.history import Flows
 from market.simulation.observation import LIMIT
@@ -147,7 +147,7 @@ def test_every_mix_keeps_the_contract(name):
 @pytest.mark.parametrize("name", MIXES)
 def test_every_mix_adds_up_and_has_bounded_signals(name):
     env, rewards, observations = play(Scenario.study(5, kinds=MIXES[name]))
-    audit(env.history(), env.params.fleet)
+    assert not violations(env.history(), env.params.fleet)
     assert np.isfinite(observations).all()
     assert (np.abs(observations) <= LIMIT).all()
     assert (np.abs(rewards) <= REWARD_LIMIT + 0.1 + 1e-9).all()
