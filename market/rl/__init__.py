@@ -13,13 +13,14 @@ from market.rl.modes import MODES, Mode
 from market.rl.results import EvaluationResult, IterationRecord, SetUp, TrainingResult
 
 if TYPE_CHECKING:
+    from market.rl.sampling.policy import load_policy
     from market.rl.session import ray_session
     from market.rl.trainer import RLTrainer
 
-_LAZY = {"RLTrainer": "trainer", "ray_session": "session"}
+_LAZY = {"RLTrainer": "trainer", "load_policy": "sampling.policy", "ray_session": "session"}
 
 __all__ = ["MODES", "APPOHyperparameters", "EvaluationResult", "Hyperparameters", "IterationRecord", "Mode",
-           "PPOHyperparameters", "RLTrainer", "SACHyperparameters", "SetUp", "TrainingResult",
+           "PPOHyperparameters", "RLTrainer", "SACHyperparameters", "SetUp", "TrainingResult", "load_policy",
            "ray_session"]  # fmt: skip
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from market.config import check_positive_int, check_range, nearest
+from market.config import check_positive_int, check_range, find
 
-ACTIVATIONS = ("tanh", "relu")
+ACTIVATIONS = dict.fromkeys(("tanh", "relu"))
 
 RANGES = {
     **dict.fromkeys(("lr", "critic_lr", "temperature_lr", "tau"), (1e-12, 1.0)),
@@ -51,11 +51,7 @@ class Hyperparameters:
         if isinstance(self.hidden, int | str) or not self.hidden:
             raise ValueError(f"hidden: got {self.hidden!r}; allowed: a tuple of one or more layer widths")
         object.__setattr__(self, "hidden", tuple(check_positive_int("hidden", width) for width in self.hidden))
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation: got {self.activation!r}; allowed: {', '.join(ACTIVATIONS)}"
-                f"{nearest(str(self.activation), list(ACTIVATIONS))}"
-            )
+        find(ACTIVATIONS, self.activation, "activation")
 
 
 @dataclass(frozen=True)

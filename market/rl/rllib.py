@@ -6,12 +6,16 @@ market/docs/rllib.md lists every private name, why it is needed, and what to che
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import ray
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.impala import impala
@@ -32,9 +36,10 @@ from ray.rllib.utils.metrics import (
 QUIET = {
     **dict.fromkeys(("RAY_USAGE_STATS_ENABLED", "RAY_prestart_worker_first_driver", "RAY_DEDUP_LOGS"), "0"),
     **dict.fromkeys(("RAY_enable_worker_prestart", "RAY_enable_metrics_collection"), "0"),
-    "RAY_AUTH_MODE": "disabled",
 }
-"""Environment variables of a small, private, offline Ray."""
+"""Environment variables of a small, offline Ray."""
+AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Environment variables that decide whom a Ray answers, and what we tell one that we connect to."""
 
 LOGGERS = ("ray.rllib", "ray._common.deprecation")
 """Loggers whose warnings are about RLlib's own deprecated calls and unused catalogs."""
@@ -55,6 +60,31 @@ def quiet_rllib() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """A Ray that is started inside listens on loopback alone, and answers only to a random token.
+
+    Ray itself turns tokens on where RAY_AUTH_MODE is not set. A mode or a token in the environment stays in force.
+    """
+    before = {name: os.environ[name] for name in AUTHENTICATION if name in os.environ}
+    if not before.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:  # else Ray writes one into the user's home
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    listening, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = listening
+        for name in AUTHENTICATION:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def forget_token() -> None:
+    """Take the environment's word anew on how to talk to a Ray: this process remembers that of the last one."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextmanager
@@ -121,34 +151,32 @@ class RLlibLearner(TorchLearner):
     plan: RLlib's number of epochs, minibatch size and so on, by name.
     """
 
+    def configure_optimizers_for_module(self, *args: Any, **kwargs: Any) -> None:
+        """None of RLlib's."""
+
     @property
     def updates(self) -> int:
         """How many updates there were, the present one included."""
         return int(self._weights_seq_no)
+
+    @updates.setter
+    def updates(self, count: int) -> None:
+        self._weights_seq_no = count
 
     @property
     def index(self) -> int:
         """The position of this learner among all."""
         return int(self._learner_index)
 
-    def update_without_results(
-        self,
-        training_data: TrainingData | None = None,
-        *,
-        episodes: list[Any] | None = None,
-        timesteps: dict[str, Any] | None = None,
-        **plan: Any,
-    ) -> None:
-        """All gradient steps on the episodes, after which more can be logged before `results`."""
+    def learn(self, training_data: TrainingData | None, episodes: list[Any] | None, plan: dict[str, Any]) -> None:
+        """All gradient steps on the episodes, given in either way; more can be logged after it, before `results`."""
         data = training_data or TrainingData(episodes=episodes)
-        data.validate()
         data.solve_refs()
-        self._weights_seq_no += 1
+        self.updates += 1
         for columns in self.minibatches(data.episodes, plan):
             self.gradient_step(columns)
-        trained = sum(len(episode) for episode in data.episodes)
+        trained = sum(map(len, data.episodes))
         self.metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), trained, reduce="lifetime_sum")
-        self.after_gradient_based_update(timesteps=timesteps or {})
 
     def results(self, return_state: bool) -> Any:
         """What was logged since the last call. return_state: and the actor's weights, where RLlib's IMPALA looks."""
@@ -164,7 +192,7 @@ class RLlibLearner(TorchLearner):
 class RLlibEnvRunner(SingleAgentEnvRunner):
     """RLlib's env runner, without its loop over steps.
 
-    Subclasses have `play(steps, episodes, explore)`: so many env-steps and whole episodes at least, in a list of parts.
+    Subclasses have `play(steps, episodes)`: so many env-steps and whole episodes at least, in a list of parts.
     A part has a length in env-steps, and RLlib shares parts out to learners by `part[:n]` and `part.slice(slice(n))`.
     """
 
@@ -173,20 +201,9 @@ class RLlibEnvRunner(SingleAgentEnvRunner):
         """The number of updates after which this runner's weights were taken."""
         return int(self._weights_seq_no)
 
-    def sample(
-        self,
-        *,
-        num_timesteps: int | None = None,
-        num_episodes: int | None = None,
-        explore: bool | None = None,
-        random_actions: bool = False,
-        force_reset: bool = False,
-    ) -> list[Any]:
+    def sample(self, *, num_timesteps: int | None = None, num_episodes: int | None = None, **_: Any) -> list[Any]:
         """What `play` gives; of RLlib's metrics, the two by which its algorithms count."""
-        if random_actions:
-            raise ValueError("random_actions: got True; allowed: False (explore with the policy)")
-        explore = self.config.explore if explore is None else explore
-        played = self.play(num_timesteps or 0, num_episodes or 0, explore)
+        played = self.play(num_timesteps or 0, num_episodes or 0)
         steps = sum(map(len, played))
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, steps, reduce="sum")
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, steps, reduce="lifetime_sum")

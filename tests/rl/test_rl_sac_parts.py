@@ -95,7 +95,7 @@ def test_who_depends_on_whom(mode: TrainingMode) -> None:
     assert all(p.grad is not None and p.grad.any() for p in module.actor.parameters())
     torch.testing.assert_close(module.target_critic(obs, action), out[Q_PLAYED])
     assert float(module.temperature.log_alpha[0].detach().exp()) == pytest.approx(
-        0.5 / (AGENTS if row.team_reward else 1)
+        0.5 / (AGENTS if row.central_critic else 1)
     )
 
 
@@ -147,7 +147,7 @@ def test_restored_replay_draws_the_same_and_goes_on_the_same(added: int) -> None
     buffers = [EpisodeReplay(12, torch.device("cpu")) for _ in range(2)]
     for first in range(added):
         buffers[0].add(episodes(1, 4, first))
-    buffers[1].set_state(buffers[0].get_state())
+    buffers[1].take_over(buffers[0].snapshot())
     drawn = []
     for replay in buffers:
         replay.add(episodes(2, 4, 10))

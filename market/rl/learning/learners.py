@@ -6,18 +6,20 @@ separate learners; clipping, advantage standardisation and KL coefficients are p
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_KL_KEY
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.learner.learner import DEFAULT_OPTIMIZER, ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
+from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
 from torch import Tensor, nn
 
+from market.rl.checkpoint import WEIGHTS
 from market.rl.learning.batches import minibatch_rows, take
 from market.rl.learning.gradients import ClippedAdam
 from market.rl.networks.distributions import LOG_STD_RANGE
@@ -32,6 +34,9 @@ from market.support.phases import phase
 REPORT = (DEFAULT_MODULE_ID, MARKET)
 """Where a learner reports an update."""
 
+UPDATES = "updates"
+"""Name of the number of updates in a snapshot."""
+
 STD = "std"
 """Loss that holds the standard deviation of the actions, on their scale from -1 to 1, mean over agents and numbers."""
 
@@ -39,8 +44,8 @@ STD = "std"
 class PopulationLearner(RLlibLearner):
     """Adam on gradients clipped per agent, seeds by position, and counts of updates that were skipped.
 
-    Subclasses have `draw(episodes, plan)`, the columns of each minibatch, and RLlib's `compute_loss_for_module`, which
-    leaves what to report in `losses`.
+    Subclasses have `draw(episodes, plan)`, the columns of each minibatch, and `compute_loss_for_module`, which leaves
+    what to report in `losses`.
     """
 
     adam_epsilon = 1e-5  # of PPO by custom: Huang et al. 2022, The 37 implementation details of PPO
@@ -51,37 +56,30 @@ class PopulationLearner(RLlibLearner):
         """The module being trained, without the wrapper of distributed training."""
         return self.module[DEFAULT_MODULE_ID].unwrapped()
 
-    def parts(self) -> dict[str, tuple[nn.Module, float]]:
-        """Parts of the module that have their own optimiser and are clipped apart: name -> part, learning rate."""
-        return {DEFAULT_OPTIMIZER: (self.population, self.config.lr)}
+    def parts(self) -> list[tuple[nn.Module, float]]:
+        """Parts of the module that are clipped apart, each with its learning rate."""
+        return [(self.population, self.config.lr)]
 
     def build(self) -> None:
         keep_freed_memory()  # Ray builds learners in processes of their own
         with seeded(self.config.learner_config_dict["seed"], Stream.BUILD):
             super().build()
-        parts = ((part, self.get_optimizer(DEFAULT_MODULE_ID, name)) for name, (part, _) in self.parts().items())
-        self.steps = ClippedAdam(*parts, limit=self.config.grad_clip)
+        self.steps = ClippedAdam(*self.parts(), limit=self.config.grad_clip, epsilon=self.adam_epsilon)
 
-    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        """Adam for each part; `ClippedAdam` takes the steps."""
-        for name, (part, lr) in self.parts().items():
-            params = [parameter for parameter in part.parameters() if parameter.requires_grad]
-            adam = torch.optim.Adam(params, eps=self.adam_epsilon)
-            self.register_optimizer(
-                module_id=module_id, optimizer_name=name, optimizer=adam, params=params, lr_or_lr_schedule=lr
-            )
-
-    def update(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+    def update(
+        self, training_data: Any = None, *, episodes: Any = None, timesteps: Any = None, return_state: bool = False,
+        **plan: Any,
+    ) -> Any:  # fmt: skip
         """RLlib's update, timed, with random numbers that depend on (seed, number of updates so far, learner) alone.
 
         return_state: the result holds the actor's new weights, too.
         """
         start = time.perf_counter()
         self.gradient_steps = self.skipped_updates = 0
-        seed = self.config.learner_config_dict["seed"]
-        position = (self.updates, self.index)
-        with recorded_phases(self.device) as phases, seeded(seed, Stream.LEARN, *position), one_blas_thread():
-            self.update_without_results(*args, **kwargs)
+        position = (self.config.learner_config_dict["seed"], Stream.LEARN, self.updates, self.index)
+        with recorded_phases(self.device) as phases, seeded(*position), one_blas_thread():
+            self.learn(training_data, episodes, plan)
+            self.after_update()
         self.metrics.log_dict(dict(phases), key=(*REPORT, "phases"), reduce="sum")
         measured = {
             "gradient_steps": self.gradient_steps,
@@ -102,13 +100,11 @@ class PopulationLearner(RLlibLearner):
             yield columns
 
     def gradient_step(self, columns: dict[str, Tensor]) -> None:
-        """Losses of one minibatch, their gradients, clipped, and a step of each optimiser."""
+        """Losses of one minibatch, their gradients, clipped, and a step of Adam."""
         self.gradient_steps += 1
         out = self.module[DEFAULT_MODULE_ID].forward_train(columns)
         with phase("loss"):
-            loss = self.compute_loss_for_module(
-                module_id=DEFAULT_MODULE_ID, config=self.config, batch=columns, fwd_out=out
-            )
+            loss = self.compute_loss_for_module(columns, out)
         with phase("backward"):
             for parameter in self.population.parameters():
                 parameter.grad = None
@@ -120,24 +116,28 @@ class PopulationLearner(RLlibLearner):
     def after_step(self) -> None:
         """What follows each gradient step."""
 
-    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        """Report the last minibatch's losses; learning rates are constant, so there is nothing of RLlib's to do."""
+    def after_update(self) -> None:
+        """Report the last minibatch's losses."""
         means = {name: loss.detach().mean() for name, loss in self.losses.items()}
         self.metrics.log_dict(means, key=(*REPORT, "losses"), window=1)
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take over a copy: arrays from Ray's object store are shared memory, and RLlib's optimisers would write to it.
+    def tensors(self) -> dict[str, Tensor]:
+        """What an update changes, by name: weights and Adam's moments; to be read, or written to."""
+        weights = {f"{WEIGHTS}{name}": x for name, x in self.population.state_dict().items()}
+        return weights | self.steps.state()
 
-        Several learners on one machine would then step the same moments of Adam, each over the other's.
-        """
-        super().set_state(copy.deepcopy(state))
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """All that this learner goes on from, by name: copies."""
+        arrays = {name: x.cpu().numpy().copy() for name, x in self.tensors().items()}
+        return {UPDATES: np.array(self.updates), **arrays}
 
-    def get_local_state(self) -> dict[str, Any]:
-        """What this learner has of its own and another has not: nothing, unless it keeps data."""
-        return {}
-
-    def set_local_state(self, state: dict[str, Any]) -> None:
-        """Take over what `get_local_state` gave."""
+    def take_over(self, kept: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a snapshot, which is copied: Ray hands out arrays that learners of a machine share."""
+        for name, x in self.tensors().items():
+            if kept[name].shape != x.shape or kept[name].dtype != x.cpu().numpy().dtype:
+                raise ValueError(f"{name}: got {kept[name].dtype} {kept[name].shape}; allowed: {x.dtype} {x.shape}")
+            x.copy_(torch.tensor(kept[name]))
+        self.updates = int(kept[UPDATES])
 
 
 class SurrogateLearner(PopulationLearner):
@@ -160,7 +160,6 @@ class SurrogateLearner(PopulationLearner):
             len(columns[Columns.OBS]),
             plan["minibatch_size"],
             epochs=plan["num_epochs"],
-            least=plan.get("num_total_minibatches", 0),
             shuffle=plan.get("shuffle_batch_per_epoch", False) and plan["num_epochs"] > 1,
         ):
             index = torch.from_numpy(rows).to(self.device)
@@ -183,20 +182,14 @@ class SurrogateLearner(PopulationLearner):
             self.losses[LEARNER_RESULTS_KL_KEY] = divergence
         return loss
 
-    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+    def after_update(self) -> None:
         """Report, then adapt each KL coefficient by RLlib's rule (a KL that is not a number changes nothing)."""
         self.losses[STD] = self.population.actor.spread.log_std.clamp(*LOG_STD_RANGE).exp()
-        super().after_gradient_based_update(timesteps=timesteps)
+        super().after_update()
         if self.config.use_kl_loss:
             kl, target = self.losses[LEARNER_RESULTS_KL_KEY].detach(), self.config.kl_target
             self.kl_coefficients[kl > 2.0 * target] *= 1.5
             self.kl_coefficients[kl < 0.5 * target] *= 0.5
 
-    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """RLlib's state and the KL coefficients."""
-        return {**super().get_state(*args, **kwargs), "kl_coefficients": self.kl_coefficients.cpu().numpy().copy()}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        super().set_state(state)
-        if "kl_coefficients" in state:
-            self.kl_coefficients.copy_(torch.as_tensor(state["kl_coefficients"]))
+    def tensors(self) -> dict[str, Tensor]:
+        return super().tensors() | {"kl_coefficients": self.kl_coefficients}

@@ -28,7 +28,7 @@ class PopulationEnvRunner(RLlibEnvRunner):
         self.num_envs = self.env.num_envs
         self._last_version, self._repeats = -1, 0
 
-    def play(self, steps: int, episodes: int, explore: bool) -> list[Rollout]:
+    def play(self, steps: int, episodes: int) -> list[Rollout]:
         start = time.perf_counter()
         rollouts: list[Rollout] = []
         kpis: list[dict[str, NDArray[np.float64]]] = []
@@ -39,7 +39,7 @@ class PopulationEnvRunner(RLlibEnvRunner):
                 self._last_version = self.version
                 position = (self.version, self._repeats, max(1, self.worker_index or 1))
                 with seeded(self.config.env_config["seed"], Stream.SAMPLE, *position) as number:
-                    rollouts.append(rollout(self.env, self.module.player, seed=number, explore=explore))
+                    rollouts.append(rollout(self.env, self.module.player, seed=number, explore=True))
                 with phase("environment"):
                     kpis.append(self.env.kpis())
                 sampled += len(rollouts[-1])
