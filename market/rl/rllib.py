@@ -33,6 +33,8 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_TRAINED_LIFETIME,
 )
 
+from market.support.phases import phase
+
 QUIET = {
     **dict.fromkeys(("RAY_USAGE_STATS_ENABLED", "RAY_prestart_worker_first_driver", "RAY_DEDUP_LOGS"), "0"),
     **dict.fromkeys(("RAY_enable_worker_prestart", "RAY_enable_metrics_collection"), "0"),
@@ -147,7 +149,7 @@ class RLlibAlgorithm(Algorithm):
 class RLlibLearner(TorchLearner):
     """RLlib's learner with a loop over minibatches of its own: RLlib's logs a dozen metrics per gradient step.
 
-    Subclasses have `minibatches(episodes, plan)`, the columns for each gradient step, and `gradient_step(columns)`.
+    Subclasses have `draw(episodes, plan)`, the columns of each minibatch, and `gradient_step(columns)`.
     plan: RLlib's number of epochs, minibatch size and so on, by name.
     """
 
@@ -173,7 +175,12 @@ class RLlibLearner(TorchLearner):
         data = training_data or TrainingData(episodes=episodes)
         data.solve_refs()
         self.updates += 1
-        for columns in self.minibatches(data.episodes, plan):
+        drawn = self.draw(data.episodes, plan)
+        while True:
+            with phase("batch"):
+                columns = next(drawn, None)
+            if columns is None:
+                break
             self.gradient_step(columns)
         trained = sum(map(len, data.episodes))
         self.metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), trained, reduce="lifetime_sum")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 
 from market.support.phases import record
 
@@ -64,8 +63,10 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 @cache
-def _blas() -> ThreadpoolController:
+def _blas() -> Any:
     """The BLAS libraries of numpy and scipy."""
+    from threadpoolctl import ThreadpoolController  # no need of those who take seeds alone
+
     return ThreadpoolController().select(user_api="blas")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -46,6 +46,9 @@ class RLTrainer:
     hyperparameters: of the algorithm; None takes the study's defaults.
     """
 
+    _make_scenario: Callable[[Any], Any] = staticmethod(Scenario.of)
+    _make_env: Callable[[Any, int], Any] = MarketVectorEnv  # called in this process and in Ray's actors
+
     def __init__(
         self,
         env_config: Any,
@@ -76,19 +79,6 @@ class RLTrainer:
         with ExitStack() as stack:
             self.set_up = self._build(stack)
             self._resources = stack.pop_all()
-
-    @staticmethod
-    def _make_scenario(env_config: Any) -> Any:
-        if not isinstance(env_config, Scenario | Mapping):
-            raise ValueError(
-                f"env_config: got {type(env_config).__name__}; allowed: a Scenario or a dictionary of its fields"
-            )
-        return Scenario.of(env_config)
-
-    @staticmethod
-    def _make_env(scenario: Any, num_envs: int) -> MarketVectorEnv:
-        """The environment of `num_envs` parallel episodes; called in this process and in Ray's actors."""
-        return MarketVectorEnv(scenario, num_envs=num_envs)
 
     def _build(self, stack: ExitStack) -> SetUp:
         keep_freed_memory()

@@ -77,5 +77,5 @@ def test_unknown_algorithms_are_named(algorithm: str, message: str) -> None:
 
 
 def test_wrong_scenario_is_named() -> None:
-    with pytest.raises(ValueError, match="env_config: got list; allowed: a Scenario or a dictionary"):
+    with pytest.raises(ValueError, match="scenario: got list; allowed: a Scenario or a dictionary"):
         RLTrainer([], "ppo", "ctde", 1)  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ from market.rl.learning.replay import EpisodeReplay
 from market.rl.networks.modules import LOGP, LOGP_NEXT, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
 from market.rl.rllib import RLlibAlgorithm
 from market.rl.sampling.policy import Rollout
+from market.support.phases import phase
 
 TEMPERATURE, TEMPERATURE_LOSS = "alpha_value", "alpha_loss"
 
@@ -97,9 +98,11 @@ class PopulationSACLearner(PopulationLearner):
         }
         return policy_loss + critic_loss.sum() + alpha_loss.sum()
 
-    def after_step(self) -> None:
-        """A step of the target networks."""
-        self.average(*self.averaged, None)
+    def gradient_step(self, columns: dict[str, Tensor]) -> None:
+        """And one of the target networks."""
+        super().gradient_step(columns)
+        with phase("optimiser"):
+            self.average(*self.averaged, None)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         return super().snapshot() | self.replay.snapshot()

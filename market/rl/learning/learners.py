@@ -44,8 +44,7 @@ STD = "std"
 class PopulationLearner(RLlibLearner):
     """Adam on gradients clipped per agent, seeds by position, and counts of updates that were skipped.
 
-    Subclasses have `draw(episodes, plan)`, the columns of each minibatch, and `compute_loss_for_module`, which leaves
-    what to report in `losses`.
+    Subclasses have `draw(episodes, plan)` and `compute_loss_for_module`, which leaves what to report in `losses`.
     """
 
     adam_epsilon = 1e-5  # of PPO by custom: Huang et al. 2022, The 37 implementation details of PPO
@@ -89,16 +88,6 @@ class PopulationLearner(RLlibLearner):
         self.metrics.log_dict(measured, key=REPORT, reduce="max", window=1)
         return self.results(return_state)
 
-    def minibatches(self, episodes: list[Rollout], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
-        """What `draw` gives; the time for it is in the phase "batch"."""
-        drawn = self.draw(episodes, plan)
-        while True:
-            with phase("batch"):
-                columns = next(drawn, None)
-            if columns is None:
-                return
-            yield columns
-
     def gradient_step(self, columns: dict[str, Tensor]) -> None:
         """Losses of one minibatch, their gradients, clipped, and a step of Adam."""
         self.gradient_steps += 1
@@ -111,10 +100,6 @@ class PopulationLearner(RLlibLearner):
             loss.backward()
         with phase("optimiser"):
             self.skipped_updates += self.steps.step()
-            self.after_step()
-
-    def after_step(self) -> None:
-        """What follows each gradient step."""
 
     def after_update(self) -> None:
         """Report the last minibatch's losses."""

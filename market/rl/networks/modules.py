@@ -6,6 +6,7 @@ Shapes: B rows, N agents, V values per step (1 with a central critic, else N).
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from market.rl.modes import MODES, Mode
 from market.rl.networks.distributions import SquashedGaussian
-from market.rl.networks.stacked import Actor, Temperature, TwinCritic, orthogonal_, population_mlp
+from market.rl.networks.stacked import Actor, Rows, TwinCritic, orthogonal_, population_mlp
 from market.support.phases import phase
 
 MEAN, LOG_STD = "mean", "log_std"
@@ -117,7 +118,8 @@ class PopulationSACModule(PopulationActor):
         settings = self.model_config
         shape, central = self.design["shape"], self.mode.central_critic
         self.critic = TwinCritic(shape, settings["hidden"], settings["activation"], central)
-        self.temperature = Temperature(shape[0], settings["temperature"] / (shape[0] if central else 1))
+        initial = settings["temperature"] / (shape[0] if central else 1)
+        self.temperature: Any = Rows("log_alpha", torch.full((shape[0], 1), math.log(initial)))
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:

@@ -134,12 +134,12 @@ def orthogonal_(stack: Stack, last_gain: float) -> None:
         bias.zero_()
 
 
-class LogStd(Stacked):
-    """Logarithms of the standard deviations of N separate actors, [N, A], which no observation moves."""
+class Rows(Stacked):
+    """A parameter by the name `name`, a row for each of N agents: standard deviations, temperatures."""
 
-    def __init__(self, log_std: Tensor) -> None:
-        super().__init__(len(log_std))
-        self.log_std = nn.Parameter(log_std)
+    def __init__(self, name: str, rows: Tensor) -> None:
+        super().__init__(len(rows))
+        self.register_parameter(name, nn.Parameter(rows))
 
 
 class GaussianActor(nn.Module):
@@ -152,7 +152,7 @@ class GaussianActor(nn.Module):
         super().__init__()
         self.network = network
         separate = isinstance(network, StackedMLP)
-        self.spread: Any = LogStd(log_std) if separate else nn.ParameterDict({"log_std": log_std})
+        self.spread: Any = Rows("log_std", log_std) if separate else nn.ParameterDict({"log_std": log_std})
 
     def apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means [B, N, A] and log standard deviations [N, A], to be taken for every row."""
@@ -179,14 +179,6 @@ class TwinCritic(Stacked):
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         own = [x.reshape(len(x), self.owners, -1).transpose(0, 1) for x in (observation, action)]
         return self.twins(torch.cat(own, -1)).view(2, self.owners, -1).transpose(1, 2)
-
-
-class Temperature(Stacked):
-    """The weights of the entropy in the objective, in logarithms: one row for each of N agents."""
-
-    def __init__(self, count: int, initial: float) -> None:
-        super().__init__(count)
-        self.log_alpha = nn.Parameter(torch.full((count, 1), math.log(initial)))
 
 
 class Actor(NamedTuple):
