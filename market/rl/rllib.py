@@ -53,14 +53,13 @@ STORING = (env_runner_group, impala, training_data)
 @contextmanager
 def quiet_rllib() -> Iterator[None]:
     """RLlib logs nothing but errors inside."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    levels = {logger: logger.level for logger in map(logging.getLogger, LOGGERS)}
+    for logger in levels:
         logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)
 
 
@@ -170,7 +169,7 @@ class RLlibLearner(TorchLearner):
         """The position of this learner among all."""
         return int(self._learner_index)
 
-    def learn(self, training_data: TrainingData | None, episodes: list[Any] | None, plan: dict[str, Any]) -> None:
+    def learn(self, training_data: Any = None, episodes: Any = None, timesteps: Any = None, **plan: Any) -> None:
         """All gradient steps on the episodes, given in either way; more can be logged after it, before `results`."""
         data = training_data or TrainingData(episodes=episodes)
         data.solve_refs()

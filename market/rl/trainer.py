@@ -127,7 +127,7 @@ class RLTrainer:
         learned = result[LEARNER_RESULTS][DEFAULT_MODULE_ID][MARKET]
         sampling = max(sample["sampling_seconds"] for sample in samples)
         learning, env_steps = float(learned["learning_seconds"]), sum(sample["env_steps"] for sample in samples)
-        kpis = {name: np.array([sample["kpis"][name] for sample in samples]) for name in samples[0]["kpis"]}
+        kpis = ((name, np.array([sample["kpis"][name] for sample in samples])) for name in samples[0]["kpis"])
         record = IterationRecord(
             iteration=self._iteration,
             sampling_seconds=sampling,
@@ -135,7 +135,7 @@ class RLTrainer:
             other_seconds=total - sampling - learning,
             total_seconds=total,
             return_mean=float(np.mean([sample["return_mean"] for sample in samples])),
-            kpis={name: mean_of_numbers(values) for name, values in kpis.items()},
+            kpis={name: mean_of_numbers(values) for name, values in kpis},
             env_steps=env_steps,
             agent_steps=env_steps * self.num_agents,
             gradient_steps=int(learned["gradient_steps"]),

@@ -156,11 +156,6 @@ def test_restored_replay_draws_the_same_and_goes_on_the_same(added: int) -> None
     assert all(torch.equal(x, drawn[1][name]) for name, x in drawn[0].items())
 
 
-def test_too_many_episodes_for_the_buffer_are_refused() -> None:
-    with pytest.raises(ValueError, match="capacity: got 9 env-steps; allowed: 12 or more"):
-        EpisodeReplay(9, torch.device("cpu")).add(episodes(3, 4, 0))
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

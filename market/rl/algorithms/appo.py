@@ -20,8 +20,8 @@ from market.rl.hyperparameters import APPOHyperparameters
 from market.rl.learning.advantages import importance, standardised, vtrace
 from market.rl.learning.batches import stack_episodes
 from market.rl.learning.learners import SurrogateLearner
-from market.rl.learning.surrogate import MAX_LOG_RATIO, clipped_gain
-from market.rl.networks.modules import LOG_STD, MEAN, TargetPopulationModule
+from market.rl.learning.surrogate import MAX_LOG_RATIO
+from market.rl.networks.modules import MEAN, TargetPopulationModule
 from market.rl.rllib import RLlibAlgorithm
 from market.rl.sampling.policy import Rollout
 
@@ -82,20 +82,16 @@ class PopulationAPPOLearner(SurrogateLearner):
 
     def compute_loss_for_module(self, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]) -> Tensor:
         """Sums over agents of means over episodes and steps."""
-        distribution = self.population.action_dist_cls
-        current = distribution.bounded(fwd_out[MEAN][:, :-1], fwd_out[LOG_STD])
         values = fwd_out[Columns.VF_PREDS]
         known = (batch[name] for name in (Columns.REWARDS, DISCOUNTS, WEIGHTS, TRACES))
         targets, advantage = vtrace(values.detach(), *known)
-        compared = batch[COMPARED]
-        divergence = None
-        if self.config.use_kl_loss:
-            divergence = distribution.from_logits(batch[TARGET_NETWORK_ACTION_DIST_INPUTS]).kl(current).mean((0, 1))
-        return self.total(
-            clipped_gain(current, batch[Columns.ACTIONS], compared, standardised(advantage), self.config.clip_param),
+        return self.surrogate_loss(
+            batch,
+            fwd_out | {MEAN: fwd_out[MEAN][:, :-1]},
             0.5 * functional.mse_loss(values[:, :-1], targets, reduction="none"),
-            current.entropy(),
-            divergence,
+            old_logp=batch[COMPARED],
+            advantage=standardised(advantage),
+            logits=batch.get(TARGET_NETWORK_ACTION_DIST_INPUTS),
         )
 
     def after_update(self) -> None:

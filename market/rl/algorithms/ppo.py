@@ -15,8 +15,7 @@ from market.rl.hyperparameters import PPOHyperparameters
 from market.rl.learning.advantages import estimate_advantages
 from market.rl.learning.batches import agent_major, stack_episodes
 from market.rl.learning.learners import SurrogateLearner
-from market.rl.learning.surrogate import clipped_gain
-from market.rl.networks.modules import LOG_STD, MEAN, PopulationModule
+from market.rl.networks.modules import PopulationModule
 from market.rl.rllib import RLlibAlgorithm
 from market.rl.sampling.policy import Rollout
 
@@ -49,18 +48,14 @@ class PopulationPPOLearner(SurrogateLearner):
 
     def compute_loss_for_module(self, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]) -> Tensor:
         """Sums over agents of means over the minibatch."""
-        distribution = self.population.action_dist_cls
-        current = distribution.bounded(fwd_out[MEAN], fwd_out[LOG_STD])
-        logp = batch[Columns.ACTION_LOGP]
-        advantages = batch[Postprocessing.ADVANTAGES].expand_as(logp)  # a team's is that of each agent
-        divergence = None
-        if self.config.use_kl_loss:
-            divergence = distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS]).kl(current).mean(0)
-        return self.total(
-            clipped_gain(current, batch[Columns.ACTIONS], logp, advantages, self.config.clip_param),
-            functional.mse_loss(fwd_out[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS], reduction="none"),
-            current.entropy(),
-            divergence,
+        targets, logp = batch[Postprocessing.VALUE_TARGETS], batch[Columns.ACTION_LOGP]
+        return self.surrogate_loss(
+            batch,
+            fwd_out,
+            functional.mse_loss(fwd_out[Columns.VF_PREDS], targets, reduction="none"),
+            old_logp=logp,
+            advantage=batch[Postprocessing.ADVANTAGES].expand_as(logp),  # a team's is that of each agent
+            logits=batch.get(Columns.ACTION_DIST_INPUTS),
         )
 
 

@@ -23,9 +23,6 @@ def stack_episodes(episodes: list[Rollout], mode: Mode, device: torch.device, *o
     Rewards are [E, T, V], of the team or own by mode.
     outputs: names of what else the sampling policy gave, such as its log-probabilities.
     """
-    lengths = {part.length for part in episodes}
-    if len(lengths) != 1:
-        raise ValueError(f"episodes: got lengths {sorted(lengths)}; allowed: one length for all (fixed horizon)")
 
     def tensor(name: str) -> Tensor:
         joined = np.concatenate([getattr(part, name) for part in episodes], dtype=np.float32, casting="same_kind")

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from market.rl.checkpoint import WEIGHTS
 from market.rl.learning.batches import minibatch_rows, take
 from market.rl.learning.gradients import ClippedAdam
+from market.rl.learning.surrogate import clipped_gain
 from market.rl.networks.distributions import LOG_STD_RANGE
-from market.rl.networks.modules import PopulationActor, PopulationModule
+from market.rl.networks.modules import LOG_STD, MEAN, PopulationActor, PopulationModule
 from market.rl.results import MARKET
 from market.rl.rllib import RLlibLearner
 from market.rl.sampling.policy import Rollout
@@ -65,26 +66,21 @@ class PopulationLearner(RLlibLearner):
             super().build()
         self.steps = ClippedAdam(*self.parts(), limit=self.config.grad_clip, epsilon=self.adam_epsilon)
 
-    def update(
-        self, training_data: Any = None, *, episodes: Any = None, timesteps: Any = None, return_state: bool = False,
-        **plan: Any,
-    ) -> Any:  # fmt: skip
+    def update(self, *, return_state: bool = False, **given: Any) -> Any:
         """RLlib's update, timed, with random numbers that depend on (seed, number of updates so far, learner) alone.
 
         return_state: the result holds the actor's new weights, too.
+        given: what `learn` takes.
         """
         start = time.perf_counter()
         self.gradient_steps = self.skipped_updates = 0
         position = (self.config.learner_config_dict["seed"], Stream.LEARN, self.updates, self.index)
         with recorded_phases(self.device) as phases, seeded(*position), one_blas_thread():
-            self.learn(training_data, episodes, plan)
+            self.learn(**given)
             self.after_update()
         self.metrics.log_dict(dict(phases), key=(*REPORT, "phases"), reduce="sum")
-        measured = {
-            "gradient_steps": self.gradient_steps,
-            "skipped_updates": self.skipped_updates,
-            "learning_seconds": time.perf_counter() - start,
-        }
+        measured: dict[str, float] = {name: getattr(self, name) for name in ("gradient_steps", "skipped_updates")}
+        measured["learning_seconds"] = time.perf_counter() - start
         self.metrics.log_dict(measured, key=REPORT, reduce="max", window=1)
         return self.results(return_state)
 
@@ -119,9 +115,10 @@ class PopulationLearner(RLlibLearner):
     def take_over(self, kept: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a snapshot, which is copied: Ray hands out arrays that learners of a machine share."""
         for name, x in self.tensors().items():
-            if kept[name].shape != x.shape or kept[name].dtype != x.cpu().numpy().dtype:
-                raise ValueError(f"{name}: got {kept[name].dtype} {kept[name].shape}; allowed: {x.dtype} {x.shape}")
-            x.copy_(torch.tensor(kept[name]))
+            new = torch.tensor(kept[name])
+            if (new.shape, new.dtype) != (x.shape, x.dtype):
+                raise ValueError(f"{name}: got {new.dtype} {[*new.shape]}; allowed: {x.dtype} {[*x.shape]}")
+            x.copy_(new)
         self.updates = int(kept[UPDATES])
 
 
@@ -150,19 +147,24 @@ class SurrogateLearner(PopulationLearner):
             index = torch.from_numpy(rows).to(self.device)
             yield {name: take(x, index) for name, x in columns.items()}
 
-    def total(self, gain: Tensor, error: Tensor, entropy: Tensor, divergence: Tensor | None) -> Tensor:
+    def surrogate_loss(self, batch: dict[str, Tensor], out: dict[str, Tensor], error: Tensor, **told: Any) -> Tensor:
         """The loss to follow: sums over agents of means over rows.
 
-        gain: of the surrogate, [rows, N].
+        out: with the means and log standard deviations of the policy.
         error: of the values, [..., V].
-        entropy, divergence: per agent, [N]; None without KL.
+        told: old_logp, advantage as `clipped_gain` takes them, and logits, of the policy to stay near: None without KL.
         """
-        config = self.config
+        config, distribution, logits = self.config, self.population.action_dist_cls, told.pop("logits")
+        current = distribution.bounded(out[MEAN], out[LOG_STD])
+        if config.use_kl_loss:
+            divergence = distribution.from_logits(logits).kl(current)
+            divergence = divergence.mean(tuple(range(divergence.dim() - 1)))
+        gain, entropy = clipped_gain(current, batch[Columns.ACTIONS], **told, clip=config.clip_param), current.entropy()
         loss = (config.vf_loss_coeff * error.sum() - gain.sum()) / len(gain)
         self.losses = {POLICY_LOSS_KEY: -gain.detach(), VF_LOSS_KEY: error.detach(), ENTROPY_KEY: entropy}
         if config.entropy_coeff:
             loss = loss - config.entropy_coeff * entropy.sum()
-        if divergence is not None:
+        if config.use_kl_loss:
             loss = loss + (self.kl_coefficients * divergence).sum()
             self.losses[LEARNER_RESULTS_KL_KEY] = divergence
         return loss

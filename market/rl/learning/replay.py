@@ -23,6 +23,7 @@ class EpisodeReplay:
     """The newest episodes, as many as fit into `capacity` env-steps; a new episode overwrites the oldest.
 
     Observations are stored once, [S, T + 1, N, obs]: the next observation of a step is that of the row after it.
+    The episodes of one call of `add` fit, as `configure_sac` sees to.
     Memory is reserved when the first episodes arrive and touched when it is used.
     """
 
@@ -40,10 +41,6 @@ class EpisodeReplay:
         """Store E episodes, arrays by name as `batches.stack_episodes` gives them."""
         count, steps = new[Columns.REWARDS].shape[:2]
         slots = self.capacity // steps
-        if count > slots:
-            raise ValueError(
-                f"capacity: got {self.capacity} env-steps; allowed: {count * steps} or more, those of one iteration"
-            )
         if not self._columns:
             self._columns = {
                 name: torch.empty((slots, *x.shape[1:]), dtype=torch.float32, device=self.device)

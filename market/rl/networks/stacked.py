@@ -194,7 +194,7 @@ class Actor(NamedTuple):
     @classmethod
     def drawn(
         cls,
-        shape: tuple[int, int, int],
+        shape: Sequence[int],
         joint: bool,
         hidden: Sequence[int],
         activation: str,
