@@ -26,10 +26,6 @@ class Mode:
     joint_actor: bool
     central_critic: bool
 
-    def __post_init__(self) -> None:
-        if self.joint_actor and not self.central_critic:
-            raise ValueError("joint_actor: got True; allowed: False without a central critic")
-
 
 MODES: dict[TrainingMode, Mode] = {
     TrainingMode.CTCE: Mode(joint_actor=True, central_critic=True),

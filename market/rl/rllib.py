@@ -24,12 +24,9 @@ from ray.rllib.core.learner import training_data
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.env import env_runner_group
-from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
-    NUM_ENV_STEPS_SAMPLED,
-    NUM_ENV_STEPS_SAMPLED_LIFETIME,
     NUM_ENV_STEPS_TRAINED_LIFETIME,
 )
 
@@ -193,24 +190,3 @@ class RLlibLearner(TorchLearner):
                 state[COMPONENT_RL_MODULE] = ray.put(state[COMPONENT_RL_MODULE])
             found["_rl_module_state_after_update"] = state
         return found
-
-
-class RLlibEnvRunner(SingleAgentEnvRunner):
-    """RLlib's env runner, without its loop over steps.
-
-    Subclasses have `play(steps, episodes)`: so many env-steps and whole episodes at least, in a list of parts.
-    A part has a length in env-steps, and RLlib shares parts out to learners by `part[:n]` and `part.slice(slice(n))`.
-    """
-
-    @property
-    def version(self) -> int:
-        """The number of updates after which this runner's weights were taken."""
-        return int(self._weights_seq_no)
-
-    def sample(self, *, num_timesteps: int | None = None, num_episodes: int | None = None, **_: Any) -> list[Any]:
-        """What `play` gives; of RLlib's metrics, the two by which its algorithms count."""
-        played = self.play(num_timesteps or 0, num_episodes or 0)
-        steps = sum(map(len, played))
-        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, steps, reduce="sum")
-        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, steps, reduce="lifetime_sum")
-        return played

@@ -64,16 +64,14 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @cache
 def _blas() -> Any:
-    """The BLAS libraries of numpy and scipy."""
     from threadpoolctl import ThreadpoolController  # no need of those who take seeds alone
 
     return ThreadpoolController().select(user_api="blas")
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
+def one_blas_thread() -> Any:
     """Compiled networks call BLAS for one network after the other: threads inside a product would fight over cores."""
-    limits: AbstractContextManager[Any] = _blas().limit(limits=1)
-    return limits
+    return _blas().limit(limits=1)
 
 
 def recorded_phases(device: torch.device) -> AbstractContextManager[Mapping[str, float]]:

@@ -82,10 +82,9 @@ class RLTrainer:
 
     def _build(self, stack: ExitStack) -> SetUp:
         keep_freed_memory()
-        run = self._run
+        run, ray_seconds = self._run, 0.0
         with quiet_rllib():
             config = ALGORITHMS[self.algorithm].configure(run, self.hyperparameters)
-        ray_seconds = 0.0
         if run.num_env_runners or run.num_learners or run.ray_address is not None:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
             ray_seconds = stack.enter_context(ray_session(run.ray_address, max(1, logical_cpus)))

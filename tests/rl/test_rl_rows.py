@@ -11,7 +11,7 @@ import pytest
 from market.config import RLAlgorithm, TrainingMode
 from market.rl.algorithms.registry import ALGORITHMS
 from market.rl.hyperparameters import PPOHyperparameters
-from market.rl.modes import MODES, Mode
+from market.rl.modes import MODES
 
 
 def test_package_loads_neither_torch_nor_ray() -> None:
@@ -23,9 +23,8 @@ def test_every_training_mode_is_a_row() -> None:
     assert set(MODES) == set(TrainingMode)
 
 
-def test_a_mode_that_makes_no_sense_is_refused() -> None:
-    with pytest.raises(ValueError, match="joint_actor: got True; allowed: False"):
-        Mode(joint_actor=True, central_critic=False)
+def test_a_joint_actor_has_a_central_critic() -> None:
+    assert all(mode.central_critic for mode in MODES.values() if mode.joint_actor)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from market.rl.networks.compiled import RELU, TANH, Shape, StackFunction, compilable, forward
 from market.rl.networks.distributions import AgentGaussian, SquashedGaussian
 
+Widths = Sequence[int]
 ACTIVATIONS: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "tanh": (TANH, torch.tanh),
     "relu": (RELU, torch.relu),
@@ -35,14 +36,14 @@ class Stack(nn.Module):
 
     compiled = True
 
-    def __init__(self, flat: Tensor, widths: Sequence[int], activation: str) -> None:
+    def __init__(self, flat: Tensor, widths: Widths, activation: str) -> None:
         super().__init__()
         self.widths, self.activation = tuple(widths), activation
         self.shape = Shape(np.array(widths, np.int64), sum(widths[1:-1]), widths[-1], ACTIVATIONS[activation][0])
         self.flat = nn.Parameter(flat)
 
     @classmethod
-    def drawn(cls, count: int, widths: Sequence[int], activation: str) -> Self:
+    def drawn(cls, count: int, widths: Widths, activation: str) -> Self:
         """`count` networks, initialised as nn.Linear does it."""
         stack = cls(torch.empty(count, sum((n + 1) * m for n, m in pairwise(widths))), widths, activation)
         with torch.no_grad():
@@ -108,9 +109,7 @@ class CentralMLP(nn.Module):
         return self.stack(x.flatten(1).unsqueeze(0)).reshape(len(x), self.heads, -1)
 
 
-def population_mlp(
-    shape: tuple[int, int], out: int, hidden: Sequence[int], activation: str, heads: int = 0
-) -> CentralMLP | StackedMLP:
+def population_mlp(shape: Widths, out: int, hidden: Widths, activation: str, heads: int = 0) -> CentralMLP | StackedMLP:
     """On observations of `shape` [N, obs]: one network with so many heads, or, with 0, a network for each agent."""
     agents, obs = shape
     if heads:
@@ -193,13 +192,7 @@ class Actor(NamedTuple):
 
     @classmethod
     def drawn(
-        cls,
-        shape: Sequence[int],
-        joint: bool,
-        hidden: Sequence[int],
-        activation: str,
-        initial_std: float,
-        squashed: bool,
+        cls, shape: Widths, joint: bool, hidden: Widths, activation: str, initial_std: float, squashed: bool
     ) -> Self:
         """A new one, initialised as Andrychowicz et al. 2021, arXiv:2006.05990, recommend.
 
