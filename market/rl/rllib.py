@@ -1,4 +1,4 @@
-"""All that `market.rl` overrides, reads or patches of RLlib's private parts, behind public names.
+"""What `market.rl` overrides and patches of RLlib's algorithms, of how they log, and of how Ray starts.
 
 market/docs/rllib.md lists every private name, why it is needed, and what to check when ray is upgraded.
 """
@@ -19,18 +19,12 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.impala import impala
-from ray.rllib.core import ALL_MODULES, COMPONENT_RL_MODULE
 from ray.rllib.core.learner import training_data
-from ray.rllib.core.learner.torch.torch_learner import TorchLearner
-from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.env import env_runner_group
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
-    NUM_ENV_STEPS_TRAINED_LIFETIME,
 )
-
-from market.support.phases import phase
 
 QUIET = {
     **dict.fromkeys(("RAY_USAGE_STATS_ENABLED", "RAY_prestart_worker_first_driver", "RAY_DEDUP_LOGS"), "0"),
@@ -140,53 +134,3 @@ class RLlibAlgorithm(Algorithm):
 
     def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
         return None
-
-
-class RLlibLearner(TorchLearner):
-    """RLlib's learner with a loop over minibatches of its own: RLlib's logs a dozen metrics per gradient step.
-
-    Subclasses have `draw(episodes, plan)`, the columns of each minibatch, and `gradient_step(columns)`.
-    plan: RLlib's number of epochs, minibatch size and so on, by name.
-    """
-
-    def configure_optimizers_for_module(self, *args: Any, **kwargs: Any) -> None:
-        """None of RLlib's."""
-
-    @property
-    def updates(self) -> int:
-        """How many updates there were, the present one included."""
-        return int(self._weights_seq_no)
-
-    @updates.setter
-    def updates(self, count: int) -> None:
-        self._weights_seq_no = count
-
-    @property
-    def index(self) -> int:
-        """The position of this learner among all."""
-        return int(self._learner_index)
-
-    def learn(self, training_data: Any = None, episodes: Any = None, timesteps: Any = None, **plan: Any) -> None:
-        """All gradient steps on the episodes, given in either way; more can be logged after it, before `results`."""
-        data = training_data or TrainingData(episodes=episodes)
-        data.solve_refs()
-        self.updates += 1
-        drawn = self.draw(data.episodes, plan)
-        while True:
-            with phase("batch"):
-                columns = next(drawn, None)
-            if columns is None:
-                break
-            self.gradient_step(columns)
-        trained = sum(map(len, data.episodes))
-        self.metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), trained, reduce="lifetime_sum")
-
-    def results(self, return_state: bool) -> Any:
-        """What was logged since the last call. return_state: and the actor's weights, where RLlib's IMPALA looks."""
-        found = self.metrics.reduce()
-        if return_state:
-            state = self.get_state(COMPONENT_RL_MODULE, inference_only=True)
-            if ray.is_initialized():
-                state[COMPONENT_RL_MODULE] = ray.put(state[COMPONENT_RL_MODULE])
-            found["_rl_module_state_after_update"] = state
-        return found

@@ -75,6 +75,5 @@ def one_blas_thread() -> Any:
 
 
 def recorded_phases(device: torch.device) -> AbstractContextManager[Mapping[str, float]]:
-    """`market.support.phases.record` for work on `device`: a GPU works on after a call returns, so its phases wait for
-    it."""
+    """`market.support.phases.record`; a GPU works on after a call returns, so its phases wait for it."""
     return record(torch.cuda.synchronize if device.type == "cuda" else None)

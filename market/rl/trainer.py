@@ -99,9 +99,7 @@ class RLTrainer:
     def _algorithm(self) -> Any:
         """RLlib's algorithm."""
         if self._built is None:
-            raise ValueError(
-                "trainer: got a call after close; allowed: before it, or on a trainer from RLTrainer.restore"
-            )
+            raise ValueError("trainer: got a call after close; allowed: before it, or after RLTrainer.restore")
         return self._built
 
     @property
@@ -119,10 +117,8 @@ class RLTrainer:
         with torch_threads(self._run.cpus):
             result = self._algorithm.train()
         total = time.perf_counter() - start
-        found = result.get(ENV_RUNNER_RESULTS, {}).get(MARKET, [])
+        found = result[ENV_RUNNER_RESULTS][MARKET]
         samples: list[dict[str, Any]] = found if isinstance(found, list) else [found]  # RLlib unpacks a list of one
-        if not samples:
-            raise RuntimeError(f"iteration {self._iteration}: no env runner returned a sample")
         learned = result[LEARNER_RESULTS][DEFAULT_MODULE_ID][MARKET]
         sampling = max(sample["sampling_seconds"] for sample in samples)
         learning, env_steps = float(learned["learning_seconds"]), sum(sample["env_steps"] for sample in samples)
@@ -213,9 +209,7 @@ class RLTrainer:
         """A trainer as it was saved. ValueError in one line for any other file, and for one that was changed since."""
         with ExitStack() as undo, checkpoint.opened(path) as (facts, arrays):
             if "arguments" not in facts:
-                raise ValueError(
-                    f"path: got {str(path)!r}, a policy alone; allowed: one that was saved with its training"
-                )
+                raise ValueError(f"path: got {str(path)!r}, a policy alone; allowed: one saved with its training")
             trainer = cls(**facts["arguments"])
             undo.callback(trainer.close)
             trainer._load(facts["iteration"], arrays)

@@ -152,7 +152,7 @@ def test_a_policy_alone_is_a_small_file_that_cannot_be_restored(kept: Path, tmp_
         for file in (path, kept):
             np.testing.assert_array_equal(load_policy(file)(observation), trainer.policy()(observation))
     assert path.stat().st_size < kept.stat().st_size / 4
-    with pytest.raises(ValueError, match="a policy alone; allowed: one that was saved with its training"):
+    with pytest.raises(ValueError, match="a policy alone; allowed: one saved with its training"):
         RLTrainer.restore(path)
 
 

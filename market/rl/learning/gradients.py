@@ -78,8 +78,7 @@ class ClippedAdam:
 
     def __init__(self, *parts: tuple[nn.Module, float], limit: float, epsilon: float) -> None:
         self.limit, self.epsilon = limit, epsilon
-        self.taken = torch.zeros((), dtype=torch.int64)
-        """Steps so far."""
+        self.taken = torch.zeros((), dtype=torch.int64)  # steps so far
         self.groups: list[Group] = []
         for part, rate in parts:
             layers = [layer for layer in part.modules() if isinstance(layer, Stacked)]

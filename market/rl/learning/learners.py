@@ -11,12 +11,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import ray
 import torch
 from numpy.typing import NDArray
 from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_KL_KEY
-from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core import ALL_MODULES, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED_LIFETIME
 from torch import Tensor, nn
 
 from market.rl.checkpoint import WEIGHTS
@@ -26,7 +30,6 @@ from market.rl.learning.surrogate import clipped_gain
 from market.rl.networks.distributions import LOG_STD_RANGE
 from market.rl.networks.modules import LOG_STD, MEAN, PopulationActor, PopulationModule
 from market.rl.results import MARKET
-from market.rl.rllib import RLlibLearner
 from market.rl.sampling.policy import Rollout
 from market.rl.scopes import Stream, one_blas_thread, recorded_phases, seeded
 from market.support.allocator import keep_freed_memory
@@ -42,10 +45,12 @@ STD = "std"
 """Loss that holds the standard deviation of the actions, on their scale from -1 to 1, mean over agents and numbers."""
 
 
-class PopulationLearner(RLlibLearner):
+class PopulationLearner(TorchLearner):
     """Adam on gradients clipped per agent, seeds by position, and counts of updates that were skipped.
 
-    Subclasses have `draw(episodes, plan)` and `compute_loss_for_module`, which leaves what to report in `losses`.
+    The loop over minibatches is our own: RLlib's logs a dozen metrics per gradient step. Subclasses have
+    `draw(episodes, plan)`, the columns of each minibatch, and `compute_loss_for_module`, which leaves what to report in
+    `losses`. plan: RLlib's number of epochs, minibatch size and so on, by name.
     """
 
     adam_epsilon = 1e-5  # of PPO by custom: Huang et al. 2022, The 37 implementation details of PPO
@@ -66,23 +71,51 @@ class PopulationLearner(RLlibLearner):
             super().build()
         self.steps = ClippedAdam(*self.parts(), limit=self.config.grad_clip, epsilon=self.adam_epsilon)
 
-    def update(self, *, return_state: bool = False, **given: Any) -> Any:
+    def configure_optimizers_for_module(self, *args: Any, **kwargs: Any) -> None:
+        """None of RLlib's."""
+
+    @property
+    def updates(self) -> int:
+        """How many updates there were, the present one included."""
+        return int(self._weights_seq_no)
+
+    @property
+    def index(self) -> int:
+        """The position of this learner among all."""
+        return int(self._learner_index)
+
+    def update(self, training_data: Any = None, *, return_state: bool = False, **plan: Any) -> Any:
         """RLlib's update, timed, with random numbers that depend on (seed, number of updates so far, learner) alone.
 
-        return_state: the result holds the actor's new weights, too.
-        given: what `learn` takes.
+        return_state: the result holds the actor's new weights, too, where RLlib's IMPALA looks for them.
         """
-        start = time.perf_counter()
+        start, data = time.perf_counter(), training_data or TrainingData(episodes=plan["episodes"])
         self.gradient_steps = self.skipped_updates = 0
         position = (self.config.learner_config_dict["seed"], Stream.LEARN, self.updates, self.index)
         with recorded_phases(self.device) as phases, seeded(*position), one_blas_thread():
-            self.learn(**given)
+            data.solve_refs()
+            self._weights_seq_no += 1
+            drawn = self.draw(data.episodes, plan)
+            while True:
+                with phase("batch"):
+                    columns = next(drawn, None)
+                if columns is None:
+                    break
+                self.gradient_step(columns)
             self.after_update()
+        trained = sum(map(len, data.episodes))
+        self.metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), trained, reduce="lifetime_sum")
         self.metrics.log_dict(dict(phases), key=(*REPORT, "phases"), reduce="sum")
         measured: dict[str, float] = {name: getattr(self, name) for name in ("gradient_steps", "skipped_updates")}
         measured["learning_seconds"] = time.perf_counter() - start
         self.metrics.log_dict(measured, key=REPORT, reduce="max", window=1)
-        return self.results(return_state)
+        found = self.metrics.reduce()
+        if return_state:
+            state = self.get_state(COMPONENT_RL_MODULE, inference_only=True)
+            if ray.is_initialized():
+                state[COMPONENT_RL_MODULE] = ray.put(state[COMPONENT_RL_MODULE])
+            found["_rl_module_state_after_update"] = state
+        return found
 
     def gradient_step(self, columns: dict[str, Tensor]) -> None:
         """Losses of one minibatch, their gradients, clipped, and a step of Adam."""
@@ -119,7 +152,7 @@ class PopulationLearner(RLlibLearner):
             if (new.shape, new.dtype) != (x.shape, x.dtype):
                 raise ValueError(f"{name}: got {new.dtype} {[*new.shape]}; allowed: {x.dtype} {[*x.shape]}")
             x.copy_(new)
-        self.updates = int(kept[UPDATES])
+        self._weights_seq_no = int(kept[UPDATES])
 
 
 class SurrogateLearner(PopulationLearner):
