@@ -198,19 +198,22 @@ class RLTrainer:
         parts = enumerate(self._each_learner(lambda learner: learner.snapshot()))
         arrays = {f"{index}/{name}": x for index, part in parts for name, x in part.items()}
         if training:
-            own = (field.name for field in fields(self._run) if field.name != "make_env")
+            own = (field.name for field in fields(self._run) if field.name not in ("make_env", "ray_address"))
             facts |= {"arguments": {name: getattr(self._run, name) for name in own}, "iteration": self._iteration}
         else:
             arrays = {name: x for name, x in arrays.items() if name.startswith(checkpoint.ACTOR)}
         checkpoint.write(path, facts, arrays)
 
     @classmethod
-    def restore(cls, path: str | Path) -> Self:
-        """A trainer as it was saved. ValueError in one line for any other file, and for one that was changed since."""
+    def restore(cls, path: str | Path, ray_address: str | None = None) -> Self:
+        """A trainer as it was saved. ValueError in one line for any other file, and for one that was changed since.
+
+        ray_address: of a running cluster to use; a file does not say where to connect to.
+        """
         with ExitStack() as undo, checkpoint.opened(path) as (facts, arrays):
             if "arguments" not in facts:
                 raise ValueError(f"path: got {str(path)!r}, a policy alone; allowed: one saved with its training")
-            trainer = cls(**facts["arguments"])
+            trainer = cls(**facts["arguments"], ray_address=ray_address)
             undo.callback(trainer.close)
             trainer._load(facts["iteration"], arrays)
             undo.pop_all()

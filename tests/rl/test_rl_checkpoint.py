@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -149,8 +150,11 @@ def test_a_policy_alone_is_a_small_file_that_cannot_be_restored(kept: Path, tmp_
     with TargetTrainer.restore(kept) as trainer:
         trainer.save(path := tmp_path / "policy", training=False)
         observation = np.random.default_rng(0).normal(size=(2, 3, 7)).astype(np.float32)
+        random = torch.get_rng_state()
         for file in (path, kept):
             np.testing.assert_array_equal(load_policy(file)(observation), trainer.policy()(observation))
+        assert torch.equal(random, torch.get_rng_state())
+    assert "ray_address" not in parts_of(kept)[0]["arguments"], "a stranger's file would have us connect to its cluster"
     assert path.stat().st_size < kept.stat().st_size / 4
     with pytest.raises(ValueError, match="a policy alone; allowed: one saved with its training"):
         RLTrainer.restore(path)

@@ -89,9 +89,9 @@ class PopulationAPPOLearner(SurrogateLearner):
             batch,
             fwd_out | {MEAN: fwd_out[MEAN][:, :-1]},
             0.5 * functional.mse_loss(values[:, :-1], targets, reduction="none"),
-            old_logp=batch[COMPARED],
-            advantage=standardised(advantage),
-            logits=batch.get(TARGET_NETWORK_ACTION_DIST_INPUTS),
+            batch[COMPARED],
+            standardised(advantage),
+            batch.get(TARGET_NETWORK_ACTION_DIST_INPUTS),
         )
 
     def after_update(self) -> None:

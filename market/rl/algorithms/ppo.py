@@ -53,9 +53,9 @@ class PopulationPPOLearner(SurrogateLearner):
             batch,
             fwd_out,
             functional.mse_loss(fwd_out[Columns.VF_PREDS], targets, reduction="none"),
-            old_logp=logp,
-            advantage=batch[Postprocessing.ADVANTAGES].expand_as(logp),  # a team's is that of each agent
-            logits=batch.get(Columns.ACTION_DIST_INPUTS),
+            logp,
+            batch[Postprocessing.ADVANTAGES].expand_as(logp),  # a team's is that of each agent
+            batch.get(Columns.ACTION_DIST_INPUTS),
         )
 
 

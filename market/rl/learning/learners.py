@@ -38,9 +38,6 @@ from market.support.phases import phase
 REPORT = (DEFAULT_MODULE_ID, MARKET)
 """Where a learner reports an update."""
 
-UPDATES = "updates"
-"""Name of the number of updates in a snapshot."""
-
 STD = "std"
 """Loss that holds the standard deviation of the actions, on their scale from -1 to 1, mean over agents and numbers."""
 
@@ -143,7 +140,7 @@ class PopulationLearner(TorchLearner):
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """All that this learner goes on from, by name: copies."""
         arrays = {name: x.cpu().numpy().copy() for name, x in self.tensors().items()}
-        return {UPDATES: np.array(self.updates), **arrays}
+        return {"updates": np.array(self.updates), **arrays}
 
     def take_over(self, kept: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a snapshot, which is copied: Ray hands out arrays that learners of a machine share."""
@@ -152,7 +149,7 @@ class PopulationLearner(TorchLearner):
             if (new.shape, new.dtype) != (x.shape, x.dtype):
                 raise ValueError(f"{name}: got {new.dtype} {[*new.shape]}; allowed: {x.dtype} {[*x.shape]}")
             x.copy_(new)
-        self._weights_seq_no = int(kept[UPDATES])
+        self._weights_seq_no = int(kept["updates"])
 
 
 class SurrogateLearner(PopulationLearner):
@@ -180,19 +177,23 @@ class SurrogateLearner(PopulationLearner):
             index = torch.from_numpy(rows).to(self.device)
             yield {name: take(x, index) for name, x in columns.items()}
 
-    def surrogate_loss(self, batch: dict[str, Tensor], out: dict[str, Tensor], error: Tensor, **told: Any) -> Tensor:
+    def surrogate_loss(
+        self, batch: Any, out: dict[str, Tensor], error: Tensor, old_logp: Tensor, advantage: Tensor, logits: Any
+    ) -> Tensor:
         """The loss to follow: sums over agents of means over rows.
 
         out: with the means and log standard deviations of the policy.
         error: of the values, [..., V].
-        told: old_logp, advantage as `clipped_gain` takes them, and logits, of the policy to stay near: None without KL.
+        old_logp, advantage: as `clipped_gain` takes them.
+        logits: of the policy to stay near; None without KL.
         """
-        config, distribution, logits = self.config, self.population.action_dist_cls, told.pop("logits")
+        config, distribution = self.config, self.population.action_dist_cls
         current = distribution.bounded(out[MEAN], out[LOG_STD])
         if config.use_kl_loss:
             divergence = distribution.from_logits(logits).kl(current)
             divergence = divergence.mean(tuple(range(divergence.dim() - 1)))
-        gain, entropy = clipped_gain(current, batch[Columns.ACTIONS], **told, clip=config.clip_param), current.entropy()
+        gain = clipped_gain(current, batch[Columns.ACTIONS], old_logp, advantage, config.clip_param)
+        entropy = current.entropy()
         loss = (config.vf_loss_coeff * error.sum() - gain.sum()) / len(gain)
         self.losses = {POLICY_LOSS_KEY: -gain.detach(), VF_LOSS_KEY: error.detach(), ENTROPY_KEY: entropy}
         if config.entropy_coeff:

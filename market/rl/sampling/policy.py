@@ -33,7 +33,7 @@ def load_policy(path: str | Path, agent: int | None = None) -> Policy:
 
     ValueError in one line for any other file, one that was changed, and an agent that cannot act alone.
     """
-    with opened(path) as (facts, arrays):
+    with opened(path) as (facts, arrays), torch.random.fork_rng(devices=[]):
         actor = Actor.drawn(**facts["policy"])
         kept = {name.removeprefix(ACTOR): torch.from_numpy(x) for name, x in arrays.items() if name.startswith(ACTOR)}
         actor.network.load_state_dict(kept)
