@@ -89,7 +89,7 @@ def _derive(gradient, y, bias, activation):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _forward(x, flat, widths, activation, hidden, out, first, last):  # type: ignore[no-untyped-def]
+def _propagate(x, flat, widths, activation, hidden, out, first, last):  # type: ignore[no-untyped-def]
     """Fill `hidden` and `out` [R, B, out] of the networks first to last - 1."""
     rows, top = x.shape[1], widths.size - 2
     for r in range(first, last):
@@ -105,7 +105,7 @@ def _forward(x, flat, widths, activation, hidden, out, first, last):  # type: ig
 
 
 @kernel
-def _backward(gradient, x, flat, widths, activation, hidden, flat_gradient, x_gradient, first, last):  # type: ignore[no-untyped-def]
+def _propagate_back(gradient, x, flat, widths, activation, hidden, flat_gradient, x_gradient, first, last):  # type: ignore[no-untyped-def]
     """Fill the gradients by the parameters [R, P] and by the inputs [R, B, in]; those without rows are not asked for.
 
     gradient: by the outputs, [R, B, out].
@@ -160,7 +160,7 @@ def forward(x: Tensor, flat: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
     hidden, out = torch.empty(count, rows * shape.hidden), torch.empty(count, rows, shape.out)
     arrays = (x.detach().contiguous().numpy(), flat.detach().numpy(), shape.widths, shape.activation)
     found = (hidden.numpy(), out.numpy())
-    in_parts(lambda part: _forward(*arrays, *found, part.start, part.stop), count, torch.get_num_threads())
+    in_parts(lambda part: _propagate(*arrays, *found, part.start, part.stop), count, torch.get_num_threads())
     return out, hidden
 
 
@@ -190,6 +190,6 @@ class StackFunction(torch.autograd.Function):
             hidden.numpy(),
         )
         arrays = (*known, flat_gradient.numpy(), x_gradient.numpy())
-        in_parts(lambda part: _backward(*arrays, part.start, part.stop), count, torch.get_num_threads())
+        in_parts(lambda part: _propagate_back(*arrays, part.start, part.stop), count, torch.get_num_threads())
         shared = x_gradient.view(-1, *x.shape).sum(0) if by_x else None
         return shared, flat_gradient if by_flat else None, None
