@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -44,6 +45,13 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def holds(file: Path, text: str) -> bool:
+    """Whether a file has the text in it; processes and their files may end meanwhile."""
+    with contextlib.suppress(OSError):
+        return file.is_file() and text.encode() in file.read_bytes()
+    return False
+
+
 @ray.remote
 def token() -> str:
     return os.environ["RAY_AUTH_TOKEN"]
@@ -59,6 +67,10 @@ def test_a_local_ray_listens_on_loopback_and_wants_its_token() -> None:
             opened = listening() - before
             tokens.append(ray.get(token.remote()))
             address = ray.get_runtime_context().gcs_address
+            session = Path(ray.get_runtime_context().get_session_name())
+            told = [*Path("/tmp/ray", session).rglob("*"), *Path("/proc").glob("[0-9]*/cmdline")]
+            assert len(told) > 20
+            assert not [file for file in told if holds(file, tokens[-1])]
             assert address.startswith("127.0.0.1:")
             assert len(opened) >= 3
             assert {host for host, _ in opened} <= {"0100007F", "0000000000000000FFFF00000100007F"}, "loopback"
