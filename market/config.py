@@ -26,6 +26,8 @@ DSO = -1
 """The agent id of the distribution system operator."""
 NO_PARTNER = -2
 """The `partner` of an order that names nobody."""
+AGENT_REWARDS = "agent_rewards"
+"""Key of a step's info that holds the reward of each agent, [E, N]."""
 MAX_PRICE = (2**23 - 2) * PRICE_TICK
 """Highest price that the packed sort key of an order holds, $/MWh."""
 MAX_QUANTITY = 2e6

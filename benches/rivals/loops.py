@@ -113,7 +113,7 @@ class BarePPO(Bare):
         return (settings.value_coeff * error - surrogate).mean()
 
 
-COLUMNS = ("obs", "actions", "action_logp", "old_logp", "rewards")
+COLUMNS = ("obs", "actions", "compared", "weights", "traces", "rewards")
 
 
 class BareAPPO(Bare):
@@ -143,7 +143,9 @@ class BareAPPO(Bare):
         for mine, theirs in zip(self.module.target_actor.parameters(), self.module.actor.parameters(), strict=True):
             mine.data.copy_(theirs.data)
 
-    def _loss(self, obs: Tensor, actions: Tensor, sampled: Tensor, old: Tensor, rewards: Tensor) -> Tensor:
+    def _loss(
+        self, obs: Tensor, actions: Tensor, compared: Tensor, rho: Tensor, trace: Tensor, rewards: Tensor
+    ) -> Tensor:
         import torch
 
         rows, steps = obs.shape[0], actions.shape[1]
@@ -153,10 +155,6 @@ class BareAPPO(Bare):
         logp = (-0.5 * ((actions - mean) * torch.exp(-log_std)).square() - log_std - 0.9189385332046727).sum(-1)
         values = self.module.critic(flat).reshape(rows, steps + 1, -1)
         with torch.no_grad():
-            rho = (old - sampled).exp().clamp(max=1.0)
-            trace = (
-                (old - sampled).sum(-1, keepdim=True).exp().clamp(max=1.0) if self.module.mode.central_critic else rho
-            )
             gamma, running = self.settings.gamma, torch.zeros_like(values[:, 0])
             targets = values.clone()
             for t in range(steps - 1, -1, -1):
@@ -168,7 +166,7 @@ class BareAPPO(Bare):
             following[:, -1] = 0.0
             advantage = rho * (rewards + following - values[:, :-1])
             advantage = (advantage - advantage.mean((0, 1))) / advantage.std((0, 1), correction=0).clamp(min=1e-4)
-        ratio = torch.exp(logp - sampled) * torch.exp(sampled - old).clamp(max=2.0)
+        ratio = torch.exp(logp - compared)
         band = ratio.clamp(1.0 - self.settings.clip, 1.0 + self.settings.clip)
         surrogate = torch.min(advantage * ratio, advantage * band)
         error = (values[:, :-1] - targets[:, :-1]).square()

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.clearing.orders import Floats
-from market.envs.vector import AGENT_REWARDS, EPISODES_OF_A_SEED, MarketVectorEnv
+from market.config import AGENT_REWARDS
+from market.envs.vector import EPISODES_OF_A_SEED, MarketVectorEnv
 from market.records.audit import violations
 from market.simulation.dynamics import ACTION_SIZE, initial, observe, step, team_reward
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.community.scenario import Scenario
-from market.config import check_array, check_type, nearest, shown
-from market.envs.vector import AGENT_REWARDS, MarketVectorEnv
+from market.config import AGENT_REWARDS, check_array, check_type, nearest, shown
+from market.envs.vector import MarketVectorEnv
 from market.simulation.dynamics import ACTION_SIZE
 from market.simulation.observation import LIMIT
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from market.clearing.orders import Floats
 from market.community.scenario import Scenario
-from market.config import check_positive_int
+from market.config import AGENT_REWARDS, check_positive_int
 from market.evaluation.kpis import evaluate
 from market.evaluation.policies import check_actions
 from market.records.export import export
@@ -24,8 +24,6 @@ from market.simulation.history import History, State, StepRecord
 from market.simulation.observation import LIMIT, observation_size
 from market.support.allocator import keep_freed_memory
 
-AGENT_REWARDS = "agent_rewards"
-"""Key of the step's info that holds the reward of each agent, [E, N]."""
 EPISODES_OF_A_SEED = 2**20
 """Episodes until one seed reaches those of the next."""
 MAX_SEED = 2**43 - 1

@@ -5,25 +5,27 @@ Importing this package loads neither torch nor ray; its trainer does, on first u
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from market.rl.hyperparameters import APPOHyperparameters, Hyperparameters, PPOHyperparameters, SACHyperparameters
 from market.rl.modes import MODES, Mode
 from market.rl.results import EvaluationResult, IterationRecord, SetUp, TrainingResult
+from market.support.extras import on_first_use
 
 if TYPE_CHECKING:
+    from market.rl.sampling.policy import load_policy
     from market.rl.session import ray_session
     from market.rl.trainer import RLTrainer
 
-_LAZY = {"RLTrainer": "trainer", "ray_session": "session"}
-
 __all__ = ["MODES", "APPOHyperparameters", "EvaluationResult", "Hyperparameters", "IterationRecord", "Mode",
-           "PPOHyperparameters", "RLTrainer", "SACHyperparameters", "SetUp", "TrainingResult",
+           "PPOHyperparameters", "RLTrainer", "SACHyperparameters", "SetUp", "TrainingResult", "load_policy",
            "ray_session"]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "RLTrainer": ("trainer", "rl"),
+        "load_policy": ("sampling.policy", "rl"),
+        "ray_session": ("session", "rl"),
+    },
+)

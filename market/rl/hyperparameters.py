@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from market.config import check_positive_int, check_range, find, shown
 
-ACTIVATIONS = ("tanh", "relu")
+ACTIVATIONS = dict.fromkeys(("tanh", "relu"))
 
 RANGES = {
     **dict.fromkeys(("lr", "critic_lr", "temperature_lr", "tau"), (1e-12, 1.0)),
@@ -51,7 +51,7 @@ class Hyperparameters:
         if not isinstance(self.hidden, list | tuple) or not self.hidden:
             raise ValueError(f"hidden: got {shown(self.hidden)}; allowed: a tuple of one or more layer widths")
         object.__setattr__(self, "hidden", tuple(check_positive_int("hidden", width) for width in self.hidden))
-        find(dict.fromkeys(ACTIVATIONS), self.activation, "activation")
+        find(ACTIVATIONS, self.activation, "activation")
 
 
 @dataclass(frozen=True)

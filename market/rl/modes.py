@@ -18,27 +18,17 @@ class Mode:
 
     joint_actor: one network maps all observations to all actions; otherwise each agent has its own actor, which reads
         its own observation and nothing else.
-    central_critic: one value of the community, learned from all observations and used in training only; otherwise each
-        agent has its own critic on its own observation.
-    team_reward: each agent learns from the mean reward of the population; otherwise from its own.
+    central_critic: one value of the community, learned from all observations and used in training only, and each agent
+        learns from the mean reward of the population; otherwise it has its own critic on its own observation, and
+        learns from its own reward.
     """
 
     joint_actor: bool
     central_critic: bool
-    team_reward: bool
-
-    def __post_init__(self) -> None:
-        if self.central_critic != self.team_reward:
-            raise ValueError(
-                f"team_reward: got {self.team_reward}; allowed: {self.central_critic}, as central_critic, "
-                "since a central critic predicts the team's return and an own critic the agent's"
-            )
-        if self.joint_actor and not self.central_critic:
-            raise ValueError("joint_actor: got True; allowed: False without a central critic")
 
 
 MODES: dict[TrainingMode, Mode] = {
-    TrainingMode.CTCE: Mode(joint_actor=True, central_critic=True, team_reward=True),
-    TrainingMode.CTDE: Mode(joint_actor=False, central_critic=True, team_reward=True),
-    TrainingMode.DTDE: Mode(joint_actor=False, central_critic=False, team_reward=False),
+    TrainingMode.CTCE: Mode(joint_actor=True, central_critic=True),
+    TrainingMode.CTDE: Mode(joint_actor=False, central_critic=True),
+    TrainingMode.DTDE: Mode(joint_actor=False, central_critic=False),
 }

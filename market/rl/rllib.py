@@ -1,4 +1,4 @@
-"""All that `market.rl` overrides, reads or patches of RLlib's private parts, behind public names.
+"""What `market.rl` overrides and patches of RLlib's algorithms, of how they log, and of how Ray starts.
 
 market/docs/rllib.md lists every private name, why it is needed, and what to check when ray is upgraded.
 """
@@ -6,38 +6,36 @@ market/docs/rllib.md lists every private name, why it is needed, and what to che
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import ray
+import torch
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.impala import impala
-from ray.rllib.core import ALL_MODULES, COMPONENT_RL_MODULE
 from ray.rllib.core.learner import training_data
-from ray.rllib.core.learner.torch.torch_learner import TorchLearner
-from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.core.learner.torch import torch_learner
 from ray.rllib.env import env_runner_group
-from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
-from ray.rllib.utils.metrics import (
-    ENV_RUNNER_RESULTS,
-    NUM_ENV_STEPS_SAMPLED,
-    NUM_ENV_STEPS_SAMPLED_LIFETIME,
-    NUM_ENV_STEPS_TRAINED_LIFETIME,
-)
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS
 
 QUIET = {
     **dict.fromkeys(("RAY_USAGE_STATS_ENABLED", "RAY_prestart_worker_first_driver", "RAY_DEDUP_LOGS"), "0"),
     **dict.fromkeys(("RAY_enable_worker_prestart", "RAY_enable_metrics_collection"), "0"),
-    "RAY_AUTH_MODE": "disabled",
 }
-"""Environment variables of a small, private, offline Ray."""
+"""Environment variables of a small, offline Ray."""
+AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Environment variables that decide whom a Ray answers, and what we tell one that we connect to."""
 
-LOGGERS = ("ray.rllib", "ray._common.deprecation")
-"""Loggers whose warnings are about RLlib's own deprecated calls and unused catalogs."""
+LOGGERS = ("ray.rllib", "ray.tune", "ray._common.deprecation")
+"""Loggers whose lines are about RLlib's own deprecated calls, unused catalogs and set-up."""
 
 STORING = (env_runner_group, impala, training_data)
 """RLlib's modules that put objects into Ray's store even where no actor takes them out."""
@@ -46,32 +44,64 @@ STORING = (env_runner_group, impala, training_data)
 @contextmanager
 def quiet_rllib() -> Iterator[None]:
     """RLlib logs nothing but errors inside."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    levels = {logger: logger.level for logger in map(logging.getLogger, LOGGERS)}
+    for logger in levels:
         logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """A Ray that is started inside listens on loopback alone, and answers only to a random token.
+
+    Ray itself turns tokens on where RAY_AUTH_MODE is not set. A mode or a token in the environment stays in force.
+    """
+    before = {name: os.environ[name] for name in AUTHENTICATION if name in os.environ}
+    if not before.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:  # else Ray writes one into the user's home
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    listening, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = listening
+        for name in AUTHENTICATION:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def forget_token() -> None:
+    """Take the environment's word anew on how to talk to a Ray: this process remembers that of the last one."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _device(config: AlgorithmConfig, gpus: int = 1) -> torch.device:
+    """The device of a learner in this process."""
+    return torch.device("cuda", config.local_gpu_idx) if gpus else torch.device("cpu")
 
 
 @contextmanager
 def without_object_store() -> Iterator[None]:
     """RLlib works in this process without Ray inside: an object put into the store is the object itself.
 
+    A learner takes its GPU by number: RLlib would start a Ray of its own to ask which ones it may use.
     That saves the seconds and processes of starting Ray. Nothing changes where Ray runs.
     """
     if ray.is_initialized():
         yield
         return
     direct = SimpleNamespace(**{**vars(ray), "put": lambda value: value, "get": lambda value: value})
+    asking, torch_learner.get_device = torch_learner.get_device, _device
     for module in STORING:
         module.ray = direct
     try:
         yield
     finally:
+        torch_learner.get_device = asking
         for module in STORING:
             module.ray = ray
 
@@ -112,82 +142,3 @@ class RLlibAlgorithm(Algorithm):
 
     def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
         return None
-
-
-class RLlibLearner(TorchLearner):
-    """RLlib's learner with a loop over minibatches of its own: RLlib's logs a dozen metrics per gradient step.
-
-    Subclasses have `minibatches(episodes, plan)`, the columns for each gradient step, and `gradient_step(columns)`.
-    plan: RLlib's number of epochs, minibatch size and so on, by name.
-    """
-
-    @property
-    def updates(self) -> int:
-        """How many updates there were, the present one included."""
-        return int(self._weights_seq_no)
-
-    @property
-    def index(self) -> int:
-        """The position of this learner among all."""
-        return int(self._learner_index)
-
-    def update_without_results(
-        self,
-        training_data: TrainingData | None = None,
-        *,
-        episodes: list[Any] | None = None,
-        timesteps: dict[str, Any] | None = None,
-        **plan: Any,
-    ) -> None:
-        """All gradient steps on the episodes, after which more can be logged before `results`."""
-        data = training_data or TrainingData(episodes=episodes)
-        data.validate()
-        data.solve_refs()
-        self._weights_seq_no += 1
-        for columns in self.minibatches(data.episodes, plan):
-            self.gradient_step(columns)
-        trained = sum(len(episode) for episode in data.episodes)
-        self.metrics.log_value((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), trained, reduce="lifetime_sum")
-        self.after_gradient_based_update(timesteps=timesteps or {})
-
-    def results(self, return_state: bool) -> Any:
-        """What was logged since the last call. return_state: and the actor's weights, where RLlib's IMPALA looks."""
-        found = self.metrics.reduce()
-        if return_state:
-            state = self.get_state(COMPONENT_RL_MODULE, inference_only=True)
-            if ray.is_initialized():
-                state[COMPONENT_RL_MODULE] = ray.put(state[COMPONENT_RL_MODULE])
-            found["_rl_module_state_after_update"] = state
-        return found
-
-
-class RLlibEnvRunner(SingleAgentEnvRunner):
-    """RLlib's env runner, without its loop over steps.
-
-    Subclasses have `play(steps, episodes, explore)`: so many env-steps and whole episodes at least, in a list of parts.
-    A part has a length in env-steps, and RLlib shares parts out to learners by `part[:n]` and `part.slice(slice(n))`.
-    """
-
-    @property
-    def version(self) -> int:
-        """The number of updates after which this runner's weights were taken."""
-        return int(self._weights_seq_no)
-
-    def sample(
-        self,
-        *,
-        num_timesteps: int | None = None,
-        num_episodes: int | None = None,
-        explore: bool | None = None,
-        random_actions: bool = False,
-        force_reset: bool = False,
-    ) -> list[Any]:
-        """What `play` gives; of RLlib's metrics, the two by which its algorithms count."""
-        if random_actions:
-            raise ValueError("random_actions: got True; allowed: False (explore with the policy)")
-        explore = self.config.explore if explore is None else explore
-        played = self.play(num_timesteps or 0, num_episodes or 0, explore)
-        steps = sum(map(len, played))
-        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, steps, reduce="sum")
-        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, steps, reduce="lifetime_sum")
-        return played

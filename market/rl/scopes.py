@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 
 from market.support.phases import record
 
@@ -64,18 +63,17 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 @cache
-def _blas() -> ThreadpoolController:
-    """The BLAS libraries of numpy and scipy."""
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController  # no need of those who take seeds alone
+
     return ThreadpoolController().select(user_api="blas")
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
+def one_blas_thread() -> Any:
     """Compiled networks call BLAS for one network after the other: threads inside a product would fight over cores."""
-    limits: AbstractContextManager[Any] = _blas().limit(limits=1)
-    return limits
+    return _blas().limit(limits=1)
 
 
 def recorded_phases(device: torch.device) -> AbstractContextManager[Mapping[str, float]]:
-    """`market.support.phases.record` for work on `device`: a GPU works on after a call returns, so its phases wait for
-    it."""
+    """`market.support.phases.record`; a GPU works on after a call returns, so its phases wait for it."""
     return record(torch.cuda.synchronize if device.type == "cuda" else None)

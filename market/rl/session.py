@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from market.rl.rllib import QUIET
+from market.rl.rllib import QUIET, forget_token, guarded
 
 PATIENCE = 10.0
 """Seconds until an address counts as unreachable: Ray itself would go on trying for minutes."""
@@ -40,8 +40,9 @@ def check_address(address: str) -> None:
 def ray_session(address: str | None = None, cpus: int = 1, packages: Sequence[Path] = ()) -> Iterator[float]:
     """A running Ray inside; yields the seconds that starting (or reaching) it took.
 
-    An initialised Ray is used as it is and left running. Otherwise Ray connects to the cluster at `address`, or starts
-    on this machine; the last session to end stops it. Open one around several trainers to start Ray once for all.
+    An initialised Ray is used as it is and left running. Otherwise Ray connects to the cluster at `address`, which
+    keeps its own authentication, or starts on this machine, for this process alone (see .github/SECURITY.md); the last
+    session to end stops it. Open one around several trainers to start Ray once for all.
 
     address: of a running cluster; None starts a local Ray.
     cpus: logical CPUs that the local Ray has at least.
@@ -52,18 +53,15 @@ def ray_session(address: str | None = None, cpus: int = 1, packages: Sequence[Pa
     if not ray.is_initialized():
         os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        forget_token()
         if address is not None:
             check_address(address)
             travelling = {"runtime_env": {"py_modules": [str(path) for path in packages]}} if packages else {}
             ray.init(address=address, **travelling, **quiet)
         else:  # "local": never attach to a cluster that happens to run on this machine
-            ray.init(
-                address="local",
-                num_cpus=max(cpus, os.cpu_count() or 1),
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **quiet,
-            )
+            own = {"num_cpus": max(cpus, os.cpu_count() or 1), "object_store_memory": _OBJECT_STORE_BYTES}
+            with guarded():
+                ray.init(address="local", include_dashboard=False, **own, **quiet)
         _ours = True
     elif address not in (None, "auto", running := ray.get_runtime_context().gcs_address):
         raise ValueError(f"ray_address: got {address!r}; allowed: {running!r}, the Ray that this process already uses")

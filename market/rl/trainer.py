@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import pickle
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_METRICS_LOGGER, DEFAULT_MODULE_ID
+from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.community.scenario import Scenario
-from market.config import RLAlgorithm, TrainingMode, check_positive_int, check_type, choose, shown
+from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose, shown
 from market.envs.vector import MarketVectorEnv
+from market.rl import checkpoint
 from market.rl.algorithms.registry import ALGORITHMS
 from market.rl.algorithms.run import Run
 from market.rl.hyperparameters import Hyperparameters
@@ -26,10 +27,7 @@ from market.rl.sampling.policy import Policy, agent_policy, checked, population_
 from market.rl.scopes import Stream, derive, torch_threads
 from market.rl.session import ray_session
 from market.support.allocator import keep_freed_memory
-from market.support.files import write_whole
 from market.support.phases import combined
-
-CHECKPOINT_FORMAT = 3
 
 
 class RLTrainer:
@@ -47,6 +45,9 @@ class RLTrainer:
     ray_address: of a running cluster to use.
     hyperparameters: of the algorithm; None takes the study's defaults.
     """
+
+    _make_scenario: Callable[[Any], Any] = staticmethod(Scenario.of)
+    _make_env: Callable[[Any, int], Any] = MarketVectorEnv  # called in this process and in Ray's actors
 
     def __init__(
         self,
@@ -72,42 +73,19 @@ class RLTrainer:
             raise ValueError(f"hyperparameters: got {shown(hyperparameters)}; allowed: {kind} or None")
         self.scenario = self._make_scenario(env_config)
         self.iters = iters
-        self._run = Run(
-            make_env=self._make_env,
-            env_config=self.scenario,
-            algorithm=self.algorithm,
-            training=self.training,
-            iters=iters,
-            episodes_per_iteration=episodes_per_iteration,
-            cpus=cpus,
-            gpus=gpus,
-            seed=seed,
-            num_env_runners=num_env_runners,
-            num_learners=num_learners,
-            ray_address=ray_address,
-            hyperparameters=self.hyperparameters,
-        )
+        counts = (iters, episodes_per_iteration, cpus, gpus, seed, num_env_runners, num_learners)
+        chosen = (self.scenario, self.algorithm, self.training, *counts, ray_address, self.hyperparameters)
+        self._run = Run(self._make_env, *chosen)
         self._iteration = 0
         with ExitStack() as stack:
             self.set_up = self._build(stack)
             self._resources = stack.pop_all()
 
-    @staticmethod
-    def _make_scenario(env_config: Any) -> Any:
-        check_type("env_config", env_config, Scenario, Mapping, allowed="a Scenario or a dictionary of its fields")
-        return Scenario.of(env_config)
-
-    @staticmethod
-    def _make_env(scenario: Any, num_envs: int) -> MarketVectorEnv:
-        """The environment of `num_envs` parallel episodes; called in this process and in Ray's actors."""
-        return MarketVectorEnv(scenario, num_envs=num_envs)
-
     def _build(self, stack: ExitStack) -> SetUp:
         keep_freed_memory()
-        run = self._run
+        run, ray_seconds = self._run, 0.0
         with quiet_rllib():
             config = ALGORITHMS[self.algorithm].configure(run, self.hyperparameters)
-        ray_seconds = 0.0
         if run.num_env_runners or run.num_learners or run.ray_address is not None:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
             ray_seconds = stack.enter_context(ray_session(run.ray_address, max(1, logical_cpus)))
@@ -122,9 +100,7 @@ class RLTrainer:
     def _algorithm(self) -> Any:
         """RLlib's algorithm."""
         if self._built is None:
-            raise ValueError(
-                "trainer: got a call after close; allowed: before it, or on a trainer from RLTrainer.restore"
-            )
+            raise ValueError("trainer: got a call after close; allowed: before it, or after RLTrainer.restore")
         return self._built
 
     @property
@@ -142,14 +118,12 @@ class RLTrainer:
         with torch_threads(self._run.cpus):
             result = self._algorithm.train()
         total = time.perf_counter() - start
-        found = result.get(ENV_RUNNER_RESULTS, {}).get(MARKET, [])
+        found = result[ENV_RUNNER_RESULTS][MARKET]
         samples: list[dict[str, Any]] = found if isinstance(found, list) else [found]  # RLlib unpacks a list of one
-        if not samples:
-            raise RuntimeError(f"iteration {self._iteration}: no env runner returned a sample")
         learned = result[LEARNER_RESULTS][DEFAULT_MODULE_ID][MARKET]
         sampling = max(sample["sampling_seconds"] for sample in samples)
         learning, env_steps = float(learned["learning_seconds"]), sum(sample["env_steps"] for sample in samples)
-        kpis = {name: np.array([sample["kpis"][name] for sample in samples]) for name in samples[0]["kpis"]}
+        kpis = ((name, np.array([sample["kpis"][name] for sample in samples])) for name in samples[0]["kpis"])
         record = IterationRecord(
             iteration=self._iteration,
             sampling_seconds=sampling,
@@ -157,7 +131,7 @@ class RLTrainer:
             other_seconds=total - sampling - learning,
             total_seconds=total,
             return_mean=float(np.mean([sample["return_mean"] for sample in samples])),
-            kpis={name: mean_of_numbers(values) for name, values in kpis.items()},
+            kpis={name: mean_of_numbers(values) for name, values in kpis},
             env_steps=env_steps,
             agent_steps=env_steps * self.num_agents,
             gradient_steps=int(learned["gradient_steps"]),
@@ -216,49 +190,48 @@ class RLTrainer:
         """One agent's observations [E, obs] -> its most likely actions [E, act]; a copy of its present weights."""
         return checked(agent_policy(self.module.player, agent), self.module.observation_space.shape[1:])
 
-    def save(self, path: str | Path) -> None:
-        """Write everything that training needs to go on identically to one file, in one piece or not at all."""
-        state = self._algorithm.learner_group.get_state(
-            not_components=f"{COMPONENT_LEARNER}/{COMPONENT_METRICS_LOGGER}"
-        )
-        checkpoint = {
-            "format": CHECKPOINT_FORMAT,
-            "arguments": {name: value for name, value in vars(self._run).items() if name != "make_env"},
-            "iteration": self._iteration,
-            "learner": state,
-            "local": self._each_learner(lambda learner: learner.get_local_state()),
-        }
-        write_whole(Path(path), pickle.dumps(checkpoint, protocol=5))
+    def save(self, path: str | Path, training: bool = True) -> None:
+        """Write the trained policy to one file, in one piece or not at all; `market.rl.load_policy` plays it.
+
+        training: and everything that training needs to go on identically, for `restore`; else nothing but the policy.
+        """
+        facts: dict[str, Any] = {"policy": self._algorithm.env_runner.module.design}
+        parts = enumerate(self._each_learner(lambda learner: learner.snapshot()))
+        arrays = {f"{index}/{name}": x for index, part in parts for name, x in part.items()}
+        if training:
+            own = (field.name for field in fields(self._run) if field.name not in ("make_env", "ray_address"))
+            facts |= {"arguments": {name: getattr(self._run, name) for name in own}, "iteration": self._iteration}
+        else:
+            arrays = {name: x for name, x in arrays.items() if name.startswith(checkpoint.ACTOR)}
+        checkpoint.write(path, facts, arrays)
 
     @classmethod
-    def restore(cls, path: str | Path) -> Self:
-        """A trainer as it was saved. The file is a pickle: restore only what you trust."""
-        written = Path(path).read_bytes()
-        try:
-            checkpoint = pickle.loads(written)
-        except Exception:  # noqa: BLE001 - a damaged pickle raises whatever it likes
-            checkpoint = None
-        if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
-            raise ValueError(
-                f"path: got {str(path)!r}; allowed: a file that RLTrainer.save wrote (format {CHECKPOINT_FORMAT})"
-            )
-        trainer = cls(**checkpoint["arguments"])
-        try:
-            trainer._load(checkpoint)
-        except BaseException:
-            trainer.close()
-            raise
-        return trainer
+    def restore(cls, path: str | Path, ray_address: str | None = None) -> Self:
+        """A trainer as it was saved. ValueError in one line for any other file, and for one that was changed since.
 
-    def _load(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the learners' common state, in all learners and env runners, and what each has of its own."""
-        self._iteration, local = checkpoint["iteration"], checkpoint["local"]
-        group = self._algorithm.learner_group
-        group.set_state(checkpoint["learner"])
-        self._each_learner(lambda learner: learner.set_local_state(local[learner.index]))
+        ray_address: of a running cluster to use; a file does not say where to connect to.
+        """
+        with ExitStack() as undo, checkpoint.opened(path) as (facts, arrays):
+            if "arguments" not in facts:
+                raise ValueError(f"path: got {str(path)!r}, a policy alone; allowed: one saved with its training")
+            trainer = cls(**facts["arguments"], ray_address=ray_address)
+            undo.callback(trainer.close)
+            trainer._load(facts["iteration"], arrays)
+            undo.pop_all()
+            return trainer
+
+    def _load(self, iteration: int, arrays: dict[str, Any]) -> None:
+        """Take over what each learner had, and give the weights to all env runners."""
+        self._iteration = iteration
+
+        def take_over(learner: Any) -> None:
+            own = f"{learner.index}/"
+            learner.take_over({name.removeprefix(own): x for name, x in arrays.items() if name.startswith(own)})
+
+        self._each_learner(take_over)
         with without_object_store():
             self._algorithm.env_runner_group.sync_weights(
-                from_worker_or_learner_group=group, timeout_seconds=None, inference_only=True
+                from_worker_or_learner_group=self._algorithm.learner_group, timeout_seconds=None, inference_only=True
             )
 
     def _each_learner(self, ask: Callable[[Any], Any]) -> list[Any]:

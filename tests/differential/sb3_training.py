@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -73,7 +74,9 @@ def trained(algorithm: str, agents: int, seed: int, steps: int, episodes: int) -
     """Mean position after one training."""
     scenario = Scenario.study(agents, seed)
     learner, own = ALGORITHMS[algorithm]
-    model = learner("MlpPolicy", Communities(scenario), seed=seed, device="cpu", **own).learn(steps)
+    model = learner("MlpPolicy", Communities(scenario), seed=seed, device="cpu", **own)
+    model.set_logger(Logger(None, []))  # SB3's own makes a folder in /tmp for each model
+    model.learn(steps)
     assert model.num_timesteps == steps
 
     def policy(params, state):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from market.config import RLAlgorithm, TrainingMode
 from market.rl import MODES, APPOHyperparameters, Hyperparameters, PPOHyperparameters, SACHyperparameters
 from market.rl.algorithms.registry import ALGORITHMS
+from market.rl.checkpoint import CLASSES
 from market.rl.networks.modules import PopulationModule
 from market.rl.rllib import quiet_rllib
 from market.rl.scopes import Stream, seeded
@@ -75,6 +76,9 @@ class Targets:
         """Observations [E, N, num_observations] -> targets [E, N, 4]."""
         points = np.random.default_rng(7).uniform(-0.7, 0.7, (self.num_agents, ACTIONS)).astype(np.float32)
         return points + 0.2 * observation[..., :ACTIONS]
+
+
+CLASSES["Targets"] = Targets
 
 
 class TargetEnv(VectorEnv[Any, Any, Any]):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,34 +39,6 @@ def test_evaluation_is_on_held_out_days_unless_told_otherwise() -> None:
             assert not np.array_equal(held_out.returns, elsewhere.returns)
         with pytest.raises(ValueError, match=r"^scenario: got observations and actions of shapes .*as in training$"):
             trainer.evaluate(2, Scenario.study(3))
-
-
-DEPLOYED = """
-import pickle, sys
-from pathlib import Path
-sys.modules["ray"] = None  # importing it fails
-import numpy as np
-from market import Scenario
-from market.envs.vector import MarketVectorEnv
-from market.rl.sampling.policy import agent_policy, population_policy, rollout
-from market.rl.scopes import Stream, derive
-actor, returns, seed = pickle.loads(Path(sys.argv[1]).read_bytes())
-env = MarketVectorEnv(Scenario.study(2).unseen, num_envs=2)
-played = rollout(env, actor, seed=derive(seed, Stream.EVALUATE), explore=False)
-assert np.array_equal(played.rewards.sum(1), returns)
-seen = played.observations[:, 0]
-np.testing.assert_allclose(agent_policy(actor, 1)(seen[:, 1]), population_policy(actor)(seen)[:, 1], atol=1e-6)
-"""
-
-
-def test_a_trained_population_plays_where_there_is_no_ray(tmp_path: Path) -> None:
-    settings, path = SMALL[RLAlgorithm.PPO], tmp_path / "actor.pickle"
-    with RLTrainer(
-        Scenario.study(2), "ppo", "ctde", 1, episodes_per_iteration=2, seed=5, hyperparameters=settings
-    ) as trainer:
-        trainer.train()
-        path.write_bytes(pickle.dumps((trainer.module.player, trainer.evaluate(2).returns, 5)))
-    subprocess.run([sys.executable, "-c", DEPLOYED, str(path)], check=True)
 
 
 def test_dictionary_is_the_same_scenario() -> None:

@@ -27,7 +27,7 @@ def iterate(trainer: RLTrainer) -> dict[str, Any]:
 
 
 def held(trainer: RLTrainer) -> list[Any]:
-    return [state["columns"]["rewards"] for state in trainer._each_learner(lambda learner: learner.get_local_state())]
+    return [kept["replay/rewards"] for kept in trainer._each_learner(lambda learner: learner.snapshot())]
 
 
 def weights(trainer: RLTrainer) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from market.config import RLAlgorithm, TrainingMode
 from market.rl.algorithms.registry import ALGORITHMS
 from market.rl.hyperparameters import PPOHyperparameters
-from market.rl.modes import MODES, Mode
+from market.rl.modes import MODES
 
 
 def test_package_loads_neither_torch_nor_ray() -> None:
@@ -23,16 +23,8 @@ def test_every_training_mode_is_a_row() -> None:
     assert set(MODES) == set(TrainingMode)
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ((True, True, False), "team_reward: got False; allowed: True"),
-        ((True, False, False), "joint_actor: got True; allowed: False"),
-    ],
-)
-def test_modes_that_make_no_sense_are_refused(fields: tuple[bool, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Mode(*fields)
+def test_a_joint_actor_has_a_central_critic() -> None:
+    assert all(mode.central_critic for mode in MODES.values() if mode.joint_actor)
 
 
 @pytest.mark.parametrize(

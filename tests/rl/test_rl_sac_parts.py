@@ -95,7 +95,7 @@ def test_who_depends_on_whom(mode: TrainingMode) -> None:
     assert all(p.grad is not None and p.grad.any() for p in module.actor.parameters())
     torch.testing.assert_close(module.target_critic(obs, action), out[Q_PLAYED])
     assert float(module.temperature.log_alpha[0].detach().exp()) == pytest.approx(
-        0.5 / (AGENTS if row.team_reward else 1)
+        0.5 / (AGENTS if row.central_critic else 1)
     )
 
 
@@ -147,18 +147,13 @@ def test_restored_replay_draws_the_same_and_goes_on_the_same(added: int) -> None
     buffers = [EpisodeReplay(12, torch.device("cpu")) for _ in range(2)]
     for first in range(added):
         buffers[0].add(episodes(1, 4, first))
-    buffers[1].set_state(buffers[0].get_state())
+    buffers[1].take_over(buffers[0].snapshot())
     drawn = []
     for replay in buffers:
         replay.add(episodes(2, 4, 10))
         torch.manual_seed(1)
         drawn.append(replay.sample(50))
     assert all(torch.equal(x, drawn[1][name]) for name, x in drawn[0].items())
-
-
-def test_too_many_episodes_for_the_buffer_are_refused() -> None:
-    with pytest.raises(ValueError, match="capacity: got 9 env-steps; allowed: 12 or more"):
-        EpisodeReplay(9, torch.device("cpu")).add(episodes(3, 4, 0))
 
 
 @pytest.mark.parametrize(

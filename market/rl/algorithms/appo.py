@@ -17,16 +17,17 @@ from torch.nn import functional
 
 from market.rl.algorithms.run import Run, configure, surrogate
 from market.rl.hyperparameters import APPOHyperparameters
-from market.rl.learning.advantages import standardised, vtrace
+from market.rl.learning.advantages import importance, standardised, vtrace
 from market.rl.learning.batches import stack_episodes
 from market.rl.learning.learners import SurrogateLearner
-from market.rl.learning.surrogate import MAX_LOG_RATIO, clipped_gain
-from market.rl.networks.modules import LOG_STD, MEAN, TargetPopulationModule
+from market.rl.learning.surrogate import MAX_LOG_RATIO
+from market.rl.networks.modules import MEAN, TargetPopulationModule
 from market.rl.rllib import RLlibAlgorithm
 from market.rl.sampling.policy import Rollout
 
-DISCOUNTS, OLD_LOGP = "discounts", "old_logp"
-"""Columns of a batch: discount after each step [E, T, 1], the target policy's log-probabilities [E, T, N]."""
+DISCOUNTS, WEIGHTS, TRACES, COMPARED = "discounts", "weights", "traces", "compared"
+"""Columns of a batch: discount after each step [E, T, 1], importance weights [E, T, N] and [E, T, V], and the
+log-probabilities that the surrogate compares with [E, T, N]."""
 
 MAX_LOG_TARGET_RATIO = math.log(2.0)
 """The log ratio of the policy that sampled to the target policy is cut here, as in RLlib (IMPACT, arXiv:1912.00167)."""
@@ -53,7 +54,7 @@ class PopulationAPPOLearner(SurrogateLearner):
     """APPO's clipped surrogate on V-trace, with a probability ratio per agent and V values per step (1 or N, by mode).
 
     A row of its batch is a whole episode. The target policy stands still during an update, so what it thinks of the
-    actions is computed once.
+    actions, and the importance weights, are computed once.
     """
 
     population: TargetPopulationModule
@@ -71,36 +72,31 @@ class PopulationAPPOLearner(SurrogateLearner):
         columns[DISCOUNTS] = torch.full((*steps.shape[:2], 1), self.config.gamma, device=self.device)
         columns[DISCOUNTS][:, -1, 0] *= 1.0 - ends
         logits = module.target_actor(steps.flatten(0, 1)).unflatten(0, steps.shape[:2])
-        columns[OLD_LOGP] = module.action_dist_cls.from_logits(logits).logp(columns[Columns.ACTIONS])
+        sampled, old = columns.pop(Columns.ACTION_LOGP), module.action_dist_cls.from_logits(logits)
+        log_rhos = (old.logp(columns[Columns.ACTIONS]) - sampled).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        columns[WEIGHTS], columns[TRACES] = importance(log_rhos, module.mode.central_critic)
+        columns[COMPARED] = sampled - (-log_rhos).clamp(max=MAX_LOG_TARGET_RATIO)
         if self.config.use_kl_loss:
             columns[TARGET_NETWORK_ACTION_DIST_INPUTS] = logits
         return columns
 
-    def compute_loss_for_module(
-        self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
-    ) -> Tensor:
+    def compute_loss_for_module(self, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]) -> Tensor:
         """Sums over agents of means over episodes and steps."""
-        distribution = self.population.action_dist_cls
-        current = distribution.bounded(fwd_out[MEAN][:, :-1], fwd_out[LOG_STD])
         values = fwd_out[Columns.VF_PREDS]
-        sampled, old = batch[Columns.ACTION_LOGP], batch[OLD_LOGP]
-        log_rhos = (old - sampled).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        rewards, central = batch[Columns.REWARDS], self.population.mode.central_critic
-        targets, advantage = vtrace(values.detach(), rewards, batch[DISCOUNTS], log_rhos, central)
-        compared = sampled - (-log_rhos).clamp(max=MAX_LOG_TARGET_RATIO)
-        divergence = None
-        if config.use_kl_loss:
-            divergence = distribution.from_logits(batch[TARGET_NETWORK_ACTION_DIST_INPUTS]).kl(current).mean((0, 1))
-        return self.total(
-            clipped_gain(current, batch[Columns.ACTIONS], compared, standardised(advantage), config.clip_param),
+        known = (batch[name] for name in (Columns.REWARDS, DISCOUNTS, WEIGHTS, TRACES))
+        targets, advantage = vtrace(values.detach(), *known)
+        return self.surrogate_loss(
+            batch,
+            fwd_out | {MEAN: fwd_out[MEAN][:, :-1]},
             0.5 * functional.mse_loss(values[:, :-1], targets, reduction="none"),
-            current.entropy(),
-            divergence,
+            batch[COMPARED],
+            standardised(advantage),
+            batch.get(TARGET_NETWORK_ACTION_DIST_INPUTS),
         )
 
-    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+    def after_update(self) -> None:
         """Also let the target policy become a copy of the policy, now and then."""
-        super().after_gradient_based_update(timesteps=timesteps)
+        super().after_update()
         if self.updates % self.config.target_network_update_freq == 0:
             self.population.target_actor.load_state_dict(self.population.actor.state_dict())
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
@@ -17,8 +15,7 @@ from market.rl.hyperparameters import PPOHyperparameters
 from market.rl.learning.advantages import estimate_advantages
 from market.rl.learning.batches import agent_major, stack_episodes
 from market.rl.learning.learners import SurrogateLearner
-from market.rl.learning.surrogate import clipped_gain
-from market.rl.networks.modules import LOG_STD, MEAN, PopulationModule
+from market.rl.networks.modules import PopulationModule
 from market.rl.rllib import RLlibAlgorithm
 from market.rl.sampling.policy import Rollout
 
@@ -49,22 +46,16 @@ class PopulationPPOLearner(SurrogateLearner):
         rows = {name: x.flatten(0, 1) for name, x in steps.items()}
         return rows if mode.joint_actor else {name: agent_major(x) for name, x in rows.items()}
 
-    def compute_loss_for_module(
-        self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
-    ) -> Tensor:
+    def compute_loss_for_module(self, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]) -> Tensor:
         """Sums over agents of means over the minibatch."""
-        distribution = self.population.action_dist_cls
-        current = distribution.bounded(fwd_out[MEAN], fwd_out[LOG_STD])
-        logp = batch[Columns.ACTION_LOGP]
-        advantages = batch[Postprocessing.ADVANTAGES].expand_as(logp)  # a team's is that of each agent
-        divergence = None
-        if config.use_kl_loss:
-            divergence = distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS]).kl(current).mean(0)
-        return self.total(
-            clipped_gain(current, batch[Columns.ACTIONS], logp, advantages, config.clip_param),
-            functional.mse_loss(fwd_out[Columns.VF_PREDS], batch[Postprocessing.VALUE_TARGETS], reduction="none"),
-            current.entropy(),
-            divergence,
+        targets, logp = batch[Postprocessing.VALUE_TARGETS], batch[Columns.ACTION_LOGP]
+        return self.surrogate_loss(
+            batch,
+            fwd_out,
+            functional.mse_loss(fwd_out[Columns.VF_PREDS], targets, reduction="none"),
+            logp,
+            batch[Postprocessing.ADVANTAGES].expand_as(logp),  # a team's is that of each agent
+            batch.get(Columns.ACTION_DIST_INPUTS),
         )
 
 

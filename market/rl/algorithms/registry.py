@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
@@ -16,8 +15,7 @@ from market.rl.algorithms.sac import configure_sac
 from market.rl.hyperparameters import APPOHyperparameters, Hyperparameters, PPOHyperparameters, SACHyperparameters
 
 
-@dataclass(frozen=True)
-class AlgorithmRow:
+class AlgorithmRow(NamedTuple):
     """One algorithm: how RLlib is configured for a run, and the study's defaults."""
 
     configure: Callable[[Run, Any], AlgorithmConfig]

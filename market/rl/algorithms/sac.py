@@ -9,9 +9,10 @@ temperature, since each has to keep its own entropy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from numpy.typing import NDArray
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.sac import SAC, SACConfig
 from ray.rllib.algorithms.sac.sac_learner import QF_LOSS_KEY, QF_MEAN_KEY
@@ -31,6 +32,7 @@ from market.rl.learning.replay import EpisodeReplay
 from market.rl.networks.modules import LOGP, LOGP_NEXT, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
 from market.rl.rllib import RLlibAlgorithm
 from market.rl.sampling.policy import Rollout
+from market.support.phases import phase
 
 TEMPERATURE, TEMPERATURE_LOSS = "alpha_value", "alpha_loss"
 
@@ -61,13 +63,10 @@ class PopulationSACLearner(PopulationLearner):
         self.average = get_ema_multi_avg_fn(1.0 - self.config.tau)  # type: ignore[no-untyped-call]
         self.target_entropy = settings["target_entropy"] * module.action_space.shape[1]
 
-    def parts(self) -> dict[str, tuple[nn.Module, float]]:
+    def parts(self) -> list[tuple[nn.Module, float]]:
         module, config = self.population, self.config
-        return {
-            "policy": (module.actor, config.actor_lr),
-            "qf": (module.critic, config.critic_lr),
-            "alpha": (module.temperature, config.alpha_lr),
-        }
+        rates = (config.actor_lr, config.critic_lr, config.alpha_lr)
+        return list(zip((module.actor, module.critic, module.temperature), rates, strict=True))
 
     def draw(self, episodes: list[Rollout], plan: dict[str, Any]) -> Iterator[dict[str, Tensor]]:
         """Add the episodes to the buffer, then draw from it."""
@@ -75,16 +74,14 @@ class PopulationSACLearner(PopulationLearner):
         for _ in range(self.config.learner_config_dict["updates"]):
             yield self.replay.sample(self.config.learner_config_dict["minibatch"])
 
-    def compute_loss_for_module(
-        self, *, module_id: str, config: Any, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]
-    ) -> Tensor:
+    def compute_loss_for_module(self, batch: dict[str, Tensor], fwd_out: dict[str, Tensor]) -> Tensor:
         """Sum over agents of the means over the minibatch."""
         log_alpha = self.population.temperature.log_alpha.squeeze(-1)
         alpha = log_alpha.detach().exp()
         logp, spread = fwd_out[LOGP], alpha * fwd_out[LOGP_NEXT]
         if self.population.mode.central_critic:
             spread = spread.sum(-1, keepdim=True)
-        follows = config.gamma * (1.0 - batch[Columns.TERMINATEDS]).unsqueeze(-1)
+        follows = self.config.gamma * (1.0 - batch[Columns.TERMINATEDS]).unsqueeze(-1)
         target = batch[Columns.REWARDS] + follows * (fwd_out[Q_TARGET] - spread)
         played = fwd_out[Q_PLAYED]
         critic_loss = functional.huber_loss(played, target.expand_as(played), reduction="none").mean(1).sum(0)
@@ -101,15 +98,18 @@ class PopulationSACLearner(PopulationLearner):
         }
         return policy_loss + critic_loss.sum() + alpha_loss.sum()
 
-    def after_step(self) -> None:
-        """A step of the target networks."""
-        self.average(*self.averaged, None)
+    def gradient_step(self, columns: dict[str, Tensor]) -> None:
+        """And one of the target networks."""
+        super().gradient_step(columns)
+        with phase("optimiser"):
+            self.average(*self.averaged, None)
 
-    def get_local_state(self) -> dict[str, Any]:
-        return self.replay.get_state()
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        return super().snapshot() | self.replay.snapshot()
 
-    def set_local_state(self, state: dict[str, Any]) -> None:
-        self.replay.set_state(state)
+    def take_over(self, kept: Mapping[str, NDArray[Any]]) -> None:
+        super().take_over(kept)
+        self.replay.take_over(kept)
 
 
 def configure_sac(run: Run, settings: SACHyperparameters) -> AlgorithmConfig:

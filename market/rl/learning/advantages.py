@@ -61,22 +61,29 @@ def standardised(advantages: Tensor) -> Tensor:
     return (advantages - advantages.mean((0, 1))) / deviation
 
 
-def vtrace(
-    values: Tensor, rewards: Tensor, discounts: Tensor, log_rhos: Tensor, central_critic: bool
-) -> tuple[Tensor, Tensor]:
-    """Value targets [E, T, V] and advantages [E, T, N] (Espeholt et al. 2018, arXiv:1802.01561, both clips at 1).
+def importance(log_rhos: Tensor, central_critic: bool) -> tuple[Tensor, Tensor]:
+    """Importance weights of advantages [E, T, N] and of value targets [E, T, V], cut at 1.
 
     The value of a community depends on all agents' actions, so a central critic's targets are weighted by the ratio of
     the joint action, the product over agents (MA-Trace: Zawalski et al. 2021, arXiv:2111.11229). An agent's advantage
     is weighted by its own ratio, the one that its surrogate clips.
 
-    values: [E, T + 1, V].
-    rewards: [E, T, V].
-    discounts: [E, T, 1], 0 where an episode ended for good.
     log_rhos: log ratio of the policy to be judged to the one that sampled, [E, T, N].
     """
     weights = log_rhos.exp().clamp(max=1.0)
-    traces = log_rhos.sum(-1, keepdim=True).exp().clamp(max=1.0) if central_critic else weights
+    return weights, log_rhos.sum(-1, keepdim=True).exp().clamp(max=1.0) if central_critic else weights
+
+
+def vtrace(
+    values: Tensor, rewards: Tensor, discounts: Tensor, weights: Tensor, traces: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Value targets [E, T, V] and advantages [E, T, N] (Espeholt et al. 2018, arXiv:1802.01561, both clips at 1).
+
+    values: [E, T + 1, V].
+    rewards: [E, T, V].
+    discounts: [E, T, 1], 0 where an episode ended for good.
+    weights, traces: as `importance` gives them.
+    """
     residuals = traces * (rewards + discounts * values[:, 1:] - values[:, :-1])
     targets = values.clone()
     targets[:, :-1] += discounted_sums(residuals, discounts * traces)

@@ -23,9 +23,6 @@ def stack_episodes(episodes: list[Rollout], mode: Mode, device: torch.device, *o
     Rewards are [E, T, V], of the team or own by mode.
     outputs: names of what else the sampling policy gave, such as its log-probabilities.
     """
-    lengths = {part.length for part in episodes}
-    if len(lengths) != 1:
-        raise ValueError(f"episodes: got lengths {sorted(lengths)}; allowed: one length for all (fixed horizon)")
 
     def tensor(name: str) -> Tensor:
         joined = np.concatenate([getattr(part, name) for part in episodes], dtype=np.float32, casting="same_kind")
@@ -34,15 +31,13 @@ def stack_episodes(episodes: list[Rollout], mode: Mode, device: torch.device, *o
     return {
         Columns.OBS: tensor("observations"),
         Columns.ACTIONS: tensor("actions"),
-        Columns.REWARDS: tensor("rewards").unsqueeze(-1) if mode.team_reward else tensor("agent_rewards"),
+        Columns.REWARDS: tensor("rewards").unsqueeze(-1) if mode.central_critic else tensor("agent_rewards"),
         Columns.TERMINATEDS: tensor("terminated"),
         **{name: tensor(name) for name in outputs},
     }
 
 
-def minibatch_rows(
-    count: int, size: int, *, epochs: int, least: int = 0, shuffle: bool = True
-) -> Iterator[NDArray[np.int64]]:
+def minibatch_rows(count: int, size: int, *, epochs: int, shuffle: bool = True) -> Iterator[NDArray[np.int64]]:
     """The rows of each minibatch, [size], as RLlib's MiniBatchCyclicIterator takes them.
 
     Rows left over at the end of an epoch begin the next minibatch.
@@ -50,24 +45,16 @@ def minibatch_rows(
     count: rows of the batch.
     size: rows of a minibatch.
     epochs: passes over the batch.
-    least: number of minibatches, whatever the epochs; 0 takes the epochs.
     shuffle: in each epoch anew, by numpy's global generator.
     """
-    order = np.arange(count)
-    start = covered = made = 0
-    while made < least if least else covered < epochs:
-        need, taken = size, []
-        while start + need >= count:
-            taken.append(order[start:])
-            need -= count - start
-            start = 0
-            covered += 1
+    order, waiting = np.arange(count), np.empty(0, np.int64)
+    for _ in range(-(-epochs * count // size)):
+        while len(waiting) < size:
+            waiting = np.concatenate((waiting, order))
             if shuffle:
                 order = order[np.random.permutation(count)]  # noqa: NPY002 - RLlib's generator, which `scopes.seeded` seeds
-        taken.append(order[start : start + need])
-        start += need
-        made += 1
-        yield np.concatenate(taken)
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:

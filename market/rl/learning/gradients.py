@@ -5,8 +5,6 @@ Clipping and step are one pass over a row of parameters and moments: on a CPU co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from market.rl.networks.compiled import FAST
+from market.rl.networks.compiled import FAST, compilable
 from market.rl.networks.stacked import Stacked
 from market.support.kernels import kernel
 from market.support.threads import in_parts
+
+DECAYS = (0.9, 0.999)
+"""Of Adam's moments, per step (its authors')."""
 
 
 @kernel
@@ -44,21 +45,18 @@ def _adam(  # type: ignore[no-untyped-def]
             parameters[r, i] -= rate * m / (np.sqrt(v) * correction + epsilon)
 
 
-@dataclass(frozen=True)
 class Group:
     """Parameters that are clipped together: stacked ones [K N, ...] for each row apart, others as a whole.
 
+    rate: learning rate.
     owners: number of agents N whose rows these are, K times over (twins follow each other), or 1: the community.
     rows: K N, or 1: the whole.
+    moments: Adam's mean of each parameter's gradients, and of their squares, [2, ...].
     """
 
-    parameters: tuple[nn.Parameter, ...]
-    owners: int
-    rows: int
-
-    def learned(self) -> Iterator[nn.Parameter]:
-        """Parameters that have a gradient."""
-        return (p for p in self.parameters if p.grad is not None)
+    def __init__(self, parameters: list[nn.Parameter], rate: float, owners: int = 1, rows: int = 1) -> None:
+        self.parameters, self.rate, self.owners, self.rows = parameters, rate, owners, rows
+        self.moments = [p.detach().new_zeros(2, *p.shape) for p in parameters]
 
     def flat(self, x: Any) -> Tensor:
         """A parameter, or what has its shape, as [rows, numbers]."""
@@ -70,65 +68,67 @@ class ClippedAdam:
 
     Rows of `Stacked` layers are clipped apart, all others of a part as a whole. An agent (or the central networks)
     whose gradient is not finite sits the step out, in all parts: parameters and moments stay as they were.
-    State and settings are those of torch's optimisers, one for each part.
 
+    parts: modules, each with its learning rate.
     limit: largest norm.
+    epsilon: of Adam.
     """
 
     compiled = True
 
-    def __init__(self, *parts: tuple[nn.Module, torch.optim.Adam], limit: float) -> None:
-        self.limit = limit
-        self.groups: list[tuple[Group, torch.optim.Adam]] = []
-        for part, optimizer in parts:
+    def __init__(self, *parts: tuple[nn.Module, float], limit: float, epsilon: float) -> None:
+        self.limit, self.epsilon = limit, epsilon
+        self.taken = torch.zeros((), dtype=torch.int64)  # steps so far
+        self.groups: list[Group] = []
+        for part, rate in parts:
             layers = [layer for layer in part.modules() if isinstance(layer, Stacked)]
-            stacked = tuple(p for layer in layers for p in layer.parameters())
-            taken = {id(p) for p in stacked}
-            central = tuple(p for p in part.parameters() if id(p) not in taken)
+            stacked = [p for layer in layers for p in layer.parameters() if p.requires_grad]
+            apart = {id(p) for p in stacked}
+            central = [p for p in part.parameters() if p.requires_grad and id(p) not in apart]
             if stacked:
-                self.groups.append((Group(stacked, layers[0].owners, len(stacked[0])), optimizer))
+                self.groups.append(Group(stacked, rate, layers[0].owners, len(stacked[0])))
             if central:
-                self.groups.append((Group(central, 1, 1), optimizer))
+                self.groups.append(Group(central, rate))
+
+    def state(self) -> dict[str, Tensor]:
+        """What a step changes beside the parameters, by name; to be read, or written to."""
+        moments = (x for group in self.groups for x in group.moments)
+        return {"adam/steps": self.taken, **{f"adam/{i}": x for i, x in enumerate(moments)}}
 
     @torch.no_grad()
     def step(self) -> int:
         """Returns how many agents (or central networks) have a gradient that is not finite."""
-        norms = [self._norms(group) for group, _ in self.groups]
+        norms = [self._norms(group) for group in self.groups]
         finite: dict[int, NDArray[np.bool_]] = {}
-        for (group, _), norm in zip(self.groups, norms, strict=True):
+        for group, norm in zip(self.groups, norms, strict=True):
             rows = np.isfinite(norm).reshape(-1, group.owners).all(0)
             finite[group.owners] = np.logical_and(rows, finite.get(group.owners, True))
-        for (group, optimizer), norm in zip(self.groups, norms, strict=True):
+        self.taken += 1
+        corrections = [1.0 - decay ** float(self.taken) for decay in DECAYS]
+        for group, norm in zip(self.groups, norms, strict=True):
             scale = self.limit / np.maximum(norm + np.float32(1e-6), np.float32(self.limit))
             if not finite[group.owners].all():
                 scale[np.tile(~finite[group.owners], group.rows // group.owners)] = np.nan
-            self._move(group, optimizer, scale)
+            numbers = (*DECAYS, group.rate / corrections[0], corrections[1] ** -0.5, self.epsilon)
+            self._move(group, scale, *numbers)
         return sum(int((~rows).sum()) for rows in finite.values())
 
     def _norms(self, group: Group) -> NDArray[np.float32]:
         """Norm over all gradients of a group, [rows]."""
         squares = np.zeros(group.rows, np.float32)
-        for p in group.learned():
+        for p in group.parameters:
             gradients = group.flat(p.grad)
-            if self.compiled and gradients.device.type == "cpu":
+            if self.compiled and compilable(gradients):
                 _by_rows(_add_squares, gradients.numpy(), squares)
             else:
                 squares += gradients.square().sum(1).cpu().numpy()
         return np.sqrt(squares)
 
-    def _move(self, group: Group, optimizer: torch.optim.Adam, scale: NDArray[np.float32]) -> None:
-        """One step on gradients times `scale`, [rows]; rows whose scale is not a number stay."""
-        settings = optimizer.param_groups[0]
-        decays, epsilon = settings["betas"], settings["eps"]
-        for p in group.learned():
-            state: Any = optimizer.state[p]
-            if not state:
-                state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-            state["step"] += 1.0
-            first, second = (1.0 - decay ** float(state["step"]) for decay in decays)
-            numbers = (*decays, settings["lr"] / first, second**-0.5, epsilon)
-            rows = [group.flat(x) for x in (p, p.grad, state["exp_avg"], state["exp_avg_sq"])]
-            if self.compiled and p.device.type == "cpu":
+    def _move(self, group: Group, scale: NDArray[np.float32], *numbers: float) -> None:
+        """One step on gradients times `scale`, [rows]; rows whose scale is not a number stay; numbers are `_adam`'s."""
+        for p, moments in zip(group.parameters, group.moments, strict=True):
+            rows = [group.flat(x) for x in (p, p.grad, *moments)]
+            if self.compiled and compilable(p):
                 _by_rows(_adam, *(x.numpy() for x in rows), scale, *map(np.float32, numbers))
             else:
                 _adam_in_torch(rows, torch.from_numpy(scale).to(p.device)[:, None], *numbers)

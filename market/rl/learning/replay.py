@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from ray.rllib.core.columns import Columns
 from torch import Tensor
 
+HELD, POSITION = "replay/", "replay position"
+"""Names in a snapshot: the columns begin with the first."""
+
 
 class EpisodeReplay:
     """The newest episodes, as many as fit into `capacity` env-steps; a new episode overwrites the oldest.
 
     Observations are stored once, [S, T + 1, N, obs]: the next observation of a step is that of the row after it.
+    The episodes of one call of `add` fit, as `configure_sac` sees to.
     Memory is reserved when the first episodes arrive and touched when it is used.
     """
 
@@ -37,10 +41,6 @@ class EpisodeReplay:
         """Store E episodes, arrays by name as `batches.stack_episodes` gives them."""
         count, steps = new[Columns.REWARDS].shape[:2]
         slots = self.capacity // steps
-        if count > slots:
-            raise ValueError(
-                f"capacity: got {self.capacity} env-steps; allowed: {count * steps} or more, those of one iteration"
-            )
         if not self._columns:
             self._columns = {
                 name: torch.empty((slots, *x.shape[1:]), dtype=torch.float32, device=self.device)
@@ -67,16 +67,14 @@ class EpisodeReplay:
             Columns.TERMINATEDS: self._columns[Columns.TERMINATEDS][episode] * last,
         }
 
-    def get_state(self) -> dict[str, Any]:
-        """Everything that `sample` depends on, without the unused memory."""
-        held: dict[str, NDArray[np.float32]] = {
-            name: x[: self.episodes].cpu().numpy().copy() for name, x in self._columns.items()
-        }
-        return {"position": self.position, "columns": held}
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Everything that `sample` depends on, by name, without the unused memory."""
+        held = {f"{HELD}{name}": x[: self.episodes].cpu().numpy().copy() for name, x in self._columns.items()}
+        return {POSITION: np.array(self.position), **held}
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.position = self.episodes = 0
-        self._columns = {}
-        if state["columns"]:
-            self.add(state["columns"])
-        self.position = state["position"]
+    def take_over(self, kept: Mapping[str, NDArray[Any]]) -> None:
+        """Become the buffer that `kept` is a snapshot of, among other things."""
+        self.position, self.episodes, self._columns = 0, 0, {}
+        if held := {name.removeprefix(HELD): np.array(x) for name, x in kept.items() if name.startswith(HELD)}:
+            self.add(held)
+        self.position = int(kept[POSITION])

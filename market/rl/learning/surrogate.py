@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from market.rl.networks.compiled import FAST
+from market.rl.networks.compiled import FAST, compilable
 from market.rl.networks.distributions import AgentGaussian
 from market.support.kernels import kernel
 
@@ -33,8 +33,7 @@ def clipped_gain(policy: AgentGaussian, action: Tensor, old_logp: Tensor, advant
     old_logp: log-probabilities of the actions under the policy to compare with, [B, N].
     """
     low, high = math.log1p(-clip) if clip < 1.0 else -MAX_LOG_RATIO, math.log1p(clip)
-    known = (policy.mean, policy.log_std)
-    if policy.log_std.dim() == 2 and all(x.device.type == "cpu" and x.dtype == torch.float32 for x in known):
+    if policy.log_std.dim() == 2 and compilable(policy.mean, policy.log_std):
         rows = [x.reshape(-1, *x.shape[old_logp.dim() - 1 :]).transpose(0, 1) for x in (action, old_logp, advantage)]
         mean = policy.mean.reshape(-1, *policy.mean.shape[-2:]).transpose(0, 1)
         compiled: Tensor = _Gain.apply(mean, policy.log_std, *rows, low, high)  # type: ignore[no-untyped-call]

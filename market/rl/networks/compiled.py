@@ -32,8 +32,15 @@ EVEN = tuple(map(np.float32, (1.19825839466702e-06, 1.18534705686654e-04, 2.2684
 (Eigen/src/Core/MathFunctionsImpl.h, generic_fast_tanh_float)."""
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
+NONE, TANH, RELU = range(3)
+"""Activations of a layer."""
 FAST: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "arcp"}}
 """Options that let the compiler use vector instructions; what is not a number stays so."""
+
+
+def compilable(*tensors: Tensor) -> bool:
+    """Whether compiled code takes these tensors: on a CPU, in single precision."""
+    return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
 
 
 @kernel(inline="always", **FAST)
@@ -48,52 +55,41 @@ def _tanh(x):  # type: ignore[no-untyped-def]
 
 
 @kernel(**FAST)
-def _activate(x, bias, relu):  # type: ignore[no-untyped-def]
+def _activate(x, bias, activation):  # type: ignore[no-untyped-def]
     """x [B, out] becomes the activation of x + bias."""
     for i in range(x.shape[0]):
-        if relu:
+        if activation == RELU:
             for j in range(x.shape[1]):
                 v = x[i, j] + bias[j]
                 x[i, j] = ZERO if v < ZERO else v  # noqa: FURB136 - max would lose what is not a number
-        else:
+        elif activation == TANH:
             for j in range(x.shape[1]):
                 x[i, j] = _tanh(x[i, j] + bias[j])
+        else:
+            for j in range(x.shape[1]):
+                x[i, j] += bias[j]
 
 
 @kernel(**FAST)
-def _shift(x, bias):  # type: ignore[no-untyped-def]
-    """x [B, out] becomes x + bias."""
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            x[i, j] += bias[j]
-
-
-@kernel(**FAST)
-def _derive(gradient, y, bias, relu):  # type: ignore[no-untyped-def]
+def _derive(gradient, y, bias, activation):  # type: ignore[no-untyped-def]
     """The gradient by an activation's values y becomes that by its inputs, [B, out]; bias [out]: the sum over rows."""
     bias[:] = ZERO
     for i in range(y.shape[0]):
-        if relu:
+        if activation == RELU:
             for j in range(y.shape[1]):
                 gradient[i, j] = ZERO if y[i, j] <= ZERO else gradient[i, j]
                 bias[j] += gradient[i, j]
-        else:
+        elif activation == TANH:
             for j in range(y.shape[1]):
                 gradient[i, j] *= ONE - y[i, j] * y[i, j]
                 bias[j] += gradient[i, j]
-
-
-@kernel(**FAST)
-def _sum_rows(gradient, bias):  # type: ignore[no-untyped-def]
-    """bias [out] becomes the sum of gradient [B, out] over rows."""
-    bias[:] = ZERO
-    for i in range(gradient.shape[0]):
-        for j in range(gradient.shape[1]):
-            bias[j] += gradient[i, j]
+        else:
+            for j in range(y.shape[1]):
+                bias[j] += gradient[i, j]
 
 
 @kernel
-def _forward(x, flat, widths, relu, hidden, out, first, last):  # type: ignore[no-untyped-def]
+def _propagate(x, flat, widths, activation, hidden, out, first, last):  # type: ignore[no-untyped-def]
     """Fill `hidden` and `out` [R, B, out] of the networks first to last - 1."""
     rows, top = x.shape[1], widths.size - 2
     for r in range(first, last):
@@ -102,18 +98,14 @@ def _forward(x, flat, widths, relu, hidden, out, first, last):  # type: ignore[n
             n, m = widths[layer], widths[layer + 1]
             weight, bias = flat[r, at : at + n * m].reshape(n, m), flat[r, at + n * m : at + n * m + m]
             at += n * m + m
-            if layer == top:
-                np.dot(below, weight, out[r])
-                _shift(out[r], bias)
-            else:
-                above = hidden[r, kept : kept + rows * m].reshape(rows, m)
-                np.dot(below, weight, above)
-                _activate(above, bias, relu)
-                below, kept = above, kept + rows * m
+            above = out[r] if layer == top else hidden[r, kept : kept + rows * m].reshape(rows, m)
+            np.dot(below, weight, above)
+            _activate(above, bias, NONE if layer == top else activation)
+            below, kept = above, kept + rows * m
 
 
 @kernel
-def _backward(gradient, x, flat, widths, relu, hidden, flat_gradient, x_gradient, first, last):  # type: ignore[no-untyped-def]
+def _propagate_back(gradient, x, flat, widths, activation, hidden, flat_gradient, x_gradient, first, last):  # type: ignore[no-untyped-def]
     """Fill the gradients by the parameters [R, P] and by the inputs [R, B, in]; those without rows are not asked for.
 
     gradient: by the outputs, [R, B, out].
@@ -124,7 +116,7 @@ def _backward(gradient, x, flat, widths, relu, hidden, flat_gradient, x_gradient
     for r in range(first, last):
         by_above, at, kept = gradient[r], flat.shape[1], hidden.shape[1]
         if learns:
-            _sum_rows(by_above, flat_gradient[r, at - widths[top + 1] :])
+            _derive(by_above, by_above, flat_gradient[r, at - widths[top + 1] :], NONE)
         for layer in range(top, -1, -1):
             n, m = widths[layer], widths[layer + 1]
             at -= n * m + m
@@ -139,7 +131,7 @@ def _backward(gradient, x, flat, widths, relu, hidden, flat_gradient, x_gradient
             if layer > 0:
                 by_below = space[layer % 2, : rows * n].reshape(rows, n)
                 np.dot(by_above, weight.T, by_below)
-                _derive(by_below, below, flat_gradient[r, at - n : at] if learns else unread[:n], relu)
+                _derive(by_below, below, flat_gradient[r, at - n : at] if learns else unread[:n], activation)
                 by_above = by_below
             elif len(x_gradient) > 0:
                 np.dot(by_above, weight.T, x_gradient[r])
@@ -150,13 +142,13 @@ class Shape(NamedTuple):
 
     widths: of its layers, that of the inputs first.
     hidden, out: numbers that all hidden layers, and the last one, give for a row of inputs.
-    relu: between two layers, instead of tanh.
+    activation: between two layers, TANH or RELU.
     """
 
     widths: NDArray[np.int64]
     hidden: int
     out: int
-    relu: bool
+    activation: int
 
 
 def forward(x: Tensor, flat: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
@@ -166,9 +158,9 @@ def forward(x: Tensor, flat: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
     """
     count, rows = len(flat), x.shape[1]
     hidden, out = torch.empty(count, rows * shape.hidden), torch.empty(count, rows, shape.out)
-    arrays = (x.detach().contiguous().numpy(), flat.detach().numpy(), shape.widths, shape.relu)
+    arrays = (x.detach().contiguous().numpy(), flat.detach().numpy(), shape.widths, shape.activation)
     found = (hidden.numpy(), out.numpy())
-    in_parts(lambda part: _forward(*arrays, *found, part.start, part.stop), count, torch.get_num_threads())
+    in_parts(lambda part: _propagate(*arrays, *found, part.start, part.stop), count, torch.get_num_threads())
     return out, hidden
 
 
@@ -189,8 +181,15 @@ class StackFunction(torch.autograd.Function):
         count, shape = len(flat), ctx.shape
         flat_gradient = torch.empty(flat.shape if by_flat else (0, 0))
         x_gradient = torch.empty((count, *x.shape[1:]) if by_x else (0, 0, 0))
-        known = (gradients[0].contiguous().numpy(), x.numpy(), flat.numpy(), shape.widths, shape.relu, hidden.numpy())
+        known = (
+            gradients[0].contiguous().numpy(),
+            x.numpy(),
+            flat.numpy(),
+            shape.widths,
+            shape.activation,
+            hidden.numpy(),
+        )
         arrays = (*known, flat_gradient.numpy(), x_gradient.numpy())
-        in_parts(lambda part: _backward(*arrays, part.start, part.stop), count, torch.get_num_threads())
+        in_parts(lambda part: _propagate_back(*arrays, part.start, part.stop), count, torch.get_num_threads())
         shared = x_gradient.view(-1, *x.shape).sum(0) if by_x else None
         return shared, flat_gradient if by_flat else None, None

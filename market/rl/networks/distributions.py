@@ -93,9 +93,7 @@ class SquashedGaussian(AgentGaussian):
         return self._squashed(-0.5 * scaled.square() - self.log_std, value)
 
     def entropy(self) -> Tensor:
-        raise ValueError(
-            "entropy: got a squashed Gaussian, whose entropy has no closed form; allowed: -logp of samples"
-        )
+        raise ValueError("entropy: got a squashed Gaussian, without a closed form; allowed: -logp of samples")
 
     def _squashed(self, exponent: Tensor, value: Tensor) -> Tensor:
         """log p(tanh(value)), with log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2x)), which does not cancel.

@@ -16,17 +16,8 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
 from market.rl.modes import MODES, Mode
-from market.rl.networks.distributions import AgentGaussian, SquashedGaussian
-from market.rl.networks.stacked import (
-    Actor,
-    CentralMLP,
-    GaussianActor,
-    Stack,
-    StackedMLP,
-    Temperature,
-    TwinCritic,
-    orthogonal_,
-)
+from market.rl.networks.distributions import SquashedGaussian
+from market.rl.networks.stacked import Actor, Rows, TwinCritic, orthogonal_, population_mlp
 from market.support.phases import phase
 
 MEAN, LOG_STD = "mean", "log_std"
@@ -39,47 +30,28 @@ class PopulationActor(TorchRLModule, InferenceOnlyAPI):
     """Actor of N agents with observations [N, obs] and actions [N, act]; modules add what their algorithm trains.
 
     model_config: {"mode": a TrainingMode, "hidden": layer widths, "activation": name, "initial_std": of actions}.
-    Initialisation and standard deviations are those that Andrychowicz et al. 2021, arXiv:2006.05990, recommend.
-    distribution: of each agent's actions.
+    squashed: as `Actor.drawn` takes it.
+    design: its arguments.
     """
 
-    mode: Mode
-    observed_std = False  # standard deviations depend on the observation
-    distribution: type[AgentGaussian] = AgentGaussian
+    squashed = False
 
     def setup(self) -> None:
         settings = self.model_config
-        self.mode = MODES[settings["mode"]]
-        agents = self.observation_space.shape[0]
-        act = self.action_space.shape[-1]
-
-        log_std = torch.full((agents, act), math.log(settings["initial_std"]))
-        network = self._network(self.mode.joint_actor, out=(1 + self.observed_std) * act, heads=agents)
-        if self.observed_std:
-            network.stack.layers()[-1][1].data.view(agents, -1)[:, act:] += log_std
-            self.actor: Any = network
-        else:
-            orthogonal_(network.stack, last_gain=0.01)
-            self.actor = GaussianActor(network, log_std)
-        self.action_dist_cls = self.distribution  # RLlib's constructor has set it to None
+        self.mode: Mode = MODES[settings["mode"]]
+        self.design = {
+            "shape": (*self.observation_space.shape, self.action_space.shape[-1]),
+            "joint": self.mode.joint_actor,
+            "squashed": self.squashed,
+            **{name: settings[name] for name in ("hidden", "activation", "initial_std")},
+        }
+        self.actor: Any
+        self.actor, self.action_dist_cls = Actor.drawn(**self.design)
 
     @property
     def player(self) -> Actor:
         """What plays, without RLlib; it shares the weights of this module."""
         return Actor(self.actor, self.action_dist_cls)
-
-    def _network(self, central: bool, out: int, heads: int) -> CentralMLP | StackedMLP:
-        """On the observations of all agents, or stacked ones on their own."""
-        agents, obs = self.observation_space.shape
-        settings = self.model_config
-        hidden, activation = settings["hidden"], settings["activation"]
-        if central:
-            return CentralMLP(Stack.drawn(1, (agents * obs, *hidden, heads * out), activation), heads)
-        return StackedMLP(Stack.drawn(agents, (obs, *hidden, out), activation))
-
-    def _forward(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
-        """Observations [B, N, obs] -> means and log standard deviations [B, N, 2 act]."""
-        return {Columns.ACTION_DIST_INPUTS: self.actor(batch[Columns.OBS])}
 
     def get_non_inference_attributes(self) -> list[str]:
         return [name for name, _ in self.named_children() if name != "actor"]
@@ -91,7 +63,10 @@ class PopulationModule(PopulationActor):
     def setup(self) -> None:
         super().setup()
         if not self.inference_only:
-            self.critic = self._network(self.mode.central_critic, out=1, heads=1)
+            settings, heads = self.model_config, int(self.mode.central_critic)
+            self.critic = population_mlp(
+                self.observation_space.shape, 1, settings["hidden"], settings["activation"], heads
+            )
             orthogonal_(self.critic.stack, last_gain=1.0)
 
     def values(self, observations: Tensor) -> Tensor:
@@ -134,18 +109,17 @@ class PopulationSACModule(PopulationActor):
     reward is a mean over agents while the entropies of their actions add up, so its temperature starts N times smaller.
     """
 
-    observed_std = True
-    distribution = SquashedGaussian
+    squashed = True
 
     def setup(self) -> None:
         super().setup()
         if self.inference_only:
             return
         settings = self.model_config
-        shape = (*self.observation_space.shape, self.action_space.shape[-1])
-        self.critic = TwinCritic(shape, settings["hidden"], settings["activation"], self.mode.central_critic)
-        initial = settings["temperature"] / (shape[0] if self.mode.team_reward else 1)
-        self.temperature = Temperature(shape[0], initial)
+        shape, central = self.design["shape"], self.mode.central_critic
+        self.critic = TwinCritic(shape, settings["hidden"], settings["activation"], central)
+        initial = settings["temperature"] / (shape[0] if central else 1)
+        self.temperature: Any = Rows("log_alpha", torch.full((shape[0], 1), math.log(initial)))
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
     def _forward_train(self, batch: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:

@@ -16,11 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from market.rl.networks.compiled import Shape, StackFunction, forward
-from market.rl.networks.distributions import AgentGaussian
+from market.rl.networks.compiled import RELU, TANH, Shape, StackFunction, compilable, forward
+from market.rl.networks.distributions import AgentGaussian, SquashedGaussian
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
-"""Activation functions, by the names that hyperparameters use."""
+Widths = Sequence[int]
+ACTIVATIONS: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
+    "tanh": (TANH, torch.tanh),
+    "relu": (RELU, torch.relu),
+}
+"""Activation functions, compiled and torch's, by the names that hyperparameters use."""
 
 
 class Stack(nn.Module):
@@ -32,14 +36,14 @@ class Stack(nn.Module):
 
     compiled = True
 
-    def __init__(self, flat: Tensor, widths: Sequence[int], activation: str) -> None:
+    def __init__(self, flat: Tensor, widths: Widths, activation: str) -> None:
         super().__init__()
         self.widths, self.activation = tuple(widths), activation
-        self.shape = Shape(np.array(widths, np.int64), sum(widths[1:-1]), widths[-1], activation == "relu")
+        self.shape = Shape(np.array(widths, np.int64), sum(widths[1:-1]), widths[-1], ACTIVATIONS[activation][0])
         self.flat = nn.Parameter(flat)
 
     @classmethod
-    def drawn(cls, count: int, widths: Sequence[int], activation: str) -> Self:
+    def drawn(cls, count: int, widths: Widths, activation: str) -> Self:
         """`count` networks, initialised as nn.Linear does it."""
         stack = cls(torch.empty(count, sum((n + 1) * m for n, m in pairwise(widths))), widths, activation)
         with torch.no_grad():
@@ -49,10 +53,6 @@ class Stack(nn.Module):
                     values.copy_(torch.empty(values.shape).uniform_(-bound, bound))
         return stack
 
-    def row(self, index: int) -> Stack:
-        """A copy of one network."""
-        return Stack(self.flat[index : index + 1].detach().clone(), self.widths, self.activation)
-
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         """Weight [R, in, out] and bias [R, 1, out] of each layer: views of `flat`."""
         shapes = list(pairwise(self.widths))
@@ -60,9 +60,8 @@ class Stack(nn.Module):
         return [(next(parts).view(-1, n, m), next(parts).unsqueeze(1)) for n, m in shapes]
 
     def forward(self, x: Tensor) -> Tensor:
-        on_cpu = x.device.type == "cpu" and x.dtype == self.flat.dtype == torch.float32
         alone = len(self.flat) == 1 and torch.get_num_threads() > 1  # then torch's threads share out each product
-        if not self.compiled or not on_cpu or alone:
+        if alone or not self.compiled or not compilable(x, self.flat):
             return self.plain(x)
         if torch.is_grad_enabled():
             return StackFunction.apply(x, self.flat, self.shape)  # type: ignore[no-untyped-call]
@@ -73,7 +72,7 @@ class Stack(nn.Module):
         x = x.expand(len(self.flat) // len(x), *x.shape).flatten(0, 1)  # no copy where each network has its own inputs
         *hidden, (weight, bias) = self.layers()
         for inner, shift in hidden:
-            x = ACTIVATIONS[self.activation](torch.baddbmm(shift, x, inner))
+            x = ACTIVATIONS[self.activation][1](torch.baddbmm(shift, x, inner))
         return torch.baddbmm(bias, x, weight)
 
 
@@ -91,10 +90,6 @@ class StackedMLP(Stacked):
     def __init__(self, stack: Stack) -> None:
         super().__init__(len(stack.flat))
         self.stack = stack
-
-    def agent(self, agent: int) -> StackedMLP:
-        """A copy of one agent's network, for a population of one."""
-        return StackedMLP(self.stack.row(agent))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.stack(x.transpose(0, 1)).transpose(0, 1)
@@ -114,6 +109,14 @@ class CentralMLP(nn.Module):
         return self.stack(x.flatten(1).unsqueeze(0)).reshape(len(x), self.heads, -1)
 
 
+def population_mlp(shape: Widths, out: int, hidden: Widths, activation: str, heads: int = 0) -> CentralMLP | StackedMLP:
+    """On observations of `shape` [N, obs]: one network with so many heads, or, with 0, a network for each agent."""
+    agents, obs = shape
+    if heads:
+        return CentralMLP(Stack.drawn(1, (agents * obs, *hidden, heads * out), activation), heads)
+    return StackedMLP(Stack.drawn(agents, (obs, *hidden, out), activation))
+
+
 @torch.no_grad()
 def orthogonal_(stack: Stack, last_gain: float) -> None:
     """Orthogonal weights and zero biases, in place; gain sqrt 2, and `last_gain` in the last layer.
@@ -130,12 +133,12 @@ def orthogonal_(stack: Stack, last_gain: float) -> None:
         bias.zero_()
 
 
-class LogStd(Stacked):
-    """Logarithms of the standard deviations of N separate actors, [N, A], which no observation moves."""
+class Rows(Stacked):
+    """A parameter by the name `name`, a row for each of N agents: standard deviations, temperatures."""
 
-    def __init__(self, log_std: Tensor) -> None:
-        super().__init__(len(log_std))
-        self.log_std = nn.Parameter(log_std)
+    def __init__(self, name: str, rows: Tensor) -> None:
+        super().__init__(len(rows))
+        self.register_parameter(name, nn.Parameter(rows))
 
 
 class GaussianActor(nn.Module):
@@ -148,13 +151,7 @@ class GaussianActor(nn.Module):
         super().__init__()
         self.network = network
         separate = isinstance(network, StackedMLP)
-        self.spread: Any = LogStd(log_std) if separate else nn.ParameterDict({"log_std": log_std})
-
-    def agent(self, agent: int) -> GaussianActor:
-        """A copy of one of separate actors, for a population of one."""
-        log_std = self.spread.log_std[agent : agent + 1].detach().clone()
-        own: Any = self.network
-        return GaussianActor(own.agent(agent), log_std)
+        self.spread: Any = Rows("log_std", log_std) if separate else nn.ParameterDict({"log_std": log_std})
 
     def apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means [B, N, A] and log standard deviations [N, A], to be taken for every row."""
@@ -183,14 +180,6 @@ class TwinCritic(Stacked):
         return self.twins(torch.cat(own, -1)).view(2, self.owners, -1).transpose(1, 2)
 
 
-class Temperature(Stacked):
-    """The weights of the entropy in the objective, in logarithms: one row for each of N agents."""
-
-    def __init__(self, count: int, initial: float) -> None:
-        super().__init__(count)
-        self.log_alpha = nn.Parameter(torch.full((count, 1), math.log(initial)))
-
-
 class Actor(NamedTuple):
     """What plays a population: it needs torch alone, and can be pickled.
 
@@ -200,6 +189,26 @@ class Actor(NamedTuple):
 
     network: nn.Module
     distribution: type[AgentGaussian]
+
+    @classmethod
+    def drawn(
+        cls, shape: Widths, joint: bool, hidden: Widths, activation: str, initial_std: float, squashed: bool
+    ) -> Self:
+        """A new one, initialised as Andrychowicz et al. 2021, arXiv:2006.05990, recommend.
+
+        shape: agents, numbers per observation and per action.
+        joint: one network for all agents, instead of one each.
+        hidden, activation, initial_std: as in `market.rl.Hyperparameters`.
+        squashed: actions are squashed by tanh, and standard deviations depend on the observation.
+        """
+        agents, obs, act = shape
+        log_std = torch.full((agents, act), math.log(initial_std))
+        network = population_mlp((agents, obs), (1 + squashed) * act, hidden, activation, agents if joint else 0)
+        if squashed:
+            network.stack.layers()[-1][1].data.view(agents, -1)[:, act:] += log_std
+            return cls(network, SquashedGaussian)
+        orthogonal_(network.stack, last_gain=0.01)
+        return cls(GaussianActor(network, log_std), AgentGaussian)
 
     def logits(self, observation: NDArray[np.float32]) -> Tensor:
         """Observations [B, N, in] -> the distribution's parameters [B, N, 2 A], on the network's device."""

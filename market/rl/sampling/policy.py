@@ -1,27 +1,43 @@
-"""Playing a trained population: actions from observations. It needs numpy and torch, and no RLlib.
+"""Playing a trained population: actions from observations. It needs torch, and neither ray nor gymnasium.
 
 Shapes: E episodes, T steps, N agents, obs and act numbers per agent.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from market.config import check_array, check_positive_int
+from market.config import AGENT_REWARDS, check_array, check_positive_int
+from market.rl.checkpoint import ACTOR, opened
 from market.rl.networks.stacked import Actor, StackedMLP
 from market.support.phases import phase
 
 FloatArray = NDArray[np.float32]
 Policy = Callable[[FloatArray], FloatArray]
 
-AGENT_REWARDS = "agent_rewards"
-"""Where a step's info holds the own rewards [E, N], beside the team rewards [E] that the step returns."""
+
+def load_policy(path: str | Path, agent: int | None = None) -> Policy:
+    """The policy in a file that `RLTrainer.save` wrote, without ray: float32 observations -> the most likely actions.
+
+    path: of the file.
+    agent: None for all N agents, [E, N, obs] -> [E, N, act]; else the number of one that acts on its own observations
+        alone, [E, obs] -> [E, act], where each agent has its own actor.
+
+    ValueError in one line for any other file, one that was changed, and an agent that cannot act alone.
+    """
+    with opened(path) as (facts, arrays), torch.random.fork_rng(devices=[]):
+        actor = Actor.drawn(**facts["policy"])
+        kept = {name.removeprefix(ACTOR): torch.from_numpy(x) for name, x in arrays.items() if name.startswith(ACTOR)}
+        actor.network.load_state_dict(kept)
+    return population_policy(actor) if agent is None else agent_policy(actor, agent)
 
 
 def population_policy(actor: Actor) -> Policy:
@@ -39,12 +55,14 @@ def agent_policy(actor: Actor, agent: int) -> Policy:
 
     The function holds copies of this agent's weights and nothing of the others.
     """
-    means: Any = getattr(actor.network, "network", actor.network)
+    network: Any = copy.deepcopy(actor.network)
+    means = getattr(network, "network", network)
     if not isinstance(means, StackedMLP):
         raise ValueError(f"agent_policy: got agent {agent} of a joint actor; allowed: modes with an actor per agent")
-    agent = check_positive_int("agent", agent, 0, means.owners - 1)
-    network: Any = actor.network
-    own = population_policy(Actor(network.agent(agent), actor.distribution))
+    check_positive_int("agent", agent, 0, means.owners - 1)
+    for p in network.parameters():
+        p.data = p.data[agent : agent + 1].clone()
+    own = population_policy(Actor(network, actor.distribution))
     return lambda observation: own(observation[:, None])[:, 0]
 
 
@@ -96,7 +114,8 @@ class Rollout:
 def rollout(env: Any, actor: Actor, *, seed: int, explore: bool) -> Rollout:
     """Play E parallel episodes to their common end; Python's work per step does not grow with E or N.
 
-    env: a `MarketVectorEnv` of E episodes, or what has its `reset`, `step`, `kpis`, `close` and single spaces.
+    env: a `MarketVectorEnv` of E episodes, or what has its `reset`, `step`, `kpis`, `close` and single spaces; all
+        episodes end at the same step.
     seed: of the episodes.
     explore: draw actions, instead of playing the most likely ones.
     """
@@ -116,8 +135,6 @@ def rollout(env: Any, actor: Actor, *, seed: int, explore: bool) -> Rollout:
         observations.append(observation)
         steps.append((action, logits, reward, info[AGENT_REWARDS]))
         done = terminated | truncated
-    if not done.all():
-        raise ValueError(f"env: got {int(done.sum())} of {len(done)} episodes ended; allowed: all end at the same step")
     with phase("batch"):
         all_actions, all_logits, rewards, agent_rewards = zip(*steps, strict=True)
         actions, logits = torch.stack(all_actions, 1), torch.stack(all_logits, 1)

@@ -11,7 +11,7 @@ from ray.rllib.core.distribution.torch.torch_distribution import TorchDiagGaussi
 from ray.rllib.utils.postprocessing.value_predictions import compute_value_targets
 
 from market.config import TrainingMode
-from market.rl.learning.advantages import estimate_advantages, vtrace
+from market.rl.learning.advantages import estimate_advantages, importance, vtrace
 from market.rl.modes import MODES
 from market.rl.networks.distributions import AgentGaussian
 from market.rl.networks.stacked import CentralMLP, Stack
@@ -98,7 +98,7 @@ def test_vtrace_is_rllibs_for_every_agent(mode: TrainingMode) -> None:
     log_rhos = torch.randn(episodes, steps, ratios, generator=generator)
     discounts = torch.full((episodes, steps, 1), gamma)
     discounts[:2, -1] = 0.0
-    targets, advantages = vtrace(values, rewards, discounts, log_rhos, central)
+    targets, advantages = vtrace(values, rewards, discounts, *importance(log_rhos, central))
     assert targets.shape == rewards.shape
     assert advantages.shape == log_rhos.shape
 
