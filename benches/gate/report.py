@@ -15,7 +15,7 @@ from rich.text import Text
 from benches.gate import OK, REGRESSION, UNMEASURED
 from benches.gate.result import CHANGED, MORE, NOT_MEASURED, Result
 from benches.gate.run import Gate
-from benches.gate.verdict import COSTS, RUN_ERROR, ShapeVerdict, detectable
+from benches.gate.verdict import COSTS, RUN_ERROR, detectable
 from benches.measure import machine
 from benches.measure.records import plain
 from benches.report.text import fitting
@@ -24,7 +24,7 @@ from benches.terminal.text import markdown as escaped
 from benches.terminal.text import one_line
 from market.support.files import write_whole
 
-SCHEMA = 3
+SCHEMA = 4
 HEADINGS = ("case", "base", "head", "head / base", "interval", "wall", "pairs", "verdict")
 DROPPED = ("interval", "wall", "pairs")
 """Columns that a narrow terminal does without, the first one first."""
@@ -102,11 +102,6 @@ def remarks(gate: Gate) -> Iterator[str]:
     if threaded:
         of = f"{threaded} cell{'s' * (threaded > 1)}"
         yield f"counters of cells with more than one thread vary with scheduling and decide nothing ({of})"
-    for series, shape in gate.shapes.items():
-        if shape.over:
-            yield f"scaling over budget: {_shape(series, shape)}"
-        elif shape.head.low > shape.budget:
-            yield f"scaling over budget in both: {_shape(series, shape)}"
     for kind, names in (
         ("new", [*gate.plan.new, *gate.new]),
         ("removed", gate.plan.removed),
@@ -159,13 +154,6 @@ def _noise(gate: Gate) -> Iterator[str]:
     if highs:
         half, most = highs[len(highs) // 2], highs[math.ceil(0.9 * len(highs)) - 1]
         yield f"slower by at most (95 %): {half:.1%} in half of the {len(highs)} timed cells, {most:.1%} in nine of ten"
-
-
-def _shape(series: str, shape: ShapeVerdict) -> str:
-    return (
-        f"{series}: exponent {shape.base.exponent:.2f} -> {shape.head.exponent:.2f} "
-        f"[{shape.head.low:.2f}, {shape.head.high:.2f}], budget {shape.budget:g}"
-    )
 
 
 def footnote(gate: Gate) -> str:
@@ -227,7 +215,6 @@ def as_json(gate: Gate) -> dict[str, Any]:
             }
             for result in gate.results
         ],
-        "shapes": {series: dataclasses.asdict(shape) for series, shape in gate.shapes.items()},
         "new": [*gate.plan.new, *gate.new],
         "removed": gate.plan.removed,
         "changed": gate.plan.changed,

@@ -19,10 +19,10 @@ import numpy as np
 
 from benches.gate import OK, REGRESSION, UNMEASURED
 from benches.gate import instructions as gate_instructions
-from benches.gate.pair import SIDES, Failed, Pair, dose
+from benches.gate.pair import Failed, Pair, dose
 from benches.gate.plan import MOST, PROBE, Cell, Plan, Tree, chosen, match
 from benches.gate.result import CHANGED, COUNTS, MORE, Result
-from benches.gate.verdict import LOOKS, PRIOR_CELLS, TOLERANCE, ShapeVerdict, judge_shape
+from benches.gate.verdict import LOOKS, PRIOR_CELLS, TOLERANCE
 from benches.measure import machine
 
 Say = Callable[[str], None]
@@ -78,8 +78,6 @@ class Gate:
     """The gate's own cell, which is the same on both sides."""
     new: list[str] = field(default_factory=list)
     """Cells that fail on base and work on head, beside those that base lacks."""
-    shapes: dict[str, ShapeVerdict] = field(default_factory=dict)
-    """The scaling of every series, by name; known at the end."""
     stopped: str = ""
     """Why the run ended before its end."""
     began: float = field(default_factory=time.monotonic)
@@ -114,7 +112,6 @@ class Gate:
         self._further_looks(folders, 1.0)
         for result in self.undecided():
             self._judge(result, last=True)
-        self.shapes = self._shapes()
         self.seconds = time.monotonic() - self.began
         self._tell("done")
         self.save()
@@ -262,22 +259,6 @@ class Gate:
                 result.problem = f"{error.side}: {error}"
                 result.unsupported = error.unsupported
 
-    def _shapes(self) -> dict[str, ShapeVerdict]:
-        found: dict[str, list[Result]] = {}
-        for result in self.results:
-            if result.taken:
-                found.setdefault(result.cell.series, []).append(result)
-        shapes = {}
-        for series, members in found.items():
-            if len(members) < 2:
-                continue
-            processes = min(len(result.taken) for result in members)
-            samples = {
-                side: [{r.cell.size: [r.medians(side)[i]] for r in members} for i in range(processes)] for side in SIDES
-            }
-            shapes[series] = judge_shape(samples["base"], samples["head"], members[0].cell.budget)
-        return shapes
-
     @property
     def status(self) -> int:
         """Exit status: OK, REGRESSION, or UNMEASURED when it was stopped, head fails, or no cell could be decided."""
@@ -285,8 +266,6 @@ class Gate:
         if self.stopped:
             return UNMEASURED
         if found & {"slower", MORE} or (self.strict and CHANGED in found):
-            return REGRESSION
-        if any(shape.over for shape in self.shapes.values()):
             return REGRESSION
         if "failed" in found or not found & {"same", "faster", CHANGED}:
             return UNMEASURED

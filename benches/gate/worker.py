@@ -3,7 +3,7 @@
 It runs as a file, `PYTHONPATH=CHECKOUT python -P benches/gate/worker.py IN OUT`: the gate's own code is the caller's,
 while `benches.cases` and `market` are the checkout's, so that each commit's table goes with that commit's market. The
 worker needs no more than the table: `CASES` by name, and of a case `points`, `setup`, `call`, `warmup`, `close`,
-`rounds`, `version`, `size`, `clock`, `budget`, `figures` where there are any, and the facts that a call without a clock
+`rounds`, `version`, `size`, `clock`, `figures` where there are any, and the facts that a call without a clock
 returns. `worker.py CELLS PLACE` makes one call of each cell instead, for callgrind to count.
 """
 
@@ -114,7 +114,6 @@ class Cells:
                 "unit": case.size,
                 "size": point.size,
                 "clock": case.clock,
-                "budget": case.budget,
                 "rounds": point.rounds,
             }
             for case in self.table.values()

@@ -223,14 +223,6 @@ def test_a_terminal_without_letters_and_a_reader_that_is_gone(checkout, tmp_path
 
 
 @pytest.mark.slow
-def test_growth_above_the_budget_is_status_1(compare):
-    table = "toy('toy/grows', lambda p, r: spin({}), sizes=(1, 2, 4, 8, 16), setup=lambda p: p)"
-    status, output, _ = compare(table.format("4000 * p['n']"), table.format("4000 * p['n'] ** 2 // 2"))
-    assert status == 1
-    assert "scaling over budget: toy/grows: exponent" in output
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_gate_keeps_what_it_knew_and_leaves_nothing_behind(checkout, tmp_path, number):
     loud = "spinning(40_000), toy('toy/noise', lambda p, r: spin(1000 * (r * 7919 % 50)))"
