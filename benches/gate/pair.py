@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benches.gate.plan import Cell
-from benches.gate.process import START_LIMIT, Idle, Lost, Refused, Worker
+from benches.gate.process import START_LIMIT, Worker
 
 Floats = NDArray[np.float64]
 SIDES = ("base", "head")
@@ -42,14 +42,6 @@ class Failed(Exception):
     def __init__(self, side: str, text: str, *, unsupported: bool = False) -> None:
         super().__init__(text)
         self.side, self.unsupported = side, unsupported
-
-
-@dataclass(frozen=True)
-class Dose:
-    """How a cell is timed: `samples` of `batch` calls each."""
-
-    batch: int
-    samples: int
 
 
 @dataclass(frozen=True)
@@ -77,12 +69,12 @@ class Sampled:
         return np.log(head / base)
 
 
-def dose(cell: Cell, cost: float) -> Dose:
-    """How to time a cell whose call takes `cost` seconds."""
+def dose(cell: Cell, cost: float) -> tuple[int, int]:
+    """How to time a cell whose call takes `cost` seconds: calls of a sample, and number of samples."""
     if cell.clock == "wall":  # a training goes on with every call, so it gets no more rounds than it was made for
-        return Dose(1, max(FEWEST_TRAININGS, min(cell.rounds, int(TRAINING_SHARE / cost))))
+        return 1, max(FEWEST_TRAININGS, min(cell.rounds, int(TRAINING_SHARE / cost)))
     batch = max(1, min(MAX_BATCH, math.ceil(SAMPLE / cost)))
-    return Dose(batch, max(FEWEST, min(SAMPLES, int(SHARE / (batch * cost)))))
+    return batch, max(FEWEST, min(SAMPLES, int(SHARE / (batch * cost))))
 
 
 class Pair(contextlib.AbstractContextManager["Pair"]):
@@ -123,27 +115,20 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
         """
         for side in SIDES:
             self._workers[side].send(requests[side])
-        found: dict[str, dict[str, Any]] = {}
-        failed: dict[str, Failed] = {}
-        restart = False
         for side in SIDES:
             self._workers[side].load()
         end = min(time.monotonic() + self.limit, self.deadline)
-        for side in SIDES:
-            try:
-                found[side] = self._workers[side].receive(self.limit, max(0.0, end - time.monotonic()))
-            except Refused as error:
-                failed[side] = Failed(side, str(error), unsupported=error.unsupported)
-            except Lost as error:
-                failed[side] = Failed(side, str(error))
-                restart = True
-            except Idle:
-                restart = True
-        if restart or (failed and "samples" in requests["base"]):  # turns may be left over in the pipes
+        found = {side: self._workers[side].receive(self.limit, max(0.0, end - time.monotonic())) for side in SIDES}
+        failed = [side for side in SIDES if found[side].keys() & {"error", "unsupported"}]
+        idle = any("idle" in answer for answer in found.values())
+        lost = any("lost" in answer for answer in found.values())
+        if idle or lost or (failed and "samples" in requests["base"]):  # turns may be left over in the pipes
             self._start()
         if failed:
-            raise failed.get("head") or failed["base"]
-        if restart:
+            told = found[failed[-1]]
+            unsupported = "unsupported" in told
+            raise Failed(failed[-1], told["unsupported" if unsupported else "error"], unsupported=unsupported)
+        if idle:
             raise Failed("head", "both sides waited for their turn")
         return found
 
@@ -164,21 +149,23 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
         yield Opened(setup, cost, all(answer["alone"] for answer in answers))
         self.both(do="close")
 
-    def sample(self, how: Dose, clock: str) -> Sampled:
+    def sample(self, batch: int, samples: int, clock: str) -> Sampled:
         """Time the open cell, side by side in turns. Base begins in every other pair; the cores take turns, too.
 
+        batch: calls of a sample.
+        samples: of either side.
         clock: the one that decides; both sides keep to one core for CPU seconds.
         """
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
         request = {
             "do": "time",
             "first": FIRST,
-            "batch": how.batch,
-            "samples": how.samples,
+            "batch": batch,
+            "samples": samples,
             "core": cores[self.number // 2 % len(cores)] if clock == "cpu" else None,
             "limit": 0.8 * min(self.limit, max(0.1, self.deadline - time.monotonic())),
         }
         leader = SIDES[self.number % 2]
         answers = self.ask({side: {**request, "leads": side == leader} for side in SIDES})
         clocks = ("cpu", "wall")
-        return Sampled({side: {c: np.array(answers[side][c]) / how.batch for c in clocks} for side in SIDES})
+        return Sampled({side: {c: np.array(answers[side][c]) / batch for c in clocks} for side in SIDES})

@@ -199,7 +199,7 @@ class Gate:
             if result.cell.clock != "none":
                 began = time.monotonic()
                 try:
-                    result.taken.append(pair.sample(dose(result.cell, result.opened.cost), result.clock))
+                    result.taken.append(pair.sample(*dose(result.cell, result.opened.cost), result.clock))
                 except Failed:
                     result.opened = before
                     raise

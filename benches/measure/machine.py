@@ -11,6 +11,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+from benches.terminal.text import one_line
+
 Facts = dict[str, str | int | float | bool | None]
 
 PACKAGES = ("numpy", "numba", "scipy", "pandas", "networkx", "gymnasium", "torch", "ray", "pytest", "pytest-benchmark")
@@ -75,11 +77,12 @@ def dirty() -> bool | None:
     return None if changes is None else bool(changes)
 
 
-def ending(status: int) -> str:
-    """How a process ended, from its return code as `subprocess` gives it."""
-    if status == -signal.SIGKILL:
-        return "killed by SIGKILL, which usually means out of memory"
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+def ending(status: int, errors: bytes = b"") -> str:
+    """How a process ended, from its return code as `subprocess` gives it, and the last line of its standard error."""
+    last = one_line((errors.decode("utf-8", errors="replace").strip().splitlines() or [""])[-1], 400)
+    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    how += ", which usually means out of memory" if status == -signal.SIGKILL else ""
+    return f"{how}: {last}" if last else how
 
 
 def load_average() -> list[float]:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from benches.gate import Stopped
 from benches.gate import __main__ as gate
 from benches.gate import report as gate_report
 from benches.gate import result as gate_result
 from benches.gate import run as gate_run
-from benches.gate.plan import NoTree, check_out
+from benches.gate.plan import check_out
 from benches.measure import machine
 from gate_support import EQUAL
 
@@ -34,7 +35,7 @@ def test_a_commit_is_unpacked_and_leaves_nothing_in_the_repository(tmp_path):
 
 @pytest.mark.parametrize("name", ["nothing", "--help", "HEAD~99999", ""])
 def test_what_is_neither_commit_nor_checkout_is_refused(name, tmp_path, capsys):
-    with pytest.raises(NoTree, match="allowed: a commit of"):
+    with pytest.raises(Stopped, match="allowed: a commit of"):
         check_out(name, tmp_path / "base", machine.ROOT)
 
 
