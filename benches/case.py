@@ -87,7 +87,7 @@ class Case:
     references: Mapping[str, Callable[[Any, int], object]] = field(default_factory=dict)
     figures: Mapping[str, Callable[[Any, int], float]] = field(default_factory=dict)
     warmup: Callable[[Any], object] | None = None
-    close: Callable[[Any], object] | None = None
+    close: Callable[[Any], object] = lambda _: None
 
     @property
     def group(self) -> str:

@@ -35,7 +35,7 @@ def processor_seconds(code: str, **environment: str) -> tuple[float, str]:
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise RuntimeError(f"{code}: status {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}")
+        raise RuntimeError(f"{code}: {machine.ending(done.returncode, done.stderr.encode())}")
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
