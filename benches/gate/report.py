@@ -22,6 +22,7 @@ from benches.report.text import fitting
 from benches.terminal import show
 from benches.terminal.text import markdown as escaped
 from benches.terminal.text import one_line
+from benches.terminal.text import table as markdown_table
 from market.support.files import write_whole
 
 SCHEMA = 4
@@ -174,15 +175,14 @@ def markdown(gate: Gate) -> str:
     ]
     lines = [f"### Performance gate: {escaped(headline(gate))}", ""]
     if notable:
-        lines += [*_markdown_table(notable), ""]
+        lines += [_markdown(notable), ""]
     lines += [f"- {escaped(remark)}" for remark in said]
-    lines += ["", "<details><summary>All cells</summary>", "", *_markdown_table(gate.results), "", "</details>", ""]
+    lines += ["", "<details><summary>All cells</summary>", "", _markdown(gate.results), "", "</details>", ""]
     return "\n".join([*lines, escaped(footnote(gate)), ""])
 
 
-def _markdown_table(results: list[Result]) -> list[str]:
-    rows = [[escaped(cell) for cell in _row(result)] for result in results]
-    return ["| " + " | ".join(row) + " |" for row in (HEADINGS, ("---",) * len(HEADINGS), *rows)]
+def _markdown(results: list[Result]) -> str:
+    return markdown_table(HEADINGS, [[escaped(cell) for cell in _row(result)] for result in results])
 
 
 def as_json(gate: Gate) -> dict[str, Any]:
