@@ -99,11 +99,6 @@ def apart(cells: Sequence[Cell], file: Path) -> bool:
     return status == 0
 
 
-def batched(cells: Sequence[Cell], size: int) -> list[Sequence[Cell]]:
-    """The cells in runs of at most `size`."""
-    return [cells[first : first + size] for first in range(0, len(cells), size)]
-
-
 def run(
     wanted: Sequence[Cell], file: Path, processes: int, tell: Callable[[str], None], *, any_code: bool = False
 ) -> bool:
@@ -114,7 +109,7 @@ def run(
     file.parent.mkdir(parents=True, exist_ok=True)
     began, well, done = time.monotonic(), True, 0
     size = 1 if processes == 1 else max(1, min(TOGETHER, len(left) // processes))
-    batches = batched(left, size)
+    batches = [left[first : first + size] for first in range(0, len(left), size)]
     with ThreadPoolExecutor(processes) as pool:
         each = partial(measure_each if processes == 1 else apart, file=file)
         try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benches.gate import Stopped
-from benches.gate.process import WORKER, environment
+from benches.gate.pair import WORKER, environment
 from benches.gate.worker import SWITCH
 from benches.measure import machine
 

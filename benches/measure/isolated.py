@@ -22,8 +22,7 @@ from typing import Any
 
 from benches.case import Case, Params, Point
 from benches.measure import machine, process, threads
-from benches.measure.endings import Failed, ending, fail
-from benches.measure.records import plain
+from benches.measure.records import Failed, ending, fail, plain
 from benches.measure.stopwatch import Measurement, measure, tidy_memory
 from benches.measure.turns import Ended, in_turns
 

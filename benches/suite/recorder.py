@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benches.case import Point
-from benches.measure import endings, machine, ray_nodes, runs
+from benches.measure import machine, ray_nodes, runs
 from benches.measure import records as results
 from benches.measure.stopwatch import Measurement, tidy_memory
 from benches.suite import lanes, options
@@ -252,7 +252,7 @@ class Recorder:
                 terminalreporter.write_line(line)
         except Exception as error:  # noqa: BLE001 - whatever it is, the records are there
             terminalreporter.write_line(
-                f"the report could not be written ({endings.one_line(error)}); the records are whole, and once this "
+                f"the report could not be written ({results.one_line(error)}); the records are whole, and once this "
                 f"is fixed: python -m benches.report {self.run.folder}"
             )
             self.incomplete = True
@@ -287,4 +287,4 @@ def _ending(
         return "unsupported", reason
     if report.passed:
         return "ok", None
-    return "failed", endings.one_line(call.excinfo.value) if call.excinfo else "unknown error"
+    return "failed", results.one_line(call.excinfo.value) if call.excinfo else "unknown error"

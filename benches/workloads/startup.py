@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -76,12 +77,6 @@ def print_training(params: Params) -> None:
 
 
 def resident() -> int:
-    """Resident memory of this process, bytes; its largest so far where there is no /proc."""
-    import gc
-
+    """Resident memory of this process, bytes, without garbage."""
     gc.collect()
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return machine.resident_memory()

@@ -8,8 +8,7 @@ import re
 
 import pytest
 
-from benches.gate.pair import Failed, Pair
-from benches.gate.process import Worker
+from benches.gate.pair import Failed, Pair, Worker
 from gate_support import make_checkout
 
 
