@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from benches.stats import scaling
-from benches.stats.coverage import DRIFTS, LAWS, Machine, coverage
+from benches.stats.coverage import DRIFTS, LAWS, coverage
 
 SIZES = (1, 5, 10, 20, 50, 100)
 
@@ -193,11 +193,11 @@ def test_the_polish_finds_columns_and_rows_that_were_added(rows, columns, seed):
 
 def test_the_simulated_intervals_hold_as_often_as_they_say():
     """A few of what `python -m benches.stats.coverage` prints."""
-    found = [coverage(Machine(0.1), exponent, floor, 40) for exponent, floor in LAWS[::2]]
+    found = [coverage(0.1, exponent, floor, 40) for exponent, floor in LAWS[::2]]
     assert min(each.held for each in found) >= 0.85
     assert max(each.undetermined for each in found) <= 0.05
     assert max(each.width for each in found) <= 0.2
-    apart = coverage(Machine(0.1), *LAWS[0], 40, turns=False)
+    apart = coverage(0.1, *LAWS[0], 40, turns=False)
     assert apart.spread > 1.3 * found[0].spread, "turns are what makes the difference"
 
 
@@ -205,7 +205,7 @@ def test_the_simulated_intervals_hold_as_often_as_they_say():
 @pytest.mark.parametrize("drift", DRIFTS)
 @pytest.mark.parametrize(("exponent", "floor"), LAWS)
 def test_the_intervals_cover_and_few_are_undetermined(drift, exponent, floor):
-    found = coverage(Machine(drift), exponent, floor, 400)
+    found = coverage(drift, exponent, floor, 400)
     assert found.held >= 0.93
     assert found.undetermined <= 0.05
     assert found.widest <= 0.3
