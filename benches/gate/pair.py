@@ -44,9 +44,9 @@ FIRST = 10
 class Failed(Exception):
     """One side could not run a cell."""
 
-    def __init__(self, side: str, text: str, *, unsupported: bool = False) -> None:
+    def __init__(self, side: str, text: str) -> None:
         super().__init__(text)
-        self.side, self.unsupported = side, unsupported
+        self.side = side
 
 
 class Worker(Process):
@@ -69,7 +69,7 @@ class Worker(Process):
         """The answer to the oldest request, after `limit` seconds at most.
 
         It has `error` where the case failed, `lost` besides where the worker died or was killed for want of an answer,
-        `unsupported` where the case is not built yet, and `idle` where the turn of this worker never came.
+        and `idle` where the turn of this worker never came.
         left: what is left of the limit, where a part has passed.
         """
         self.load()
@@ -173,15 +173,13 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
             self._workers[side].load()
         end = min(time.monotonic() + self.limit, self.deadline)
         found = {side: self._workers[side].receive(self.limit, max(0.0, end - time.monotonic())) for side in SIDES}
-        failed = [side for side in SIDES if found[side].keys() & {"error", "unsupported"}]
+        failed = [side for side in SIDES if "error" in found[side]]
         idle = any("idle" in answer for answer in found.values())
         lost = any("lost" in answer for answer in found.values())
         if idle or lost or (failed and "samples" in requests["base"]):  # turns may be left over in the pipes
             self._start()
         if failed:
-            told = found[failed[-1]]
-            unsupported = "unsupported" in told
-            raise Failed(failed[-1], told["unsupported" if unsupported else "error"], unsupported=unsupported)
+            raise Failed(failed[-1], found[failed[-1]]["error"])
         if idle:
             raise Failed("head", "both sides waited for their turn")
         return found

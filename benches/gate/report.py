@@ -170,9 +170,7 @@ def footnote(gate: Gate) -> str:
 def markdown(gate: Gate) -> str:
     """A summary for a pull request: what matters first, everything folded below."""
     said = [f"stopped: {gate.stopped}"] * bool(gate.stopped) + list(remarks(gate))
-    notable = [
-        result for result in gate.results if result.outcome not in ("same", "unclear", NOT_MEASURED, "unsupported")
-    ]
+    notable = [result for result in gate.results if result.outcome not in ("same", "unclear", NOT_MEASURED)]
     lines = [f"### Performance gate: {escaped(headline(gate))}", ""]
     if notable:
         lines += [_markdown(notable), ""]

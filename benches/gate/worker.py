@@ -204,10 +204,7 @@ def answer(cells: Cells, request: dict[str, Any]) -> Answer:
     except MemoryError:
         return {"error": f"{action}: out of memory"}
     except Exception as error:  # noqa: BLE001 - whatever a case raises belongs into the gate's table
-        text = beside("terminal/text")
-        if type(error).__name__ == "Unsupported":
-            return {"unsupported": text.one_line(text.told(error))}
-        return {"error": text.named(error)}
+        return {"error": beside("terminal/text").named(error)}
 
 
 def main(inward: int, outward: int, told: int) -> None:
