@@ -22,7 +22,7 @@ from benches.stats import intervals
 from benches.terminal.text import one_line
 from benches.workloads.inputs import SEED
 from benches.workloads.startup import processor_seconds
-from benches.workloads.training import EPISODES, EVALUATION_EPISODES, algorithms
+from benches.workloads.training import ALGORITHMS, EPISODES, EVALUATION_EPISODES
 
 LARGE = 1000
 """Agents of the goals for large populations."""
@@ -117,7 +117,7 @@ def profiler() -> Iterator[Figure]:
 
 def learning() -> Iterator[Figure]:
     """Positions on days held out of training, 5 agents, 5 seeds: above what does not learn, good, and lasting."""
-    combinations = [(algorithm, mode) for algorithm in algorithms() for mode in MODES]
+    combinations = [(algorithm, mode) for algorithm in ALGORITHMS for mode in MODES]
     iterations = {each: LONG if each in BEST else SLOW.get(each[0], SHORT) for each in combinations}
     cells: list[Cell] = [References(FEW, seed, EVALUATION_EPISODES) for seed in SEEDS]
     cells += [Training(*each, FEW, seed, iterations[each], EVERY) for seed in SEEDS for each in combinations]
