@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import signal
 import tempfile
 import time
@@ -22,6 +21,7 @@ from benches.gate.plan import MOST, check_out, wanted
 from benches.gate.run import Gate
 from benches.gate.verdict import FINE, LONG_BUDGET, TOLERANCE, usual_tolerance
 from benches.measure import machine
+from benches.terminal import show
 from benches.terminal.arguments import count, forgive_stdout, positive, words
 from benches.terminal.text import one_line
 
@@ -30,8 +30,7 @@ class Plain(Console):
     """Takes no text for markup. When nobody reads any more, nothing more is printed and the gate goes on."""
 
     def __init__(self, *, stderr: bool = False) -> None:
-        width = shutil.get_terminal_size().columns
-        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+        super().__init__(stderr=stderr, width=show.width(), markup=False, emoji=False, highlight=False)
 
     def on_broken_pipe(self) -> None:
         """Rich would end with status 1, which means a regression."""

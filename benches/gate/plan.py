@@ -9,7 +9,6 @@ import functools
 import hashlib
 import io
 import json
-import subprocess
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from benches.case import Params, name_of
 from benches.gate import Stopped
+from benches.measure import machine
 
 TABLE = Path("benches", "cases.py")
 """What makes a folder a checkout."""
@@ -66,14 +66,15 @@ def check_out(name: str, place: Path, repository: Path) -> Tree:
     """
     if name and (Path(name) / TABLE).is_file():
         return Tree(name, Path(name).resolve(), None)
-    commit = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    commit = machine.git(*asked, folder=repository)
     if commit is None:
         raise Stopped(
             f"got {name!r}; allowed: a commit of {repository} (in a shallow clone: git fetch --unshallow), "
             f"or a folder with {TABLE}"
         )
     hash_ = commit.decode().strip()
-    packed = _git(repository, "archive", "--format=tar", hash_)
+    packed = machine.git("archive", "--format=tar", hash_, folder=repository)
     if packed is None:
         raise Stopped(f"{name}: git archive {hash_[:9]} failed in {repository}")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
@@ -82,11 +83,6 @@ def check_out(name: str, place: Path, repository: Path) -> Tree:
     if not (place / TABLE).is_file():
         raise Stopped(f"{name}: commit {hash_[:9]} has no {TABLE}; allowed: commits that have a table of cases")
     return Tree(name, place, hash_)
-
-
-def _git(repository: Path, *arguments: str) -> bytes | None:
-    done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, timeout=120, check=False)
-    return done.stdout if done.returncode == 0 else None
 
 
 @dataclass(frozen=True)

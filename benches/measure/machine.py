@@ -54,27 +54,27 @@ def versions() -> Facts:
     return found
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str, folder: Path = ROOT) -> bytes | None:
+    """What git prints in a folder; None where it fails."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=20, check=False
-        )
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, timeout=120, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
 
 
 @functools.cache
 def commit() -> str | None:
     """Git commit of the code; None outside a repository and before the first commit."""
-    return _git("rev-parse", "--verify", "--quiet", "HEAD")
+    found = git("rev-parse", "--verify", "--quiet", "HEAD")
+    return None if found is None else found.decode().strip()
 
 
 @functools.cache
 def dirty() -> bool | None:
     """Whether tracked files differ from the commit; None where there is no commit."""
-    changes = _git("status", "--porcelain", "--untracked-files=no") if commit() else None
-    return None if changes is None else bool(changes)
+    changes = git("status", "--porcelain", "--untracked-files=no") if commit() else None
+    return None if changes is None else bool(changes.strip())
 
 
 def ending(status: int, errors: bytes = b"") -> str:
