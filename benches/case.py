@@ -13,9 +13,7 @@ from typing import Any, Literal
 Value = int | float | str
 Params = Mapping[str, Value]
 Values = tuple[Value, ...]
-Axis = Values | Callable[[], Values]
-"""Values; a function gives them when they are asked for."""
-Grid = Mapping[str, Axis]
+Grid = Mapping[str, Values]
 
 PROFILES = ("quick", "study", "full")
 GATE = "gate"
@@ -87,7 +85,7 @@ class Case:
     references: Mapping[str, Callable[[Any, int], object]] = field(default_factory=dict)
     figures: Mapping[str, Callable[[Any, int], float]] = field(default_factory=dict)
     warmup: Callable[[Any], object] | None = None
-    close: Callable[[Any], object] | None = None
+    close: Callable[[Any], object] = lambda _: None
 
     @property
     def group(self) -> str:
@@ -112,7 +110,7 @@ class Case:
         selected = selection or {}
         chosen = {axis: selected[axis] for axis in self.options if axis in selected}
         for axis, values in grid.items():
-            chosen[axis] = selected.get(axis) or (values() if callable(values) else values)
+            chosen[axis] = selected.get(axis) or values
         axes = [axis for axis in chosen if axis != self.size] + [self.size]
         combinations = itertools.product(*(chosen[axis] for axis in axes))
         return [Point(self, dict(zip(axes, values, strict=True))) for values in combinations]

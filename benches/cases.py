@@ -9,18 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from benches.case import GATE, Axis, Case, Grid, Outcome, Params, Value, table
+from benches.case import GATE, Case, Grid, Outcome, Params, Value, Values, table
 from benches.rivals import bare, stock
 from benches.workloads import digests, feeders, inputs, startup, training
 from benches.workloads import references as reference
 from benches.workloads.inputs import INPUTS, SEED, number
-from benches.workloads.training import EPISODES, PROFILES_AXIS, STEPS
+from benches.workloads.training import ALGORITHMS, EPISODES, PROFILES_AXIS, STEPS
 
 POPULATIONS = (1, 5, 10, 20, 50, 100)
 """Agents of the study; `full` goes on to 1000."""
 MORE = (*POPULATIONS, 200, 500, 1000)
 MODES = ("ctce", "ctde", "dtde")
-ALGORITHMS = ("ppo", "appo", "sac")
 MECHANISMS = (
     "average",
     "buyer",
@@ -51,14 +50,15 @@ def _grids(quick: Grid, full: Grid | None = None) -> dict[str, Grid]:
     return {"quick": quick, "study": quick, "full": full or quick}
 
 
-def _agents(quick: tuple[int, ...] = POPULATIONS, **axes: Axis) -> dict[str, Grid]:
+def _agents(quick: tuple[int, ...] = POPULATIONS, **axes: Values) -> dict[str, Grid]:
     sizes = {"quick": quick, "study": POPULATIONS, "full": MORE}
     return {name: {**axes, "agents": values} for name, values in sizes.items()}
 
 
-def _trainings(algorithms: Axis, iterations: int, agents: tuple[int, ...], seeds: tuple[int, ...] = (SEED,)) -> Grid:
+def _trainings(iterations: int, agents: tuple[int, ...], seeds: tuple[int, ...] = (SEED,)) -> Grid:
     """Trainings in every mode. Seeds come first: with several, a whole study is finished before the next begins."""
-    return {"seed": seeds, "mode": MODES, "algorithm": algorithms, "iterations": (iterations,), "agents": agents}
+    names: Grid = {"seed": seeds, "mode": MODES, "algorithm": ALGORITHMS}
+    return {**names, "iterations": (iterations,), "agents": agents}
 
 
 def _seeds_first(params: Params) -> tuple[float, ...]:
@@ -138,8 +138,8 @@ CASES = table(
         size="markets",
         grids=_grids({"orders": (100,), "threads": (1, 2), "markets": (1, 4, 16, 64, 256)}),
         setup=inputs.batches,
-        call=inputs.clear_batch,
-        references={"one_thread": partial(inputs.clear_batch, threads=1)},
+        call=inputs.run,
+        references={"one_thread": partial(inputs.run, threads=1)},
         work=lambda params: {"orders": number(params, "markets") * number(params, "orders")},
         rounds=lambda _: INPUTS,
         budget=1.1,
@@ -150,7 +150,7 @@ CASES = table(
         size="snapshots",
         grids=_grids({"snapshots": (1, 10, 100, 1_000)}, full={"snapshots": (1, 10, 100, 1_000, 10_000)}),
         setup=feeders.injections,
-        call=feeders.power_flow,
+        call=inputs.run,
         references={"naive": feeders.textbook_flow},
         work=lambda params: {"snapshots": number(params, "snapshots")},
         rounds=lambda _: INPUTS,
@@ -210,7 +210,7 @@ CASES = table(
         beside=_seeds_first,
         size="agents",
         options=(PROFILES_AXIS,),
-        grids=_agents((1, 10), seed=(SEED,), policy=reference.policies),
+        grids=_agents((1, 10), seed=(SEED,), policy=reference.POLICIES),
         setup=reference.episodes,
         call=reference.play,
         warmup=reference.warm_up,
@@ -234,10 +234,7 @@ CASES = table(
         processes=PROCESSES,
         size="agents",
         options=(PROFILES_AXIS,),
-        grids={
-            name: _trainings(training.algorithms, 5, agents) if name == "quick" else _trainings(ALGORITHMS, 48, agents)
-            for name, agents in TURNS.items()
-        },
+        grids={name: _trainings(5 if name == "quick" else 48, agents) for name, agents in TURNS.items()},
         setup=training.trainer,
         call=training.train_iteration,
         close=training.close_trainer,
@@ -280,9 +277,9 @@ CASES = table(
         size="agents",
         options=(PROFILES_AXIS,),
         grids={
-            "quick": _trainings(training.algorithms, 3, (1, 10)),
-            "study": _trainings(ALGORITHMS, 50, POPULATIONS, SEEDS),
-            "full": _trainings(ALGORITHMS, 50, MORE),
+            "quick": _trainings(3, (1, 10)),
+            "study": _trainings(50, POPULATIONS, SEEDS),
+            "full": _trainings(50, MORE),
         },
         setup=training.trainer,
         warmup=training.warm_up_beside,

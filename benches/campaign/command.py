@@ -23,8 +23,9 @@ from benches.campaign.cell import Cell, References, Training, key_of, measure_ea
 from benches.campaign.changes import CHANGES, TODAY
 from benches.measure import machine
 from benches.terminal import show
+from benches.terminal.arguments import count, counts, names
 from benches.terminal.text import one_line
-from market.config import RLAlgorithm, TrainingMode, find
+from market.config import RLAlgorithm, TrainingMode
 
 PRESETS: dict[str, dict[str, Any]] = {
     "issue": {"agents": (5, 20), "seeds": (0, 1, 2), "iterations": 200, "every": 5},
@@ -39,31 +40,9 @@ INTERRUPTED = 130
 Line = dict[str, Any]
 
 
-def several(names: Sequence[str], text: str) -> tuple[str, ...]:
-    """Names with commas between, each one of `names`; all of them for "all"."""
-    chosen = tuple(names) if text == "all" else tuple(text.split(","))
-    for name in chosen:
-        try:
-            find(dict.fromkeys(names), name, "name")
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-    return chosen
-
-
-def numbers(text: str, low: int = 1) -> tuple[int, ...]:
-    """Whole numbers of at least `low`, with commas between."""
-    found = tuple(int(part) if part.isdecimal() else low - 1 for part in text.split(","))
-    if min(found) < low:
-        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: whole numbers >= {low}, with commas between")
-    return found
-
-
-def count(text: str) -> int:
-    """One whole number of at least 1."""
-    found = numbers(text)
-    if len(found) > 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a whole number >= 1")
-    return found[0]
+def several(known: Sequence[str], text: str) -> tuple[str, ...]:
+    """Names that are among those known; all of them for "all"."""
+    return tuple(known) if text == "all" else names(known, text)
 
 
 def asked(arguments: list[str] | None) -> argparse.Namespace:
@@ -74,8 +53,8 @@ def asked(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", choices=PRESETS)
     option("--algorithms", type=partial(several, algorithms), default=tuple(algorithms), help=", ".join(algorithms))
     option("--modes", type=partial(several, modes), default=tuple(modes), help=", ".join(modes))
-    option("--agents", type=numbers, default=(5, 20))
-    option("--seeds", type=partial(numbers, low=0), default=(0, 1, 2), help="of community and training")
+    option("--agents", type=counts, default=(5, 20))
+    option("--seeds", type=partial(counts, least=0), default=(0, 1, 2), help="of community and training")
     option("--change", type=partial(several, list(CHANGES)), default=(TODAY,), help=f"all, or: {', '.join(CHANGES)}")
     option("--iterations", type=count, default=200, metavar="X")
     option("--every", type=count, default=10, metavar="X", help="iterations between evaluations")
@@ -120,11 +99,6 @@ def apart(cells: Sequence[Cell], file: Path) -> bool:
     return status == 0
 
 
-def batched(cells: Sequence[Cell], size: int) -> list[Sequence[Cell]]:
-    """The cells in runs of at most `size`."""
-    return [cells[first : first + size] for first in range(0, len(cells), size)]
-
-
 def run(
     wanted: Sequence[Cell], file: Path, processes: int, tell: Callable[[str], None], *, any_code: bool = False
 ) -> bool:
@@ -135,7 +109,7 @@ def run(
     file.parent.mkdir(parents=True, exist_ok=True)
     began, well, done = time.monotonic(), True, 0
     size = 1 if processes == 1 else max(1, min(TOGETHER, len(left) // processes))
-    batches = batched(left, size)
+    batches = [left[first : first + size] for first in range(0, len(left), size)]
     with ThreadPoolExecutor(processes) as pool:
         each = partial(measure_each if processes == 1 else apart, file=file)
         try:

@@ -11,6 +11,7 @@ import numpy as np
 
 from benches.campaign.changes import TODAY
 from benches.stats import intervals
+from benches.terminal.text import table
 
 MARKS = (25, 50, 100, 200, 500)
 """Iterations at which the learning table shows the position."""
@@ -128,7 +129,7 @@ def learning(curves: Mapping[Group, Curves], rivals: Mapping[tuple[int, int], An
                 *(above, "yes" if best - last <= FALL else "NO"),
             ]
         )
-    return pipe([*heads, "above truthful and zero intelligence", "stable"], rows)
+    return table([*heads, "above truthful and zero intelligence", "stable"], rows)
 
 
 def below(curve: Curves, rival: Mapping[int, float]) -> bool | None:
@@ -146,7 +147,7 @@ def compared(rivals: Mapping[tuple[int, int], Any]) -> str:
     for name in names:
         found = [np.array(list(rivals[size].get(name, {0: math.nan}).values()), np.float64) for size in sizes]
         rows.append([name, *(f"{each.mean():.2f} ({each.min():.2f} to {each.max():.2f})" for each in found)])
-    return pipe(["what does not learn", *(f"N={agents}, {episodes} episodes" for agents, episodes in sizes)], rows)
+    return table(["what does not learn", *(f"N={agents}, {episodes} episodes" for agents, episodes in sizes)], rows)
 
 
 def moved(curves: Mapping[Group, Curves]) -> str:
@@ -169,15 +170,9 @@ def moved(curves: Mapping[Group, Curves]) -> str:
         fall = curve.best - float(curve.lasts.mean())
         rows.append([*head, figure(float(np.mean(last))), known, "yes" if sure else "", figure(fall)])
     heads = ["algorithm", "mode", "N", "change", "seeds", f"last {WINDOW}", f"more than {TODAY} (95 %)", "sure"]
-    return pipe([*heads, "falls by"], sorted(rows, key=lambda row: (row[:3], -float(row[5] if row[5] != "-" else 0))))
+    return table([*heads, "falls by"], sorted(rows, key=lambda row: (row[:3], -float(row[5] if row[5] != "-" else 0))))
 
 
 def figure(value: float) -> str:
     """Two decimals; a dash for nothing."""
     return "-" if math.isnan(value) else f"{value:.2f}"
-
-
-def pipe(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; nothing without rows."""
-    lines = ("| " + " | ".join(row) + " |" for row in (heads, ("---",) * len(heads), *rows))
-    return "\n".join(lines) if rows else ""

@@ -2,3 +2,7 @@
 
 OK, REGRESSION, UNMEASURED = 0, 1, 2
 """Exit statuses."""
+
+
+class Stopped(Exception):
+    """The gate cannot go on; the text says why, and what to do."""

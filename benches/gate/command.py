@@ -5,38 +5,32 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from benches import gate
-from benches.gate import UNMEASURED, instructions
+from benches.gate import UNMEASURED, Stopped, instructions
 from benches.gate import report as gate_report
-from benches.gate.instructions import NoCallgrind
 from benches.gate.pair import SIDES, Failed
-from benches.gate.plan import MOST, NoTree, check_out, wanted
+from benches.gate.plan import MOST, check_out, wanted
 from benches.gate.run import Gate
 from benches.gate.verdict import FINE, LONG_BUDGET, TOLERANCE, usual_tolerance
 from benches.measure import machine
-from benches.terminal.arguments import forgive_stdout, positive
+from benches.terminal import show
+from benches.terminal.arguments import count, forgive_stdout, positive, words
 from benches.terminal.text import one_line
-
-
-class Unwritable(Exception):
-    """The folder for the results takes no files; the text says why, and what to do."""
 
 
 class Plain(Console):
     """Takes no text for markup. When nobody reads any more, nothing more is printed and the gate goes on."""
 
     def __init__(self, *, stderr: bool = False) -> None:
-        width = shutil.get_terminal_size().columns
-        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+        super().__init__(stderr=stderr, width=show.width(), markup=False, emoji=False, highlight=False)
 
     def on_broken_pipe(self) -> None:
         """Rich would end with status 1, which means a regression."""
@@ -56,25 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Plain(stderr=True)
     try:
-        _check(options)
+        if options.instructions:
+            instructions.check()
+        with _writing(options.output, "name another folder"):
+            options.output.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=options.output).close()
         with tempfile.TemporaryDirectory(prefix="gate-") as scratch:
             return _compare(options, Path(scratch), Plain(), progress, began)
-    except NoCallgrind as error:
-        progress.tell(f"gate: --instructions: {error}")
-    except (NoTree, Unwritable) as error:
+    except Stopped as error:
         progress.tell(f"gate: {error}")
     return UNMEASURED
-
-
-def _check(options: argparse.Namespace) -> None:
-    """Raises what can be known before anything is measured."""
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=options.output).close()
-    except OSError as error:
-        raise _unwritable(options.output, error, "name another folder") from None
-    if options.instructions:
-        instructions.check()
 
 
 def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progress: Plain, began: float) -> int:
@@ -83,7 +68,7 @@ def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progres
     try:
         trees = {side: check_out(name, scratch / side, machine.ROOT) for side, name in names.items()}
     except OSError as error:
-        raise NoTree(str(error)) from error
+        raise Stopped(str(error)) from error
     gate = Gate(
         trees,
         options.budget,
@@ -97,24 +82,27 @@ def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progres
     )
     if gate.same_code:
         console.tell(gate_report.same_code(gate))
+
+    def write() -> None:
+        with _writing(options.output, "free some space"):
+            gate_report.write(gate, options.output)
+
     try:
-        gate.run(wanted(options.case), progress.tell, lambda: _write(gate, options.output))
+        gate.run(wanted(options.case), progress.tell, write)
     except Failed as error:
         gate.stopped = f"{trees[error.side].label}: {error}"
-    except NoCallgrind as error:
-        gate.stopped = f"--instructions: {error}"
-    except Unwritable as error:
+    except Stopped as error:
         gate.stopped = str(error)
     except KeyboardInterrupt:
         gate.stopped = f"interrupted after {gate.seconds:.0f} s; what was seen is in {options.output}"
     except Exception as error:
         gate.stopped = f"an error of the gate's own: {type(error).__name__}"
         with contextlib.suppress(Exception):
-            _write(gate, options.output)
+            write()
         raise
-    with contextlib.suppress(Unwritable, OSError):
+    with contextlib.suppress(Stopped, OSError):
         if gate.stopped:
-            _write(gate, options.output)
+            write()
         gate_report.remember(gate, options.output)
     _show(gate, console)
     if gate.stopped:
@@ -124,15 +112,12 @@ def _compare(options: argparse.Namespace, scratch: Path, console: Plain, progres
     return gate.status
 
 
-def _write(gate: Gate, folder: Path) -> None:
+@contextlib.contextmanager
+def _writing(folder: Path, cure: str) -> Iterator[None]:
     try:
-        gate_report.write(gate, folder)
+        yield
     except OSError as error:
-        raise _unwritable(folder, error, "free some space") from None
-
-
-def _unwritable(folder: Path, error: OSError, cure: str) -> Unwritable:
-    return Unwritable(f"--output: cannot write to {folder} ({error.strerror}); {cure}")
+        raise Stopped(f"--output: cannot write to {folder} ({error.strerror}); {cure}") from None
 
 
 def _show(gate: Gate, console: Plain) -> None:
@@ -148,28 +133,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benches.gate", description=(gate.__doc__ or "").splitlines()[0])
     parser.add_argument("base", metavar="BASE", help="commit, or a folder with benches/cases.py")
     parser.add_argument("head", metavar="HEAD", help="the same")
-    parser.add_argument("--case", metavar="TEXT,TEXT", type=_parts, default=(), help="parts of names of cases (all)")
+    parser.add_argument("--case", metavar="TEXT,TEXT", type=words, default=(), help="parts of names of cases (all)")
     parser.add_argument("--budget", metavar="S", type=positive, default=600.0, help="seconds for everything (600)")
     parser.add_argument("--timeout", metavar="S", type=positive, default=120.0, help="seconds for one answer (120)")
     usual = f"({TOLERANCE:.0%}, {FINE:.1%} from --budget {LONG_BUDGET:.0f} on)".replace("%", "%%")
     parser.add_argument("--tolerance", metavar="%", type=positive, help=f"slowdown that passes {usual}")
-    parser.add_argument("--cells", metavar="N", type=_number, default=MOST, help=f"cells at most ({MOST})")
+    parser.add_argument("--cells", metavar="N", type=count, default=MOST, help=f"cells at most ({MOST})")
     parser.add_argument("--same-results", action="store_true", help="fail where a result changed, too")
     parser.add_argument("--instructions", action="store_true", help="count instructions, too; needs valgrind")
     parser.add_argument("--profile", choices=("quick", "study", "full"), default="quick", help="sizes to measure")
     folder = Path("results", "gate")
     parser.add_argument("--output", metavar="DIR", type=Path, default=folder, help="for gate.json and gate.md")
     return parser
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: a whole number from 1 on")
-    return int(text)
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    parts = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not parts:
-        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: parts of case names with commas between them")
-    return parts

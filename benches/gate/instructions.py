@@ -19,19 +19,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benches.gate.process import WORKER, environment, last_words
+from benches.gate import Stopped
+from benches.gate.pair import WORKER, environment
 from benches.gate.worker import SWITCH
+from benches.measure import machine
 
 CPU = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2"}
 """What numba compiles for: no more than what valgrind knows."""
-VALGRIND = f"valgrind --tool=callgrind --toggle-collect={SWITCH} --dump-after={SWITCH}"
+VALGRIND = ("valgrind", "--tool=callgrind", f"--toggle-collect={SWITCH}", f"--dump-after={SWITCH}")
 TOTALS = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 Asked = Sequence[tuple[str, dict[str, Any]]]
 """Cells to count: case and parameters."""
 
 
-class NoCallgrind(Exception):
-    """Instructions cannot be counted here; the text says why."""
+def check() -> None:
+    """Raises Stopped without valgrind."""
+    if shutil.which("valgrind") is None:
+        raise _stopped("valgrind is not installed; allowed: apt-get install valgrind, or no --instructions")
 
 
 def counted(folders: Mapping[str, Path], cells: Asked, limit: float) -> dict[str, list[int | None]]:
@@ -40,7 +44,7 @@ def counted(folders: Mapping[str, Path], cells: Asked, limit: float) -> dict[str
     folders: the checkouts.
     limit: seconds for everything.
 
-    Raises NoCallgrind.
+    Raises Stopped.
     """
     end = time.monotonic() + limit
     with tempfile.TemporaryDirectory(prefix="gate-") as scratch:
@@ -48,29 +52,26 @@ def counted(folders: Mapping[str, Path], cells: Asked, limit: float) -> dict[str
         for place in places.values():
             place.mkdir()
         _run(folders, places, cells, end)  # compiles the kernels
-        _run(folders, places, cells, end, VALGRIND)
-        found = {side: _read(place) for side, place in places.items()}
+        _run(folders, places, cells, end, *VALGRIND)
+        found = {side: [_sum(place, names) for names in _dumps(place)] for side, place in places.items()}
     for side, counts in found.items():
         if cells and not any(counts):
-            raise NoCallgrind(f"{side}: callgrind saw no call of {SWITCH}; this C library or processor is unsupported")
+            raise _stopped(f"{side}: callgrind saw no call of {SWITCH}; this C library or processor is unsupported")
     return found
 
 
-def check() -> None:
-    """Raises NoCallgrind without valgrind."""
-    if shutil.which("valgrind") is None:
-        raise NoCallgrind("valgrind is not installed; allowed: apt-get install valgrind, or no --instructions")
+def _stopped(why: str) -> Stopped:
+    return Stopped(f"--instructions: {why}")
 
 
-def _run(folders: Mapping[str, Path], places: Mapping[str, Path], cells: Asked, end: float, valgrind: str = "") -> None:
+def _run(folders: Mapping[str, Path], places: Mapping[str, Path], cells: Asked, end: float, *under: str) -> None:
     """Run both sides at the same time, to their end. Each writes into its place."""
     with contextlib.ExitStack() as stack:
         started = {}
         for side, place in places.items():
-            files = [f"--callgrind-out-file={place / 'out'}", f"--log-file={place / 'valgrind'}"]
-            under = [*valgrind.split(), *files] if valgrind else []
+            files = [f"--callgrind-out-file={place / 'out'}", f"--log-file={place / 'valgrind'}"] if under else []
             started[side] = subprocess.Popen(
-                [*under, sys.executable, "-P", str(WORKER), json.dumps(list(cells)), str(place)],
+                [*under, *files, sys.executable, "-P", str(WORKER), json.dumps(list(cells)), str(place)],
                 cwd=folders[side],
                 env=environment(folders[side]) | CPU,
                 stdout=subprocess.DEVNULL,
@@ -82,19 +83,16 @@ def _run(folders: Mapping[str, Path], places: Mapping[str, Path], cells: Asked, 
             try:
                 status = process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
-                raise NoCallgrind("not counted in time; allowed: fewer cells (--case), or a larger --budget") from None
+                raise _stopped("not counted in time; allowed: fewer cells (--case), or a larger --budget") from None
             if status:
-                raise NoCallgrind(f"{side}: {last_words(status, (places[side] / 'errors').read_bytes())}")
+                raise _stopped(f"{side}: {machine.ending(status, (places[side] / 'errors').read_bytes())}")
 
 
-def _read(place: Path) -> list[int | None]:
-    """The sum of the dumps of each cell; None where the call failed."""
-    dumps: list[list[str]] = json.loads((place / "dumps.json").read_text(encoding="utf-8"))
-    return [sum(_total(place / name) for name in names) if names else None for names in dumps]
+def _dumps(place: Path) -> list[list[str]]:
+    return list(json.loads((place / "dumps.json").read_text(encoding="utf-8")))
 
 
-def _total(dump: Path) -> int:
-    found = TOTALS.search(dump.read_text(encoding="utf-8", errors="replace"))
-    if found is None:
-        raise NoCallgrind(f"{dump.name}: no totals in what callgrind wrote")
-    return int(found[1])
+def _sum(place: Path, names: list[str]) -> int | None:
+    """Instructions in the dumps of a cell."""
+    texts = [(place / name).read_text(encoding="utf-8", errors="replace") for name in names]
+    return sum(int(TOTALS.findall(text)[0]) for text in texts) if names else None

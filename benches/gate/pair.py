@@ -20,9 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benches.gate.plan import Cell
-from benches.gate.process import START_LIMIT, Idle, Lost, Refused, Worker
+from benches.measure import threads
+from benches.measure.process import Lost, Process
 
 Floats = NDArray[np.float64]
+Answer = dict[str, Any]
+WORKER = Path(__file__).with_name("worker.py")
+START_LIMIT = 120.0
+"""Seconds within which a worker must have loaded its table."""
 SIDES = ("base", "head")
 SAMPLE = 0.002
 """Least seconds of a sample, after which it is the other side's turn: shorter calls are repeated within it."""
@@ -39,17 +44,58 @@ FIRST = 10
 class Failed(Exception):
     """One side could not run a cell."""
 
-    def __init__(self, side: str, text: str, *, unsupported: bool = False) -> None:
+    def __init__(self, side: str, text: str) -> None:
         super().__init__(text)
-        self.side, self.unsupported = side, unsupported
+        self.side = side
 
 
-@dataclass(frozen=True)
-class Dose:
-    """How a cell is timed: `samples` of `batch` calls each."""
+class Worker(Process):
+    """One process over one checkout.
 
-    batch: int
-    samples: int
+    turns: the file descriptors by which it waits for its turn and gives the turn to the other worker of the pair.
+    start_limit: seconds within which it must have loaded its table.
+    """
+
+    def __init__(self, checkout: Path, turns: tuple[int, int], start_limit: float = START_LIMIT) -> None:
+        super().__init__("-P", str(WORKER), *map(str, turns), passed=turns, cwd=checkout, env=environment(checkout))
+        self.start_limit = start_limit
+        self._hello: Answer = {}
+
+    def load(self) -> None:
+        """Wait until the table is loaded; `receive` tells what went wrong."""
+        self._hello = self._hello or self._asked(self.start_limit, self.start_limit)
+
+    def receive(self, limit: float, left: float | None = None) -> Answer:
+        """The answer to the oldest request, after `limit` seconds at most.
+
+        It has `error` where the case failed, `lost` besides where the worker died or was killed for want of an answer,
+        and `idle` where the turn of this worker never came.
+        left: what is left of the limit, where a part has passed.
+        """
+        self.load()
+        return self._hello if "error" in self._hello else self._asked(limit, limit if left is None else left)
+
+    def _asked(self, limit: float, left: float) -> Answer:
+        try:
+            return dict(self.answer(left))
+        except TimeoutError:
+            self.stop()
+            return {"error": f"no answer within {limit:.0f} s; killed", "lost": True}
+        except Lost as error:
+            return {"error": str(error), "lost": True}
+
+
+def environment(checkout: Path) -> dict[str, str]:
+    """What both sides are given alike: one thread, one order of sets, no reports to outside, the checkout's code."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {
+        **kept,
+        **threads.pin(),
+        "PYTHONPATH": str(checkout),
+        "PYTHONHASHSEED": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "MPLBACKEND": "Agg",
+    }
 
 
 @dataclass(frozen=True)
@@ -77,12 +123,12 @@ class Sampled:
         return np.log(head / base)
 
 
-def dose(cell: Cell, cost: float) -> Dose:
-    """How to time a cell whose call takes `cost` seconds."""
+def dose(cell: Cell, cost: float) -> tuple[int, int]:
+    """How to time a cell whose call takes `cost` seconds: calls of a sample, and number of samples."""
     if cell.clock == "wall":  # a training goes on with every call, so it gets no more rounds than it was made for
-        return Dose(1, max(FEWEST_TRAININGS, min(cell.rounds, int(TRAINING_SHARE / cost))))
+        return 1, max(FEWEST_TRAININGS, min(cell.rounds, int(TRAINING_SHARE / cost)))
     batch = max(1, min(MAX_BATCH, math.ceil(SAMPLE / cost)))
-    return Dose(batch, max(FEWEST, min(SAMPLES, int(SHARE / (batch * cost)))))
+    return batch, max(FEWEST, min(SAMPLES, int(SHARE / (batch * cost))))
 
 
 class Pair(contextlib.AbstractContextManager["Pair"]):
@@ -123,27 +169,18 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
         """
         for side in SIDES:
             self._workers[side].send(requests[side])
-        found: dict[str, dict[str, Any]] = {}
-        failed: dict[str, Failed] = {}
-        restart = False
         for side in SIDES:
             self._workers[side].load()
         end = min(time.monotonic() + self.limit, self.deadline)
-        for side in SIDES:
-            try:
-                found[side] = self._workers[side].receive(self.limit, max(0.0, end - time.monotonic()))
-            except Refused as error:
-                failed[side] = Failed(side, str(error), unsupported=error.unsupported)
-            except Lost as error:
-                failed[side] = Failed(side, str(error))
-                restart = True
-            except Idle:
-                restart = True
-        if restart or (failed and "samples" in requests["base"]):  # turns may be left over in the pipes
+        found = {side: self._workers[side].receive(self.limit, max(0.0, end - time.monotonic())) for side in SIDES}
+        failed = [side for side in SIDES if "error" in found[side]]
+        idle = any("idle" in answer for answer in found.values())
+        lost = any("lost" in answer for answer in found.values())
+        if idle or lost or (failed and "samples" in requests["base"]):  # turns may be left over in the pipes
             self._start()
         if failed:
-            raise failed.get("head") or failed["base"]
-        if restart:
+            raise Failed(failed[-1], found[failed[-1]]["error"])
+        if idle:
             raise Failed("head", "both sides waited for their turn")
         return found
 
@@ -164,21 +201,23 @@ class Pair(contextlib.AbstractContextManager["Pair"]):
         yield Opened(setup, cost, all(answer["alone"] for answer in answers))
         self.both(do="close")
 
-    def sample(self, how: Dose, clock: str) -> Sampled:
+    def sample(self, batch: int, samples: int, clock: str) -> Sampled:
         """Time the open cell, side by side in turns. Base begins in every other pair; the cores take turns, too.
 
+        batch: calls of a sample.
+        samples: of either side.
         clock: the one that decides; both sides keep to one core for CPU seconds.
         """
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
         request = {
             "do": "time",
             "first": FIRST,
-            "batch": how.batch,
-            "samples": how.samples,
+            "batch": batch,
+            "samples": samples,
             "core": cores[self.number // 2 % len(cores)] if clock == "cpu" else None,
             "limit": 0.8 * min(self.limit, max(0.1, self.deadline - time.monotonic())),
         }
         leader = SIDES[self.number % 2]
         answers = self.ask({side: {**request, "leads": side == leader} for side in SIDES})
         clocks = ("cpu", "wall")
-        return Sampled({side: {c: np.array(answers[side][c]) / how.batch for c in clocks} for side in SIDES})
+        return Sampled({side: {c: np.array(answers[side][c]) / batch for c in clocks} for side in SIDES})

@@ -9,14 +9,14 @@ import functools
 import hashlib
 import io
 import json
-import math
-import subprocess
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benches.case import Params, name_of
+from benches.gate import Stopped
+from benches.measure import machine
 
 TABLE = Path("benches", "cases.py")
 """What makes a folder a checkout."""
@@ -33,10 +33,6 @@ ALL_SIZES = ("clear/orders", "step/agents")
 """Cases whose smallest, middle and largest size come first: what users call, and what a training does most."""
 MIN_ROUNDS = 3
 """A case that is made for fewer rounds (a whole training) is left to the benchmarks."""
-
-
-class NoTree(ValueError):
-    """Neither a commit nor a folder with a table of cases."""
 
 
 @dataclass(frozen=True)
@@ -66,31 +62,27 @@ class Tree:
 def check_out(name: str, place: Path, repository: Path) -> Tree:
     """The tree called `name`: a folder with a table, or a revision of `repository`, unpacked into `place`.
 
-    `git archive` and not `git worktree`: a gate that is killed leaves nothing in the repository.
+    `git archive` and not `git worktree`: a gate that is killed leaves nothing in the repository. Raises Stopped.
     """
     if name and (Path(name) / TABLE).is_file():
         return Tree(name, Path(name).resolve(), None)
-    commit = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    commit = machine.git(*asked, folder=repository)
     if commit is None:
-        raise NoTree(
+        raise Stopped(
             f"got {name!r}; allowed: a commit of {repository} (in a shallow clone: git fetch --unshallow), "
             f"or a folder with {TABLE}"
         )
     hash_ = commit.decode().strip()
-    packed = _git(repository, "archive", "--format=tar", hash_)
+    packed = machine.git("archive", "--format=tar", hash_, folder=repository)
     if packed is None:
-        raise NoTree(f"{name}: git archive {hash_[:9]} failed in {repository}")
+        raise Stopped(f"{name}: git archive {hash_[:9]} failed in {repository}")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)  # new in Python 3.11.4
         archive.extractall(place)
     if not (place / TABLE).is_file():
-        raise NoTree(f"{name}: commit {hash_[:9]} has no {TABLE}; allowed: commits that have a table of cases")
+        raise Stopped(f"{name}: commit {hash_[:9]} has no {TABLE}; allowed: commits that have a table of cases")
     return Tree(name, place, hash_)
-
-
-def _git(repository: Path, *arguments: str) -> bytes | None:
-    done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, timeout=120, check=False)
-    return done.stdout if done.returncode == 0 else None
 
 
 @dataclass(frozen=True)
@@ -103,7 +95,6 @@ class Cell:
     unit: str
     size: float
     clock: str
-    budget: float
     rounds: int
 
     @property
@@ -127,7 +118,7 @@ class Cell:
         return f"{self.series} {self.unit}={self.params[self.unit]}"
 
 
-PROBE = Cell("probe", "1", {"items": 4000}, "items", 4000.0, "cpu", math.inf, 60)
+PROBE = Cell("probe", "1", {"items": 4000}, "items", 4000.0, "cpu", 60)
 """The cell of the gate's own code, by which it knows how noisy the machine is."""
 
 

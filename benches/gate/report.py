@@ -15,16 +15,17 @@ from rich.text import Text
 from benches.gate import OK, REGRESSION, UNMEASURED
 from benches.gate.result import CHANGED, MORE, NOT_MEASURED, Result
 from benches.gate.run import Gate
-from benches.gate.verdict import COSTS, RUN_ERROR, ShapeVerdict, detectable
+from benches.gate.verdict import COSTS, RUN_ERROR, detectable
 from benches.measure import machine
 from benches.measure.records import plain
 from benches.report.text import fitting
 from benches.terminal import show
 from benches.terminal.text import markdown as escaped
 from benches.terminal.text import one_line
+from benches.terminal.text import table as markdown_table
 from market.support.files import write_whole
 
-SCHEMA = 3
+SCHEMA = 4
 HEADINGS = ("case", "base", "head", "head / base", "interval", "wall", "pairs", "verdict")
 DROPPED = ("interval", "wall", "pairs")
 """Columns that a narrow terminal does without, the first one first."""
@@ -102,11 +103,6 @@ def remarks(gate: Gate) -> Iterator[str]:
     if threaded:
         of = f"{threaded} cell{'s' * (threaded > 1)}"
         yield f"counters of cells with more than one thread vary with scheduling and decide nothing ({of})"
-    for series, shape in gate.shapes.items():
-        if shape.over:
-            yield f"scaling over budget: {_shape(series, shape)}"
-        elif shape.head.low > shape.budget:
-            yield f"scaling over budget in both: {_shape(series, shape)}"
     for kind, names in (
         ("new", [*gate.plan.new, *gate.new]),
         ("removed", gate.plan.removed),
@@ -161,13 +157,6 @@ def _noise(gate: Gate) -> Iterator[str]:
         yield f"slower by at most (95 %): {half:.1%} in half of the {len(highs)} timed cells, {most:.1%} in nine of ten"
 
 
-def _shape(series: str, shape: ShapeVerdict) -> str:
-    return (
-        f"{series}: exponent {shape.base.exponent:.2f} -> {shape.head.exponent:.2f} "
-        f"[{shape.head.low:.2f}, {shape.head.high:.2f}], budget {shape.budget:g}"
-    )
-
-
 def footnote(gate: Gate) -> str:
     """How to read the table."""
     loads = " to ".join(f"{load[0]:.1f}" for load in gate.load)
@@ -181,20 +170,17 @@ def footnote(gate: Gate) -> str:
 def markdown(gate: Gate) -> str:
     """A summary for a pull request: what matters first, everything folded below."""
     said = [f"stopped: {gate.stopped}"] * bool(gate.stopped) + list(remarks(gate))
-    notable = [
-        result for result in gate.results if result.outcome not in ("same", "unclear", NOT_MEASURED, "unsupported")
-    ]
+    notable = [result for result in gate.results if result.outcome not in ("same", "unclear", NOT_MEASURED)]
     lines = [f"### Performance gate: {escaped(headline(gate))}", ""]
     if notable:
-        lines += [*_markdown_table(notable), ""]
+        lines += [_markdown(notable), ""]
     lines += [f"- {escaped(remark)}" for remark in said]
-    lines += ["", "<details><summary>All cells</summary>", "", *_markdown_table(gate.results), "", "</details>", ""]
+    lines += ["", "<details><summary>All cells</summary>", "", _markdown(gate.results), "", "</details>", ""]
     return "\n".join([*lines, escaped(footnote(gate)), ""])
 
 
-def _markdown_table(results: list[Result]) -> list[str]:
-    rows = [[escaped(cell) for cell in _row(result)] for result in results]
-    return ["| " + " | ".join(row) + " |" for row in (HEADINGS, ("---",) * len(HEADINGS), *rows)]
+def _markdown(results: list[Result]) -> str:
+    return markdown_table(HEADINGS, [[escaped(cell) for cell in _row(result)] for result in results])
 
 
 def as_json(gate: Gate) -> dict[str, Any]:
@@ -227,7 +213,6 @@ def as_json(gate: Gate) -> dict[str, Any]:
             }
             for result in gate.results
         ],
-        "shapes": {series: dataclasses.asdict(shape) for series, shape in gate.shapes.items()},
         "new": [*gate.plan.new, *gate.new],
         "removed": gate.plan.removed,
         "changed": gate.plan.changed,

@@ -27,7 +27,6 @@ class Result:
     instructions: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
     """Of one call in each process under callgrind, where they were counted."""
     problem: str = ""
-    unsupported: bool = False
     opened: Opened | None = None
     visit: float = 0.0
     """Seconds that another process pair takes."""
@@ -38,7 +37,7 @@ class Result:
     def findings(self) -> tuple[str, ...]:
         """What the cell shows: of time, of work, of results, or of several."""
         if self.problem:
-            return ("unsupported" if self.unsupported else "failed",)
+            return ("failed",)
         if not self.taken and not (self.counters["head"] and self.cell.clock == "none"):
             return (MORE,) if self.work.more else (NOT_MEASURED,)
         timed = self.time.outcome if self.cell.clock != "none" else "unclear" if self.to_count else "same"

@@ -10,22 +10,23 @@ left.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from benches.gate import OK, REGRESSION, UNMEASURED
 from benches.gate import instructions as gate_instructions
-from benches.gate.pair import SIDES, Failed, Pair, dose
+from benches.gate.pair import Failed, Pair, dose
 from benches.gate.plan import MOST, PROBE, Cell, Plan, Tree, chosen, match
 from benches.gate.result import CHANGED, COUNTS, MORE, Result
-from benches.gate.verdict import LOOKS, PRIOR_CELLS, TOLERANCE, ShapeVerdict, judge_shape
+from benches.gate.verdict import LOOKS, PRIOR_CELLS, TOLERANCE
 from benches.measure import machine
 
 Say = Callable[[str], None]
+Pool = Callable[[int], Pair]
 EARLY, FIRST_LOOKS = 0.4, 0.8
 """Shares of the budget until which short calls are decided, and all first looks taken."""
 UNKNOWN = {"cpu": 5.0, "wall": 40.0, "none": 40.0}
@@ -36,25 +37,6 @@ OVERHEAD = 0.2
 """Seconds of a visit besides preparing and timing."""
 CLOSING, CLOSING_SHARE = 8.0, 0.1
 """Seconds that are left for ending processes and writing, and at most this share of the budget."""
-
-
-class Pool(contextlib.AbstractContextManager["Pool"]):
-    """Process pairs by number, each started when it is first asked for, and kept for one cell after the other."""
-
-    def __init__(self, folders: Mapping[str, Path], limit: float) -> None:
-        self.folders, self.limit = folders, limit
-        self.pairs: dict[int, Pair] = {}
-
-    def __exit__(self, *error: object) -> None:
-        """End them all."""
-        while self.pairs:
-            self.pairs.popitem()[1].__exit__()
-
-    def pair(self, number: int, start_limit: float) -> Pair:
-        """The pair of that number; a worker of it must have loaded within so many seconds."""
-        if number not in self.pairs:
-            self.pairs[number] = Pair(self.folders, self.limit, number, start_limit)
-        return self.pairs[number]
 
 
 @dataclass
@@ -78,8 +60,6 @@ class Gate:
     """The gate's own cell, which is the same on both sides."""
     new: list[str] = field(default_factory=list)
     """Cells that fail on base and work on head, beside those that base lacks."""
-    shapes: dict[str, ShapeVerdict] = field(default_factory=dict)
-    """The scaling of every series, by name; known at the end."""
     stopped: str = ""
     """Why the run ended before its end."""
     began: float = field(default_factory=time.monotonic)
@@ -96,25 +76,23 @@ class Gate:
         self.load = [machine.load_average()]
         say("loading both sides ...")
         began = time.monotonic()
-        folders = {side: tree.folder for side, tree in self.trees.items()}
-        with Pool(folders, self.limit) as pool:
-            tables = pool.pair(0, self.left).listing(self.profile)
+        with self._pool() as pool:
+            tables = pool(0).listing(self.profile)
             self.loading = time.monotonic() - began
             self.plan = match(tables["base"], tables["head"], want)
             self.results = [Result(cell) for cell in chosen(self.plan.cells, self.most)]
             self._first_looks(pool, [self.probe, *(r for r in self.results if r.cell.clock == "cpu")], FIRST_LOOKS)
-        self._further_looks(folders, EARLY)
+        self._further_looks(EARLY)
         if self.instructions:
             self._count_instructions(self.left)
-        with Pool(folders, self.limit) as pool:
+        with self._pool() as pool:
             self._first_looks(pool, [r for r in self.results if r.cell.clock != "cpu"], FIRST_LOOKS)
-        self._further_looks(folders, 1.0, suspects=True)
-        with Pool(folders, self.limit) as pool:
+        self._further_looks(1.0, suspects=True)
+        with self._pool() as pool:
             self._first_looks(pool, [r for r in self.results if r.opened is None and not r.problem], 1.0)
-        self._further_looks(folders, 1.0)
+        self._further_looks(1.0)
         for result in self.undecided():
             self._judge(result, last=True)
-        self.shapes = self._shapes()
         self.seconds = time.monotonic() - self.began
         self._tell("done")
         self.save()
@@ -150,6 +128,13 @@ class Gate:
         known = [r.visit * LOOKS[0] for r in self.results if r.opened is not None and r.cell.clock == result.cell.clock]
         return float(np.mean(known)) if known else UNKNOWN[result.cell.clock]
 
+    @contextlib.contextmanager
+    def _pool(self) -> Iterator[Pool]:
+        """Process pairs by number, each started when it is first asked for, and kept for one cell after the other."""
+        folders = {side: tree.folder for side, tree in self.trees.items()}
+        with contextlib.ExitStack() as stack:
+            yield functools.cache(lambda number: stack.enter_context(Pair(folders, self.limit, number, self.left)))
+
     def _first_looks(self, pool: Pool, results: Sequence[Result], share: float) -> None:
         """Contact with each cell while the first looks still fit into this share of the budget, then these looks."""
         reserve = (1 - share) * self.budget + (LOOKS[0] - 1) * self.loading
@@ -162,7 +147,7 @@ class Gate:
                 if result.opened is not None and not result.decided and self.left > result.visit:
                     self._visit(pool, number, result, self.left)
 
-    def _further_looks(self, folders: Mapping[str, Path], share: float, *, suspects: bool = False) -> None:
+    def _further_looks(self, share: float, *, suspects: bool = False) -> None:
         """Fresh process pairs for what is undecided: all of one look together, suspects first, as long as they fit.
 
         share: of the budget, that may be used up.
@@ -183,7 +168,7 @@ class Gate:
                     ahead -= result.need
                     skipped.add(id(result))
             if now:
-                with Pool(folders, self.limit) as pool:
+                with self._pool() as pool:
                     for result in now:
                         self._visit(pool, number, result, self.left)
 
@@ -191,7 +176,7 @@ class Gate:
         """Measure the cell in one process pair within so many seconds: count where needed, time it, judge it."""
         self._tell(f"{result.cell.label}, pair {number + 1}")
         began = time.monotonic()
-        pair = pool.pair(number, self.left)
+        pair = pool(number)
         pair.deadline = began + seconds
         with self._blaming(result, pair), pair.opened(result.cell) as opened:
             if result.to_count:
@@ -202,7 +187,7 @@ class Gate:
             if result.cell.clock != "none":
                 began = time.monotonic()
                 try:
-                    result.taken.append(pair.sample(dose(result.cell, result.opened.cost), result.clock))
+                    result.taken.append(pair.sample(*dose(result.cell, result.opened.cost), result.clock))
                 except Failed:
                     result.opened = before
                     raise
@@ -255,28 +240,11 @@ class Gate:
         except Failed as error:
             if time.monotonic() >= pair.deadline:  # what is cut off for want of time is no failure
                 return
-            if error.side == "base" and not error.unsupported and not result.taken and result is not self.probe:
+            if error.side == "base" and not result.taken and result is not self.probe:
                 self.new.append(f"{result.cell.label} (fails on base: {error})")
                 self.results.remove(result)
             else:
                 result.problem = f"{error.side}: {error}"
-                result.unsupported = error.unsupported
-
-    def _shapes(self) -> dict[str, ShapeVerdict]:
-        found: dict[str, list[Result]] = {}
-        for result in self.results:
-            if result.taken:
-                found.setdefault(result.cell.series, []).append(result)
-        shapes = {}
-        for series, members in found.items():
-            if len(members) < 2:
-                continue
-            processes = min(len(result.taken) for result in members)
-            samples = {
-                side: [{r.cell.size: [r.medians(side)[i]] for r in members} for i in range(processes)] for side in SIDES
-            }
-            shapes[series] = judge_shape(samples["base"], samples["head"], members[0].cell.budget)
-        return shapes
 
     @property
     def status(self) -> int:
@@ -285,8 +253,6 @@ class Gate:
         if self.stopped:
             return UNMEASURED
         if found & {"slower", MORE} or (self.strict and CHANGED in found):
-            return REGRESSION
-        if any(shape.over for shape in self.shapes.values()):
             return REGRESSION
         if "failed" in found or not found & {"same", "faster", CHANGED}:
             return UNMEASURED

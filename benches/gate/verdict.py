@@ -1,4 +1,4 @@
-"""What the gate concludes from what it measured: verdicts on time, work and shape, each from numbers alone.
+"""What the gate concludes from what it measured: verdicts on time and work, each from numbers alone.
 
 The interval of the median log ratio head / base is a standard error, bootstrapped over process pairs and the samples
 within them (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8), times Student's t: a
@@ -22,8 +22,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
-
-from benches.stats import scaling
 
 Floats = NDArray[np.float64]
 Outcome = Literal["same", "slower", "faster", "unclear"]
@@ -109,16 +107,6 @@ class WorkVerdict:
     changed: list[tuple[str, float, float]] = field(default_factory=list)
     unsteady: list[str] = field(default_factory=list)
     """Counters that were not equal in two processes of each side, and so decide nothing."""
-
-
-@dataclass(frozen=True)
-class ShapeVerdict:
-    """What the scaling of a series says. over: head's whole interval lies above the budget, and base's did not."""
-
-    budget: float
-    base: scaling.Scaling
-    head: scaling.Scaling
-    over: bool
 
 
 def standard_error(pairs: Sequence[Floats], seed: int = 0) -> float:
@@ -257,9 +245,3 @@ def agreed(name: str, values: Sequence[float]) -> float | None:
         ):
             return min(equal)
     return None
-
-
-def judge_shape(base: Sequence[scaling.Samples], head: Sequence[scaling.Samples], budget: float) -> ShapeVerdict:
-    """Judge how the time of a series grows; one mapping of size to seconds per process."""
-    ours, theirs = scaling.fit(base), scaling.fit(head)
-    return ShapeVerdict(budget, ours, theirs, over=theirs.low > budget and not ours.low > budget)

@@ -1,9 +1,9 @@
 """The far side of the gate: one process that runs the cases of one checkout, a line of JSON per request and answer.
 
-It runs as a file, `PYTHONPATH=CHECKOUT python -P benches/gate/worker.py IN OUT`: the gate's own code is the caller's,
-while `benches.cases` and `market` are the checkout's, so that each commit's table goes with that commit's market. The
-worker needs no more than the table: `CASES` by name, and of a case `points`, `setup`, `call`, `warmup`, `close`,
-`rounds`, `version`, `size`, `clock`, `budget`, `figures` where there are any, and the facts that a call without a clock
+It runs as a file, `PYTHONPATH=CHECKOUT python -P benches/gate/worker.py IN OUT TELL`: the gate's own code is the
+caller's, while `benches.cases` and `market` are the checkout's, so that each commit's table goes with that commit's
+market. The worker needs no more than the table: `CASES` by name, and of a case `points`, `setup`, `call`, `warmup`,
+`close`, `rounds`, `version`, `size`, `clock`, `figures` where there are any, and the facts that a call without a clock
 returns. `worker.py CELLS PLACE` makes one call of each cell instead, for callgrind to count.
 """
 
@@ -114,7 +114,6 @@ class Cells:
                 "unit": case.size,
                 "size": point.size,
                 "clock": case.clock,
-                "budget": case.budget,
                 "rounds": point.rounds,
             }
             for case in self.table.values()
@@ -205,16 +204,12 @@ def answer(cells: Cells, request: dict[str, Any]) -> Answer:
     except MemoryError:
         return {"error": f"{action}: out of memory"}
     except Exception as error:  # noqa: BLE001 - whatever a case raises belongs into the gate's table
-        text = beside("terminal/text")
-        if type(error).__name__ == "Unsupported":
-            return {"unsupported": text.one_line(text.told(error))}
-        return {"error": text.named(error)}
+        return {"error": beside("terminal/text").named(error)}
 
 
-def main(inward: int, outward: int) -> None:
-    """Answer requests until there are no more. What a case prints goes to standard error."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+def main(inward: int, outward: int, told: int) -> None:
+    """Answer requests until there are no more, to the file descriptor `told`."""
+    channel = os.fdopen(told, "w", encoding="utf-8")
     try:
         cells = Cells(Turns(inward, outward))
         hello: Answer = {"ready": os.getpid()}
@@ -267,8 +262,8 @@ def under_callgrind(asked: str, place: Path) -> None:
 
 
 if __name__ == "__main__":
-    first, second = sys.argv[1:]
+    first, *rest = sys.argv[1:]
     if first.startswith("["):
-        under_callgrind(first, Path(second))
+        under_callgrind(first, Path(*rest))
     else:
-        main(int(first), int(second))
+        main(*map(int, sys.argv[1:]))

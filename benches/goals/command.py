@@ -104,12 +104,6 @@ class Plan:
         expected = [GOALS[name].seconds * self.taken / self.planned for name in self.left]
         return sum(expected) - min(time.monotonic() - self.began, *expected[:1]) if expected else 0.0
 
-    def finish(self) -> None:
-        """The goal that was being measured is done; the next one begins."""
-        self.planned += GOALS[self.left.pop(0)].seconds
-        self.taken += time.monotonic() - self.began
-        self.began = time.monotonic()
-
     def measured(self) -> Iterator[Figure]:
         """The figures of the goals, one by one; for a goal that fails one that is not a number."""
         while self.left:
@@ -117,7 +111,9 @@ class Plan:
                 yield from GOALS[self.left[0]].measure()
             except Exception as error:  # noqa: BLE001 - whatever a goal raises, the others go on
                 yield Figure(self.left[0], math.nan, math.nan, "", f"failed: {named(error)}")
-            self.finish()
+            self.planned += GOALS[self.left.pop(0)].seconds
+            self.taken += time.monotonic() - self.began
+            self.began = time.monotonic()
 
 
 def table(figures: Sequence[Figure]) -> Table:

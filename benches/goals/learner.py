@@ -8,6 +8,7 @@ and XLA where it is installed, say how far the machine's limit is; they decide n
 from __future__ import annotations
 
 import hashlib
+import operator
 import statistics
 import threading
 import time
@@ -57,19 +58,17 @@ def learner() -> Iterator[Figure]:
         for agents, rounds, before, share in zip(SIZES, ROUNDS, ratios, SHARES[algorithm], strict=True):
             params: Params = {"mode": mode, "algorithm": algorithm, "agents": agents}
             taken = cpu_in_turns(Point(CASES["train/learner"], params), rounds)
-            yield against_bare(f"{algorithm}, {mode}, N={agents}", taken, share * before)
+            name = f"learner against a bare loop, {algorithm}, {mode}, N={agents}"
+            yield against("bare", name, taken, share * before)
 
 
-def against_bare(name: str, taken: dict[str, list[float]], limit: float) -> Figure:
-    """The figure of CPU seconds by round, of "learner", of "bare", and of what else there is."""
-
-    def times(reference: str) -> float:
-        return statistics.median(mine / its for mine, its in zip(taken["learner"], taken[reference], strict=True))
-
-    others = ", ".join(f"{times(each):.2f} x {each}" for each in taken if each not in ("learner", "bare"))
-    least = min(taken["learner"]) / min(taken["bare"])
-    detail = f"ratio of the minima {least:.3g}, {len(taken['learner'])} rounds; {others}"
-    return Figure(f"learner against a bare loop, {name}", times("bare"), limit, "times the CPU time", detail)
+def against(reference: str, name: str, taken: dict[str, list[float]], limit: float) -> Figure:
+    """The figure of CPU seconds by round, of "learner", of a reference, and of what else there is."""
+    mine = taken["learner"]
+    ratios = {each: statistics.median(map(operator.truediv, mine, its)) for each, its in taken.items()}
+    others = "".join(f"; {ratios[each]:.2f} x {each}" for each in taken if each not in ("learner", reference))
+    detail = f"ratio of the minima {min(mine) / min(taken[reference]):.3g}, {len(mine)} rounds{others}"
+    return Figure(name, ratios[reference], limit, "times the CPU time", detail)
 
 
 def cpu_in_turns(point: Point, rounds: int, block: int = 1) -> dict[str, list[float]]:
@@ -80,16 +79,16 @@ def cpu_in_turns(point: Point, rounds: int, block: int = 1) -> dict[str, list[fl
     case = point.case
     calls: dict[str, Callable[[Any, int], object]] = {"learner": case.call, **case.references}
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    with ExitStack() as stack:
-        prepared = case.setup(point.params)
-        if case.close is not None:
-            stack.callback(case.close, prepared)
+    prepared = case.setup(point.params)
+    try:
         for turn in range(rounds + 1):
             for name in list(taken):
                 try:
                     taken[name].append(sum(_cpu_seconds(calls[name], prepared, turn * block + i) for i in range(block)))
                 except Unsupported:
                     del taken[name]
+    finally:
+        case.close(prepared)
     return {name: seconds[1:] for name, seconds in taken.items()}
 
 
@@ -107,10 +106,8 @@ def threads() -> Iterator[Figure]:
 
     scenario = Scenario.study(LARGE, inputs.SEED)
     with ExitStack() as stack:
-        trainers = [
-            stack.enter_context(RLTrainer(scenario, "ppo", "dtde", 1, EPISODES, cpus=cpus, seed=inputs.SEED))
-            for cpus in (1, 2)
-        ]
+        made = (RLTrainer(scenario, "ppo", "dtde", 1, EPISODES, cpus=cpus, seed=inputs.SEED) for cpus in (1, 2))
+        trainers = [stack.enter_context(trainer) for trainer in made]
         episodes: Any = trainers[0]._algorithm.env_runner.sample()
         pair = [BARE["ppo"](trainer) for trainer in trainers]
 
@@ -150,10 +147,8 @@ def floors() -> Iterator[Figure]:
     for what, case, params, limit in FLOORS:
         point = Point(replace(case, references={"additions": additions}), params)
         taken = cpu_in_turns(point, FLOOR_ROUNDS, FLOOR_BLOCK)
-        ratio = statistics.median(mine / its for mine, its in zip(taken["learner"], taken["additions"], strict=True))
         name = f"{what}, {point.size:.0f} {case.size}, against 1,000 additions in Python"
-        detail = f"ratio of the minima {min(taken['learner']) / min(taken['additions']):.3g}, {FLOOR_ROUNDS} rounds"
-        yield Figure(name, ratio, limit, "times the CPU time", detail)
+        yield against("additions", name, taken, limit)
 
 
 def additions(_prepared: Any, _turn: int) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +21,8 @@ from benches.rivals.bare import BARE
 from benches.stats import intervals
 from benches.terminal.text import one_line
 from benches.workloads.inputs import SEED
-from benches.workloads.training import EPISODES, EVALUATION_EPISODES, algorithms
+from benches.workloads.startup import processor_seconds
+from benches.workloads.training import ALGORITHMS, EPISODES, EVALUATION_EPISODES
 
 LARGE = 1000
 """Agents of the goals for large populations."""
@@ -35,8 +34,8 @@ LAST = 3
 """Evaluations that the end of a training is the mean of."""
 GOOD, PROCESSES = 0.75, 2
 OVERHEAD_ROUNDS = 30
-APART = ("-m", "benches.goals.training")
-"""Arguments of Python for a training in a process of its own, before the number of agents."""
+APART = "from benches.goals.training import large; print(large({agents}))"
+"""A training in a process of its own."""
 
 
 def training() -> Iterator[Figure]:
@@ -54,9 +53,10 @@ def scale() -> Iterator[Figure]:
 
     name = f"PPO, dtde, N={LARGE}"
     try:
-        seconds, share, peak = apart(LARGE)
+        _, told = processor_seconds(APART.format(agents=LARGE))  # no other training has raised its peak memory
+        seconds, share, peak = json.loads((told.splitlines() or [""])[-1])
         details = f"min {min(seconds):.3g}", f"max {max(share):.3g}", "resident, of a process of its own"
-    except (OSError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         seconds, share, peak = [math.nan], [math.nan], math.nan
         details = (f"failed: {one_line(str(error))}",) * 3
     yield Figure(f"{name}, iteration, 2 threads", float(np.median(seconds)), 6.0, "s", details[0])
@@ -69,27 +69,15 @@ def scale() -> Iterator[Figure]:
             yield Figure(f"building PPO, {mode}, N=10, not the first", built, 1.0, "s", "one build")
 
 
-def apart(agents: int) -> tuple[list[float], list[float], float]:
-    """`large` in a process of its own, whose peak memory nothing else has raised. ValueError: what went wrong there."""
-    command = [sys.executable, *APART, str(agents)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
-    answer = done.stdout.splitlines()[-1:]
-    if done.returncode or not answer:
-        last = (done.stderr.splitlines() or ["no message"])[-1]
-        raise ValueError(f"the training's process: {machine.ending(done.returncode)} ({last})")
-    seconds, share, peak = json.loads(answer[0])
-    return seconds, share, peak
-
-
-def large(agents: int) -> tuple[list[float], list[float], float]:
-    """DTDE PPO on two threads: seconds of three iterations, % of each in sampling, peak GiB of this process."""
+def large(agents: int) -> str:
+    """DTDE PPO on two threads: seconds of three iterations, % of each sampling, peak GiB of this process; as JSON."""
     from market import RLTrainer, Scenario
 
     with RLTrainer(Scenario.study(agents, SEED), "ppo", "dtde", 3, EPISODES, cpus=2, seed=SEED) as trainer:
         trainer.train_iteration()
         records = [trainer.train_iteration() for _ in range(3)]
     share = [100 * record.sampling_seconds / record.total_seconds for record in records]
-    return [record.total_seconds for record in records], share, machine.peak_memory() / 2**30
+    return json.dumps([[record.total_seconds for record in records], share, machine.peak_memory() / 2**30])
 
 
 def bare() -> Iterator[Figure]:
@@ -129,7 +117,7 @@ def profiler() -> Iterator[Figure]:
 
 def learning() -> Iterator[Figure]:
     """Positions on days held out of training, 5 agents, 5 seeds: above what does not learn, good, and lasting."""
-    combinations = [(algorithm, mode) for algorithm in algorithms() for mode in MODES]
+    combinations = [(algorithm, mode) for algorithm in ALGORITHMS for mode in MODES]
     iterations = {each: LONG if each in BEST else SLOW.get(each[0], SHORT) for each in combinations}
     cells: list[Cell] = [References(FEW, seed, EVALUATION_EPISODES) for seed in SEEDS]
     cells += [Training(*each, FEW, seed, iterations[each], EVERY) for seed in SEEDS for each in combinations]
@@ -159,6 +147,3 @@ TRAINING_GOALS = {
     "profiler": Goal(profiler, 20),
     "learning": Goal(learning, 300),
 }
-
-if __name__ == "__main__":
-    print(json.dumps(large(int(sys.argv[1]))))

@@ -11,5 +11,5 @@ ONE_CALL = {"number": 1, "repeat": 5, "rounds": 1, "min_run_count": 1, "warmup_t
 """An iteration takes long enough to be timed alone; the first one is not among those that asv sees."""
 
 _CASE = CASES["train/iteration"]
-_POINTS = _CASE.points("quick", {"algorithm": ALGORITHMS, "agents": SIZES})  # the registry would load torch and Ray
+_POINTS = _CASE.points("quick", {"algorithm": ALGORITHMS, "agents": SIZES})
 globals().update(asv_view.benchmark(_CASE, __name__, _POINTS, **ONE_CALL))

@@ -6,7 +6,6 @@ asv prepares anew before every sample, so what is prepared is kept for as long a
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,12 +27,6 @@ def rotation(name: str, values: tuple[Value, ...], axes: Axes) -> Rotation:
     return Rotation(CASES[name], dict(zip(axes, values, strict=True)))
 
 
-def _skip_before_the_rooms() -> None:
-    """asv runs HEAD's benchmarks over the market of each commit, and skips those that raise this."""
-    if importlib.util.find_spec("market.support") is None:
-        raise NotImplementedError("this commit's modules have other names: its market is from before the rooms")
-
-
 def _tracked(unit: str, title: str, value: Callable[[Rotation], float]) -> Callable[..., float]:
     def track(self: Any, *_: Value) -> float:
         return value(self.rotation)
@@ -48,7 +41,6 @@ def benchmark(case: Case, module: str, points: Sequence[Point], **attributes: An
     name = "".join(part.capitalize() for part in case.name.split("/"))
 
     def setup(self: Any, *values: Value) -> None:
-        _skip_before_the_rooms()
         self.rotation = rotation(case.name, values, axes)
 
     def run(self: Any, *_: Value) -> None:

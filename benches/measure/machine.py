@@ -11,6 +11,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+from benches.terminal.text import one_line
+
 Facts = dict[str, str | int | float | bool | None]
 
 PACKAGES = ("numpy", "numba", "scipy", "pandas", "networkx", "gymnasium", "torch", "ray", "pytest", "pytest-benchmark")
@@ -52,34 +54,35 @@ def versions() -> Facts:
     return found
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str, folder: Path = ROOT) -> bytes | None:
+    """What git prints in a folder; None where it fails."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=20, check=False
-        )
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, timeout=120, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
 
 
 @functools.cache
 def commit() -> str | None:
     """Git commit of the code; None outside a repository and before the first commit."""
-    return _git("rev-parse", "--verify", "--quiet", "HEAD")
+    found = git("rev-parse", "--verify", "--quiet", "HEAD")
+    return None if found is None else found.decode().strip()
 
 
 @functools.cache
 def dirty() -> bool | None:
     """Whether tracked files differ from the commit; None where there is no commit."""
-    changes = _git("status", "--porcelain", "--untracked-files=no") if commit() else None
-    return None if changes is None else bool(changes)
+    changes = git("status", "--porcelain", "--untracked-files=no") if commit() else None
+    return None if changes is None else bool(changes.strip())
 
 
-def ending(status: int) -> str:
-    """How a process ended, from its return code as `subprocess` gives it."""
-    if status == -signal.SIGKILL:
-        return "killed by SIGKILL, which usually means out of memory"
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+def ending(status: int, errors: bytes = b"") -> str:
+    """How a process ended, from its return code as `subprocess` gives it, and the last line of its standard error."""
+    last = one_line((errors.decode("utf-8", errors="replace").strip().splitlines() or [""])[-1], 400)
+    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    how += ", which usually means out of memory" if status == -signal.SIGKILL else ""
+    return f"{how}: {last}" if last else how
 
 
 def load_average() -> list[float]:

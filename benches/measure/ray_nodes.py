@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from benches.case import Params, Point
-from benches.measure import endings, isolated, machine, records, threads
+from benches.measure import isolated, machine, records, threads
 from benches.measure.stopwatch import Measurement
 
 PACKAGES = ("benches", "market")
@@ -24,7 +24,7 @@ def _measure(table: str, case: str, params: Params) -> dict[str, Any]:
 
     isolated.TABLE = table
     seen = Measurement()
-    status, error = endings.ending(lambda: isolated.measure_alone(isolated.point_of(table, case, params), seen))
+    status, error = records.ending(lambda: isolated.measure_alone(isolated.point_of(table, case, params), seen))
     place = machine.machine() | {"ray_node": ray.get_runtime_context().get_node_id()}
     node = {"machine": place, "versions": machine.versions(), "threads": threads.observed()}
     return {"seen": dataclasses.asdict(seen), "status": status, "error": error, "node": node}
@@ -59,7 +59,7 @@ class Nodes:
             while point.key not in self.records:
                 self._start()
                 if not self._running:
-                    raise endings.Failed("the cluster has no node left that is alive")
+                    raise records.Failed("the cluster has no node left that is alive")
                 done, _ = self._ray.wait(list(self._running), num_returns=1)
                 for reference in done:
                     self._end(reference, *self._running.pop(reference))
@@ -68,7 +68,7 @@ class Nodes:
             raise
         record = self.records[point.key]
         seen.take(record)
-        endings.fail(record.status, record.error)
+        records.fail(record.status, record.error)
 
     def _start(self) -> None:
         """Give each idle node the next cell, and all of its processors with it."""
@@ -92,7 +92,7 @@ class Nodes:
         try:
             told = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            text = f"node {node[:8]}: {endings.one_line(error)}"
+            text = f"node {node[:8]}: {records.one_line(error)}"
             told = {"seen": dataclasses.asdict(Measurement()), "status": "failed", "error": text, "node": {}}
         record = records.record_of(
             point, Measurement(**told["seen"]), status=told["status"], error=told["error"], profile=self._profile

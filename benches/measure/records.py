@@ -1,4 +1,4 @@
-"""A record: what was measured of one cell, and everything that its figures depend on, as one line of JSON."""
+"""A record: what was measured of one cell, how that ended, and all that its figures depend on, as one line of JSON."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import datetime as dt
 import itertools
 import os
 import statistics
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from benches.case import Params, Point, name_of
+from benches.case import Params, Point, Unsupported, name_of
 from benches.measure import machine, threads
 from benches.measure.machine import Facts
 from benches.measure.stopwatch import Measurement
-from benches.terminal.text import told
+from benches.terminal.text import named, told
 
 SCHEMA = 1
 FIFTHS = 5
@@ -156,3 +158,33 @@ def plain(value: Any) -> Any:
     if isinstance(value, int | float):
         return value if abs(value) < LARGEST else None
     return value if isinstance(value, str | None) else told(value)
+
+
+class Failed(Exception):
+    """What went wrong in another process, as one line."""
+
+
+def one_line(error: BaseException) -> str:
+    """`ValueError: what it says (file.py:12)`; what another process told, as it is."""
+    if isinstance(error, Failed):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
+    return named(error) + where
+
+
+def ending(measured: Callable[[], object]) -> tuple[Status, str | None]:
+    """How a measurement ended, and why: whatever a cell raises is its record."""
+    try:
+        measured()
+    except Unsupported as reason:
+        return "unsupported", str(reason)
+    except Exception as error:  # noqa: BLE001
+        return "failed", one_line(error)
+    return "ok", None
+
+
+def fail(status: Status, error: str | None) -> None:
+    """Raise Unsupported or Failed where a measurement elsewhere ended so."""
+    if status != "ok":
+        raise (Unsupported if status == "unsupported" else Failed)(error)

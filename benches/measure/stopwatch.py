@@ -182,8 +182,7 @@ class Stopwatch:
         self.seen.peak_memory = machine.peak_memory()
         self.seen.load_after = machine.load_average()
         try:
-            if self.point.case.close is not None:
-                self.point.case.close(self._prepared)
+            self.point.case.close(self._prepared)
         finally:
             self._prepared = None
             self.seen.elapsed = time.perf_counter() - self._began

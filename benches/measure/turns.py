@@ -13,8 +13,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from benches.case import Point
-from benches.measure.endings import ending
-from benches.measure.records import Status
+from benches.measure.records import Status, ending
 from benches.measure.stopwatch import REFERENCE_SECONDS, Measurement, Stopwatch
 
 Ended = tuple[Measurement, Status, str | None]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -84,20 +82,12 @@ def _documents(document: Document, folder: Path) -> Iterator[Path]:
 
 
 def _load_matplotlib() -> None:
-    """Without MPLBACKEND, which ends the import where it names nothing known; for others it then counts as ever.
-
-    The report draws with Agg, into files.
-    """
-    if "matplotlib" in sys.modules:
-        return
+    """Without MPLBACKEND, which ends the import where it names nothing known; the figures need no backend."""
     asked = os.environ.pop("MPLBACKEND", None)
     try:
-        matplotlib = importlib.import_module("matplotlib")
+        importlib.import_module("matplotlib")
     finally:
         os.environ |= {} if asked is None else {"MPLBACKEND": asked}
-    if asked:
-        with contextlib.suppress(ValueError):
-            matplotlib.rcParams["backend"] = asked
 
 
 def _facts(runs: Sequence[Run], records: Sequence[Sequence[Record]]) -> Iterator[tuple[str, str]]:

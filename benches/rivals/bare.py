@@ -6,16 +6,22 @@ To add an algorithm, write a subclass of `Bare` in `loops.py`, and add a row to 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 from benches.case import Params, Unsupported
 from benches.rivals.loops import Bare, BareAPPO, BarePPO, BareSAC
-from benches.rivals.products import products_of, ready
 from benches.rivals.xla import Xla
 from benches.workloads.inputs import SEED
 from benches.workloads.training import trainer
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Layout = tuple[tuple[int, ...], tuple[int, ...]]
+"""Sizes and strides of a matrix, or of a stack of them."""
+KINDS = {"mm", "addmm", "bmm", "baddbmm"}
+"""torch's matrix products; the factors are the last two arguments of each."""
 BARE: dict[str, type[Bare]] = {"ppo": BarePPO, "appo": BareAPPO, "sac": BareSAC}
 
 
@@ -78,3 +84,48 @@ def close_pair(prepared: Pair) -> None:
     if "xla" in vars(prepared):
         prepared.xla.close()
     prepared.trainer.close()
+
+
+def products_of(update: Callable[[], object]) -> list[tuple[Layout, Layout]]:
+    """The two factors of every matrix product that `update` has torch do, forward and backward, in order."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    found: list[tuple[Layout, Layout]] = []
+
+    class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, function: Any, _: Any, arguments: Any = (), options: Any = None) -> Any:
+            if function.overloadpacket.__name__ in KINDS:
+                left, right = ((tuple(x.shape), tuple(x.stride())) for x in arguments[-2:])
+                found.append((left, right))
+            return function(*arguments, **(options or {}))
+
+    with Recording():  # type: ignore[no-untyped-call]
+        update()
+    return found
+
+
+def ready(products: list[tuple[Layout, Layout]]) -> Callable[[], None]:
+    """What does them all, in order: on random factors, one for each layout, and into results of as many."""
+    import torch
+
+    @cache
+    def factor(layout: Layout, _side: str) -> Tensor:
+        extent = 1 + sum((count - 1) * step for count, step in zip(*layout, strict=True))
+        return torch.empty(extent).uniform_(-1.0, 1.0).as_strided(*layout)
+
+    result = cache(torch.zeros)
+    prepared = [
+        (
+            torch.bmm if len(left[0]) == 3 else torch.mm,
+            factor(left, "left"),
+            factor(right, "right"),
+            result((*left[0][:-1], right[0][-1])),
+        )
+        for left, right in products
+    ]
+
+    def multiply() -> None:
+        for product, left, right, out in prepared:
+            product(left, right, out=out)
+
+    return multiply

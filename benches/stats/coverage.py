@@ -12,7 +12,7 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,47 +26,33 @@ LAWS = ((0.8, 0.1), (1.0, 0.12), (1.2, 0.05), (2.0, 0.03))
 SIZES = TURNS["study"]
 MOST = 12
 """Rounds of a size in one process at most."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Standard deviations in logarithms; times in seconds.
-
-    drift: of the speed, which forgets itself within `memory`. timing: of each timing, a share `delayed` of which also
-    waits for something else. grown, level: of what a process adds from the smallest to the largest size, and at each.
-    seconds: of a block of all sizes. budget: of the rounds of a process, in blocks.
-    """
-
-    drift: float
-    memory: float = 60.0
-    timing: float = 0.03
-    delayed: float = 0.03
-    grown: float = 0.01
-    level: float = 0.01
-    seconds: float = 5.0
-    budget: float = 2.0
+MEMORY, BLOCK, BUDGET = 60.0, 5.0, 2.0
+"""Seconds in which the speed forgets itself, and of a block of all sizes; blocks for the rounds of a process."""
+TIMING, DELAYED, OWN = 0.03, 0.03, 0.01
+"""Standard deviation of each timing, a share of which also waits for something else, and of what a process adds at each
+size, and from the smallest to the largest; in logarithms.
+"""
 
 
 def series(
-    machine: Machine, exponent: float, floor: float, draw: np.random.Generator, *, turns: bool = True
+    drift: float, exponent: float, floor: float, draw: np.random.Generator, *, turns: bool = True
 ) -> list[scaling.Samples]:
     """The times of a series by process and size. turns: whether sizes take turns, or follow one another."""
     sizes = np.array(SIZES, np.float64)
-    grown = (sizes / sizes[-1]) ** exponent
-    costs = floor + (1 - floor) * grown
-    costs *= machine.seconds / costs.sum()
-    rounds = plan(costs.tolist(), machine.budget * machine.seconds, [MOST] * len(sizes))
+    costs = floor + (1 - floor) * (sizes / sizes[-1]) ** exponent
+    costs *= BLOCK / costs.sum()
+    rounds = plan(costs.tolist(), BUDGET * BLOCK, [MOST] * len(sizes))
     where = np.log(sizes) / math.log(sizes[-1]) - 0.5
     found: list[scaling.Samples] = []
-    speed = draw.normal(0, machine.drift)
+    speed = draw.normal(0, drift)
     for _ in range(PROCESSES):
-        own = draw.normal(0, machine.level, len(sizes)) + draw.normal(0, machine.grown) * where
+        own = draw.normal(0, OWN, len(sizes)) + draw.normal(0, OWN) * where
         taken: dict[float, list[float]] = {float(size): [] for size in sizes}
         for cell in _order(rounds, draw, turns=turns):
-            kept = math.exp(-float(costs[cell]) / machine.memory)
-            speed = kept * speed + math.sqrt(1 - kept**2) * draw.normal(0, machine.drift)
-            delay = draw.exponential(0.2) if draw.random() < machine.delayed else 0.0
-            error = speed + own[cell] + draw.normal(0, machine.timing) + delay
+            kept = math.exp(-float(costs[cell]) / MEMORY)
+            speed = kept * speed + math.sqrt(1 - kept**2) * draw.normal(0, drift)
+            delay = draw.exponential(0.2) if draw.random() < DELAYED else 0.0
+            error = speed + own[cell] + draw.normal(0, TIMING) + delay
             taken[float(sizes[cell])].append(float(costs[cell]) * math.exp(error))
         found.append(taken)
     return found
@@ -81,8 +67,7 @@ def _order(rounds: Sequence[int], draw: np.random.Generator, *, turns: bool) -> 
         yield from draw.permutation([cell for cell, count in enumerate(rounds) if count > block]).tolist()
 
 
-@dataclass(frozen=True)
-class Coverage:
+class Coverage(NamedTuple):
     """Shares of the simulated studies: whose interval holds the truth, of those that have one, and that have none.
 
     width, widest: the median of the intervals' widths, and what 95 % of them stay below. spread: of the estimates.
@@ -95,17 +80,17 @@ class Coverage:
     spread: float
 
 
-def coverage(machine: Machine, exponent: float, floor: float, studies: int, *, turns: bool = True) -> Coverage:
-    """Simulate so many series and fit each."""
-    draw = np.random.default_rng([studies, round(1000 * machine.drift), round(100 * exponent)])
-    laws = [scaling.fit(series(machine, exponent, floor, draw, turns=turns)) for _ in range(studies)]
+def coverage(drift: float, exponent: float, floor: float, studies: int, *, turns: bool = True) -> Coverage:
+    """Simulate so many series and fit each. drift: standard deviation of the speed, in logarithms."""
+    draw = np.random.default_rng([studies, round(1000 * drift), round(100 * exponent)])
+    laws = [scaling.fit(series(drift, exponent, floor, draw, turns=turns)) for _ in range(studies)]
     known = [law for law in laws if not law.reason]
-    widths = [law.high - law.low for law in known] or [math.nan]
-    held = np.mean([law.low <= exponent <= law.high for law in known]) if known else math.nan
-    spread = float(np.std([law.exponent for law in known])) if known else math.nan
-    return Coverage(
-        float(held), 1 - len(known) / studies, float(np.median(widths)), float(np.quantile(widths, 0.95)), spread
-    )
+    if not known:
+        return Coverage(math.nan, 1.0, math.nan, math.nan, math.nan)
+    widths = [law.high - law.low for law in known]
+    held = np.mean([law.low <= exponent <= law.high for law in known])
+    figures = held, 1 - len(known) / studies, *np.quantile(widths, (0.5, 0.95)), np.std([law.exponent for law in known])
+    return Coverage(*map(float, figures))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -118,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     for turns in (True, False):
         for drift in DRIFTS:
             for exponent, floor in LAWS:
-                found = coverage(Machine(drift), exponent, floor, studies, turns=turns)
+                found = coverage(drift, exponent, floor, studies, turns=turns)
                 print(
                     f"{'in turns' if turns else 'one after another':<18} {drift:5.0%} {exponent:5.1f} {found.held:9.1%}"
                     f" {found.undetermined:13.1%} {found.width:10.2f} ({found.widest:.2f}) {found.spread:12.3f}",

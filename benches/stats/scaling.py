@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
 from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
@@ -37,8 +38,6 @@ MIN_SUPERLINEAR = 1.1
 """Marginal exponent that the largest size must reach for a knee to be more than noise."""
 NOISE = 0.05
 """Relative error up to which the loss is quadratic."""
-MAX_STEPS, TOLERANCE = 100, 1e-6
-"""Most steps of the solver, and the change of a parameter that ends it."""
 POLISH, SWEEPS = 4, 200
 """Sweeps over a table by medians (Tukey 1977), and by means where it has gaps: no more change what matters."""
 
@@ -128,16 +127,13 @@ def fit(processes: Sequence[Samples]) -> Scaling:
     reason = _too_little(sizes, known.medians, basis)
     if reason:
         return replace(known, basis="none", reason=reason)
-    starts = _starts(sizes, logs)
-    found, costs = _solve(sizes, np.tile(logs, (len(starts), 1)), starts)
-    best = found[np.argmin(costs)]
+    at = np.log(sizes) - np.log(sizes).mean()
+    best = _best(at, logs, *_starts(at, logs))
     law = _law(best, sizes)
     reason = _doubt(law, sizes, logs)
-    without = [np.delete(table, unit, axis=0) for unit in range(len(table))]
-    rows = np.array([additive(each) for each in without] + [logs] * len(sizes))
-    kept = np.concatenate([np.ones((len(rows) - len(sizes), len(sizes))), 1 - np.eye(len(sizes))])
-    laws = tuple(_law(row, sizes) for row in _solve(sizes, rows, best, kept)[0])
-    units_left, sizes_left = laws[: -len(sizes)], laws[-len(sizes) :]
+    tables = (np.delete(table, unit, axis=0) for unit in range(len(table)))
+    units_left = tuple(_law(_best(at, additive(each), best), sizes) for each in tables)
+    sizes_left = tuple(_law(_best(np.delete(at, n), np.delete(logs, n), best), sizes) for n in range(len(at)))
     half = reach([each.exponent for each in units_left])
     low, high = law.exponent - half, law.exponent + half
     if not reason and high - low > MAX_WIDTH:
@@ -238,19 +234,20 @@ def _knee(law: Law, sizes: Floats) -> float:
     return float(found) if sizes[0] < found <= sizes[-1] else math.nan
 
 
-def _starts(sizes: Floats, logs: Floats) -> Floats:
+def _starts(at: Floats, logs: Floats) -> Floats:
     """Starting points [R, 3]: log floor, log growth at the middle size, k."""
-    middle = np.interp(0.0, np.log(sizes) - np.log(sizes).mean(), logs)
-    lowest = float(logs.min())
-    return np.array([(lowest + math.log(share), middle, k) for share in (0.01, 0.5, 0.95) for k in (0.5, 1.0, 2.0)])
+    middle, lowest = np.interp(0.0, at, logs), float(logs.min())
+    return np.array(
+        [(lowest + math.log(share), middle, k) for share, k in ((0.01, 0.5), (0.01, 1), (0.5, 1), (0.95, 2))]
+    )
 
 
-def _model(p: Floats, x: Floats) -> tuple[Floats, Floats]:
-    """Log times [R, S] by the parameters [R, 3] at the centred log sizes [S], and their slopes [R, S, 3]."""
-    growth = p[:, 1, None] + p[:, 2, None] * x
-    total = np.logaddexp(p[:, 0, None], growth)
+def _model(p: Floats, at: Floats) -> tuple[Floats, Floats]:
+    """Log times [S] by the parameters [3] at the centred log sizes [S], and their slopes [S, 3]."""
+    growth = p[1] + p[2] * at
+    total = np.logaddexp(p[0], growth)
     share = np.exp(growth - total)
-    return total, np.stack([1 - share, share, share * x], axis=-1)
+    return total, np.stack([1 - share, share, share * at], axis=-1)
 
 
 def _law(p: Floats, sizes: Floats) -> Law:
@@ -258,43 +255,21 @@ def _law(p: Floats, sizes: Floats) -> Law:
     return Law(math.exp(log_floor), math.exp(log_growth - k * float(np.log(sizes).mean())), k)
 
 
-def _solve(sizes: Floats, y: Floats, starts: Floats, kept: Floats | None = None) -> tuple[Floats, Floats]:
-    """Parameters [R, 3] of least soft-L1 error in logs, and that error [R], for every row at once.
+def _best(at: Floats, logs: Floats, *starts: Floats) -> Floats:
+    """Parameters [3] of least soft-L1 error in logs, the best of what is found from each of the starts [3].
 
-    Each row takes steps of Levenberg and Marquardt on the reweighted squares, with its own damping.
-    y: logarithms of seconds [R, S].
-    starts: where to begin, [R, 3] or [3].
-    kept: weight of each size [R, S], 0 or 1; None for all 1.
+    at: centred logarithms of the sizes [S].
+    logs: of the seconds [S].
     """
-    x = np.log(sizes) - np.log(sizes).mean()
-    least, most, none = y.min(1), y.max(1), np.zeros(len(y))
-    low = np.stack([least - 12, least - 12, none], axis=1)
-    high = np.stack([least + 1, most + 1, none + MAX_EXPONENT], axis=1)
-    use = np.ones_like(y) if kept is None else kept
-    p = np.clip(starts, low, high)
-    damping = np.full(len(y), 1e-3)
+    low = np.array([logs.min() - 12, logs.min() - 12, 0.0])
+    high = np.array([logs.min() + 1, logs.max() + 1, MAX_EXPONENT])
+    how: dict[str, Any] = {"bounds": (low, high), "method": "dogbox", "loss": "soft_l1", "f_scale": NOISE}
 
-    def cost(p: Floats) -> Floats:
-        return np.asarray((use * np.sqrt(1 + ((_model(p, x)[0] - y) / NOISE) ** 2)).sum(1))
+    def error(p: Floats) -> Floats:
+        return _model(p, at)[0] - logs
 
-    known = cost(p)
-    for _ in range(MAX_STEPS):
-        total, slope = _model(p, x)
-        error = total - y
-        weights = use / np.sqrt(1 + (error / NOISE) ** 2)
-        uphill = np.einsum("rsi,rs->ri", slope, weights * error)
-        free = np.where(uphill > 0, p > low, p < high)  # the others stay at their bound
-        slope *= free[:, None]
-        squares = np.einsum("rsi,rs,rsj->rij", slope, weights, slope)
-        diagonal = damping[:, None] * np.einsum("rii->ri", squares) + 1e-12
-        squares[:, range(3), range(3)] += diagonal
-        step = np.linalg.solve(squares, (-uphill * free)[..., None])[..., 0]
-        trial = np.clip(p + step, low, high)
-        found = cost(trial)
-        better = found < known
-        moved = float(np.abs(trial - p)[better].max(initial=0.0))
-        p, known = np.where(better[:, None], trial, p), np.where(better, found, known)
-        damping = np.clip(np.where(better, damping / 5, damping * 4), 1e-9, 1e9)
-        if moved < TOLERANCE and damping[~better].min(initial=1e9) > 1:
-            break
-    return p, known
+    def slopes(p: Floats) -> Floats:
+        return _model(p, at)[1]
+
+    found = [least_squares(error, np.clip(start, low, high), slopes, **how) for start in starts]
+    return np.asarray(min(found, key=lambda each: each.cost).x)

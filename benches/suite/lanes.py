@@ -14,8 +14,7 @@ from typing import Any
 
 from benches.case import Point, name_of
 from benches.measure import isolated
-from benches.measure.endings import Failed, fail
-from benches.measure.records import Record, Status, record_of
+from benches.measure.records import Failed, Record, Status, fail, record_of
 from benches.measure.stopwatch import Measurement, measure, outlived
 from benches.suite.options import Options
 from benches.terminal import show

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benches.case import PROFILES, Case, Point, Value
-from benches.terminal.arguments import positive
+from benches.terminal.arguments import count, counts, name, names, positive
 from benches.workloads.inputs import SEED
 from benches.workloads.training import PROFILES_AXIS
 from market.support.files import write_whole
@@ -26,23 +28,21 @@ AXES = {
     "modes": "mode",
     "algorithms": "algorithm",
     "profiles": PROFILES_AXIS,
+    "repeat": "seed",
 }
 """Option -> the axis whose values it replaces."""
-COUNTS = ("populations", "iterations")
 FEWEST = 3
 """Processes of a series in the quick profile: the fewest that an interval is taken from."""
 LONG = "hour"
 """Grids of a study that has an hour or more."""
 HOURS = {"study": 0.5}
 """Time of a run by profile, where none is given."""
-ONE = {"iterations": "whole number >= 1", "repeat": "whole number >= 1", "profile": "name"}
-"""Options that take one value."""
 
 
 def add(parser: pytest.Parser) -> None:
     """Declare the options."""
     option = parser.getgroup("market benchmarks").addoption
-    for name, metavar, text in (
+    for long, metavar, text in (
         ("profile", "NAME", "quick (default), study (laws, then trainings with seeds) or full (to N = 1000)"),
         ("populations", "N,N", "agent counts, for every case that has agents on an axis"),
         ("modes", "NAME,NAME", "training modes: ctce, ctde, dtde"),
@@ -54,7 +54,7 @@ def add(parser: pytest.Parser) -> None:
         ("hours", "H", "time that the run may take (study: 0.5); from 1 on the study has more sizes and seeds"),
         ("ray-address", "HOST:PORT", "measure on the nodes of this Ray cluster, a cell on each"),
     ):
-        option(f"--{name}", metavar=metavar, help=text)
+        option(f"--{long}", metavar=metavar, help=text)
     option("--isolate", action="store_true", default=None, help="measure in other processes, trainings in one each")
     option("--report", choices=("yes", "no"), default="yes", help="write tables, figures and page at the end")
     results = "where runs are kept (default: results); with =, not a space"
@@ -123,64 +123,32 @@ def is_timed(config: pytest.Config) -> bool:
 
 def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | None = None) -> Options:
     """The options of this run, checked; what is not given is as in the `earlier` run that is resumed."""
-    options = earlier or Options()
-    for name in ("profile", "iterations", "repeat", "isolate", "ray_address", "hours", "resume"):
-        if config.getoption(name) is not None and not is_timed(config):
-            raise pytest.UsageError(f"--{name.replace('_', '-')}: only for timed runs; add --benchmark-only")
-    profile, cases, selection = options.profile, options.cases, dict(options.selection)
-    for name, axis in AXES.items():
-        text = config.getoption(name)
-        if text is not None:
-            selection[axis] = _counts(name, text) if name in COUNTS else _names(name, text, _allowed(name))
-    if config.getoption("repeat") is not None:
-        selection["seed"] = tuple(range(SEED, SEED + _counts("repeat", config.getoption("repeat"))[0]))
-    if config.getoption("profile") is not None:
-        (profile,) = _names("profile", config.getoption("profile"), PROFILES)
-    if config.getoption("case") is not None:
-        cases = _names("case", config.getoption("case"), table, parts=True)
-    address = config.getoption("ray_address")
-    isolate = bool(config.getoption("isolate")) or options.isolate or address is not None
-    hours = options.hours if earlier else HOURS.get(profile)
-    if config.getoption("hours") is not None:
-        try:
-            hours = positive(config.getoption("hours"))
-        except argparse.ArgumentTypeError as error:
-            raise pytest.UsageError(f"--hours: {error}") from None
-    return Options(profile, selection, cases, isolate, address, hours)
-
-
-def _allowed(option: str) -> Iterable[str]:
     from market.community.bank import PROFILES as SOURCES
     from market.config import RLAlgorithm, TrainingMode
 
-    allowed: dict[str, Iterable[str]] = {"modes": TrainingMode, "algorithms": RLAlgorithm, "profiles": SOURCES}
-    return allowed[option]
-
-
-def _words(option: str, text: str) -> list[str]:
-    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    if not words:
-        raise pytest.UsageError(f"--{option}: got {text!r}; allowed: values with commas between them")
-    if option in ONE and len(words) > 1:
-        raise pytest.UsageError(f"--{option}: got {text!r}; allowed: one {ONE[option]}")
-    return words
-
-
-def _names(option: str, text: str, allowed: Iterable[str], *, parts: bool = False) -> tuple[str, ...]:
-    """Words that are among those allowed, or `parts` of some."""
-    names, words = list(map(str, allowed)), _words(option, text)
-    for word in words:
-        if not (any(word in name for name in names) if parts else word.lower() in names):
-            from market.config import nearest
-
-            hint = nearest(word, names)
-            raise pytest.UsageError(f"--{option}: got {word!r}; allowed: {', '.join(names)}{hint}")
-    return tuple(words) if parts else tuple(word.lower() for word in words)
-
-
-def _counts(option: str, text: str) -> tuple[int, ...]:
-    words = _words(option, text)
-    for word in words:
-        if not word.isdecimal() or int(word) < 1:
-            raise pytest.UsageError(f"--{option}: got {word!r}; allowed: whole numbers >= 1, for example 1,10,100")
-    return tuple(sorted(set(map(int, words))))
+    options = earlier or Options()
+    for option in ("profile", "iterations", "repeat", "isolate", "ray_address", "hours", "resume"):
+        if config.getoption(option) is not None and not is_timed(config):
+            raise pytest.UsageError(f"--{option.replace('_', '-')}: only for timed runs; add --benchmark-only")
+    kinds: dict[str, Callable[[str], Any]] = {
+        "populations": lambda text: tuple(sorted(counts(text))),
+        "iterations": lambda text: (count(text),),
+        "modes": partial(names, TrainingMode),
+        "algorithms": partial(names, RLAlgorithm),
+        "profiles": partial(names, SOURCES),
+        "repeat": lambda text: tuple(range(SEED, SEED + count(text))),
+        "profile": partial(name, PROFILES),
+        "case": partial(names, table, parts=True),
+        "hours": positive,
+    }
+    given: dict[str, Any] = {}
+    for option, kind in kinds.items():
+        try:
+            given |= {} if config.getoption(option) is None else {option: kind(config.getoption(option))}
+        except argparse.ArgumentTypeError as error:
+            raise pytest.UsageError(f"--{option}: {error}") from None
+    selection = dict(options.selection) | {axis: given[option] for option, axis in AXES.items() if option in given}
+    profile, address = given.get("profile", options.profile), config.getoption("ray_address")
+    isolate = bool(config.getoption("isolate")) or options.isolate or address is not None
+    hours = given.get("hours", options.hours if earlier else HOURS.get(profile))
+    return Options(profile, selection, given.get("case", options.cases), isolate, address, hours)

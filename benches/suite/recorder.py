@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benches.case import Point
-from benches.measure import endings, machine, ray_nodes, runs
+from benches.measure import machine, ray_nodes, runs
 from benches.measure import records as results
 from benches.measure.stopwatch import Measurement, tidy_memory
 from benches.suite import lanes, options
@@ -38,8 +38,8 @@ class Recorder:
         self.run: runs.Run | None = None
         self.progress: show.Progress | None = None
         self.points: dict[str, Point] = {}
-        self.nodes: ray_nodes.Nodes | None = None
-        self.lanes: lanes.Lanes | None = None
+        self.place: ray_nodes.Nodes | lanes.Lanes | None = None
+        """Where cells are measured."""
         self.left_out = 0
         """Cells that the time of the run did not suffice for."""
         self.incomplete = False
@@ -74,11 +74,8 @@ class Recorder:
 
     def measure(self, point: Point, seen: Measurement) -> None:
         """Measure a cell into `seen`: here, in another process, or on a node of the cluster."""
-        if self.nodes is not None:
-            self.nodes.measure(point, seen)
-        else:
-            assert self.lanes is not None
-            self.lanes.measure(point, seen)
+        assert self.place is not None
+        self.place.measure(point, seen)
 
     def leave_out(self, item: str) -> None:
         """A cell had no time left: it is no failure, and has no record."""
@@ -119,11 +116,11 @@ class Recorder:
         address = self.options.ray_address
         if address is not None and self.points:
             try:
-                self.nodes = ray_nodes.Nodes(address, list(self.points.values()), self.options.profile, self._keep)
+                self.place = ray_nodes.Nodes(address, list(self.points.values()), self.options.profile, self._keep)
             except (ConnectionError, ValueError) as error:
                 message = f"--ray-address: got {address!r}; allowed: a running cluster ({error})"
                 raise pytest.UsageError(message) from None
-            session.config.add_cleanup(self.nodes.close)
+            session.config.add_cleanup(self.place.close)
         durations = self._earlier_durations()
         earlier, self.run = self.run, None  # nothing is written to a run that is not ours
         try:
@@ -147,10 +144,10 @@ class Recorder:
             self.say(f"warning: this run has records of commit {other}; the code is now at {str(machine.commit())[:7]}")
         left = [*self.points.values()]
         end = time.monotonic() + 3600 * (self.options.hours or math.inf)
-        if self.nodes is None:
+        if self.place is None:
             limit = float(self.config.getoption("timeout", None) or self.config.getini("timeout") or math.inf)
-            self.lanes = lanes.Lanes(left, records, self.options, self._keep, self.say, limit)
-            session.config.add_cleanup(self.lanes.close)
+            self.place = lanes.Lanes(left, records, self.options, self._keep, self.say, limit)
+            session.config.add_cleanup(self.place.close)
         self.progress = show.Progress(left, durations, end)
         self.terminal.showfspath = False
         self._stop_at_signals()
@@ -220,8 +217,7 @@ class Recorder:
         over = report.when == "call" or (report.when == "setup" and report.failed)
         if point is None or self.run is None or not over:
             return report
-        kept = self.nodes or self.lanes
-        record = kept.records.get(point.key) if kept else None  # on disk since its cell ended
+        record = self.place.records.get(point.key) if self.place else None  # on disk since its cell ended
         if record is None:
             status, error = _ending(item, report, call)
             seen = item.stash.get(SEEN, None) or Measurement()
@@ -256,7 +252,7 @@ class Recorder:
                 terminalreporter.write_line(line)
         except Exception as error:  # noqa: BLE001 - whatever it is, the records are there
             terminalreporter.write_line(
-                f"the report could not be written ({endings.one_line(error)}); the records are whole, and once this "
+                f"the report could not be written ({results.one_line(error)}); the records are whole, and once this "
                 f"is fixed: python -m benches.report {self.run.folder}"
             )
             self.incomplete = True
@@ -291,4 +287,4 @@ def _ending(
         return "unsupported", reason
     if report.passed:
         return "ok", None
-    return "failed", endings.one_line(call.excinfo.value) if call.excinfo else "unknown error"
+    return "failed", results.one_line(call.excinfo.value) if call.excinfo else "unknown error"

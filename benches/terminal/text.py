@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 
 LIMIT = 2000
 """Characters of a foreign text that are kept."""
@@ -39,6 +40,12 @@ def named(error: BaseException) -> str:
 def markdown(text: str) -> str:
     """The text on one line, with nothing in it that Markdown or HTML within it would take for markup."""
     return _MARKDOWN.sub(r"\\\1", html.escape(one_line(text), quote=False))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown of cells that are safe in it; nothing without rows."""
+    lines = ("| " + " | ".join(row) + " |" for row in (heads, ("---",) * len(heads), *rows))
+    return "\n".join(lines) if rows else ""
 
 
 def csv_cell(value: object) -> object:

@@ -57,7 +57,7 @@ def of_trainings(prepared: Params, _: int) -> Outcome:
     """The first iterations of one seed for each mode and algorithm: returns, KPIs, norms of the weights."""
     facts: dict[str, float] = {}
     for mode in prepared["modes"].split(","):  # type: ignore[union-attr]
-        for algorithm in training.algorithms():
+        for algorithm in training.ALGORITHMS:
             trainer = training.trainer({**prepared, "mode": mode, "algorithm": algorithm})
             try:
                 facts |= {f"{mode} {algorithm} {name}": value for name, value in _trained(trainer).items()}

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benches.case import Params
 from benches.workloads import naive
-from benches.workloads.inputs import INPUTS, SEED, Books, books_of, number
+from benches.workloads.inputs import INPUTS, SEED, Books, Calls, books_of, number
 
 if TYPE_CHECKING:
-    from market.clearing.orders import Floats, Ints
+    from market.clearing.orders import Ints
     from market.grid.network import Grid
-    from market.grid.power_flow import Feeder
 
 MUTUAL, TO_DSO = 0.1, 0.05
 """Share of the pairs of neighbours in a book who name each other, and of the orders that name the DSO."""
@@ -43,33 +42,19 @@ def books_on_feeder(params: Params) -> Books:
     return replace(prepared, books=[replace(book, partner=partners()) for book in prepared.books])
 
 
-@dataclass(frozen=True)
-class Injections:
-    """What the nodes of a feeder feed in less what they take: several times [snapshots, n], kWh per hour."""
-
-    solve: Callable[[Feeder, Floats], object]
-    feeder: Feeder
-    injections: Sequence[Floats]
-
-
-def injections(params: Params) -> Injections:
-    """Snapshots of injections, up to 20 kW each way at a node."""
+def injections(params: Params) -> Calls:
+    """The power flow, by LinDistFlow, of snapshots of what the nodes feed in less what they take, [snapshots, n], up to
+    20 kW each way.
+    """
     from market.grid.power_flow import Feeder, power_flow
 
     grid, snapshots = ieee34(5000.0), number(params, "snapshots")
     feeder = Feeder.of(grid)
     assert feeder is not None  # IEEE 34 has no loops
     rng = np.random.default_rng([SEED, snapshots])
-    return Injections(
-        power_flow, feeder, [rng.uniform(-20.0, 20.0, (snapshots, grid.num_nodes)) for _ in range(INPUTS)]
-    )
+    return [partial(power_flow, feeder, rng.uniform(-20.0, 20.0, (snapshots, grid.num_nodes))) for _ in range(INPUTS)]
 
 
-def power_flow(prepared: Injections, turn: int) -> None:
-    """Flows and voltages of the next snapshots, by LinDistFlow."""
-    prepared.solve(prepared.feeder, prepared.injections[turn % len(prepared.injections)])
-
-
-def textbook_flow(prepared: Injections, turn: int) -> None:
+def textbook_flow(prepared: Calls, turn: int) -> None:
     """The same by textbook loops."""
-    naive.textbook_flow(prepared.feeder, prepared.injections[turn % len(prepared.injections)])
+    naive.textbook_flow(*prepared[turn % len(prepared)].args)

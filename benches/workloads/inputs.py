@@ -5,8 +5,9 @@ Inputs rotate, as repeating one order book trains the branch predictor and makes
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +16,16 @@ from benches.case import Params
 from benches.workloads import naive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from numpy.typing import NDArray
 
     from market import ClearingResult, Ledger, MarketConfig, Orders, Trades
-    from market.clearing.books import Book
     from market.clearing.orders import Floats
     from market.community.agents import Params as Market
     from market.grid.network import Grid
     from market.simulation.history import State
 
+Calls = Sequence[partial[Any]]
+"""Prepared calls that a case rotates through."""
 SEED = 42
 INPUTS = 64
 """Different inputs that a case rotates through."""
@@ -38,10 +38,15 @@ def number(params: Params, axis: str) -> int:
     return int(params[axis])
 
 
+def run(prepared: Calls, turn: int, **changes: Any) -> None:
+    """The next of the prepared calls, with some of its arguments changed."""
+    prepared[turn % len(prepared)](**changes)
+
+
 def keeping_memory(setup: Callable[[Params], Any]) -> Callable[[Params], Any]:
     """The same preparation, in a process that keeps freed memory."""
 
-    @functools.wraps(setup)
+    @wraps(setup)
     def prepare(params: Params) -> Any:
         from market.support.allocator import keep_freed_memory
 
@@ -138,26 +143,15 @@ def lexical_sort(prepared: Books, turn: int) -> None:
     np.lexsort(prepared.columns[turn % len(prepared.columns)])
 
 
-@dataclass(frozen=True)
-class Batches:
-    """Batches of E books of N orders in ticks, every order with a reputation and a time of arrival."""
-
-    clear: Callable[..., object]
-    batches: Sequence[Book]
-    config: MarketConfig
-    tariffs: Sequence[Floats]
-    threads: int
-
-
-def batches(params: Params) -> Batches:
-    """Random batches as the simulation makes them."""
+def batches(params: Params) -> Calls:
+    """Random batches of E books of N orders in ticks, as the simulation makes them, each cleared in one call."""
     from market import MarketConfig
     from market.clearing.batch import clear_batch
     from market.clearing.books import Book
 
     markets, size = number(params, "markets"), number(params, "orders")
     rng, shape = np.random.default_rng([SEED, markets, size]), (markets, size)
-    tariffs = [np.full(markets, price) for price in (FEED_IN_TARIFF, UTILITY_PRICE, 140.0)]
+    low, high, mid = (np.full(markets, price) for price in (FEED_IN_TARIFF, UTILITY_PRICE, 140.0))
     drawn = [
         Book(
             price=rng.integers(4_000, 24_000, shape),
@@ -169,13 +163,8 @@ def batches(params: Params) -> Batches:
         )
         for _ in range(INPUTS)
     ]
-    return Batches(clear_batch, drawn, MarketConfig(), tariffs, number(params, "threads"))
-
-
-def clear_batch(prepared: Batches, turn: int, threads: int | None = None) -> None:
-    """Clear the next batch in one call, on so many threads instead of the cell's."""
-    batch = prepared.batches[turn % len(prepared.batches)]
-    prepared.clear(batch, prepared.config, *prepared.tariffs, None, 1.0, threads=threads or prepared.threads)
+    threads = number(params, "threads")
+    return [partial(clear_batch, book, MarketConfig(), low, high, mid, None, 1.0, threads=threads) for book in drawn]
 
 
 # --- simulation -----------------------------------------------------------------------------------------------------
@@ -230,16 +219,8 @@ def build_scenario(params: Params, turn: int) -> None:
 # --- ledger ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """The trades of several blocks, and the class that seals them."""
-
-    ledger: type[Ledger]
-    trades: Sequence[Trades]
-
-
-def trades(params: Params) -> Blocks:
-    """Random trades, all of them between agents."""
+def trades(params: Params) -> tuple[type[Ledger], list[Trades]]:
+    """Random trades, all of them between agents, for several blocks, and the class that seals them."""
     from market import Ledger, Trades
 
     size = number(params, "trades")
@@ -259,9 +240,10 @@ def trades(params: Params) -> Blocks:
             fee=rng.uniform(0.0, 0.1, size),
         )
 
-    return Blocks(Ledger, [draw() for _ in range(INPUTS)])
+    return Ledger, [draw() for _ in range(INPUTS)]
 
 
-def seal_block(prepared: Blocks, turn: int) -> None:
+def seal_block(prepared: tuple[type[Ledger], list[Trades]], turn: int) -> None:
     """One block at the study's difficulty, on a ledger of its own so that memory does not grow with the rounds."""
-    prepared.ledger(difficulty=1).append(prepared.trades[turn % len(prepared.trades)], turn)
+    ledger, blocks = prepared
+    ledger(difficulty=1).append(blocks[turn % len(blocks)], turn)

@@ -21,19 +21,12 @@ if TYPE_CHECKING:
 MANY = 200
 """Up to so many agents the optimum of every evaluation episode is found, beyond of the first FEW."""
 FEW = 2
-RULE = "own_battery"
-"""The policy whose savings, $, stand beside the optimum of every seed: what a training should at least be worth."""
 HORIZONS = ("mpc_persistence", "mpc_perfect")
 """Policies that solve a linear programme in each step of each episode."""
+POLICIES = ("random", "zero_intelligence", "truthful", "own_battery", "pooled_battery", *HORIZONS)
+"""Every row of `market.evaluation.policies.POLICIES`; a test compares."""
 MOST = 100
 """Up to so many agents they are played; at 100 they take about 1.5 s an episode."""
-
-
-def policies() -> tuple[str, ...]:
-    """The reference policies, from the registry."""
-    from market.evaluation.policies import POLICIES
-
-    return tuple(POLICIES)
 
 
 def solved(agents: int) -> int:
@@ -68,13 +61,13 @@ def episodes(params: Params) -> Evaluation:
 
     Raises Unsupported for a policy that takes too long for so many agents.
     """
-    from market.evaluation.policies import POLICIES
+    from market.evaluation import policies
 
     if params.get("policy") in HORIZONS and number(params, "agents") > MOST:
         raise Unsupported(f"{params['policy']} solves a programme in each step: it is played up to {MOST} agents")
     scenario = population(params)
     market, start = evaluated(scenario.unseen, seed_of(params), EVALUATION_EPISODES)
-    policy = POLICIES[str(params["policy"])] if "policy" in params else None
+    policy = policies.POLICIES[str(params["policy"])] if "policy" in params else None
     return Evaluation(market, scenario.params, start.episode, policy)
 
 
@@ -98,7 +91,8 @@ def warm_up(prepared: Evaluation) -> None:
 def solve(prepared: Evaluation, _: int) -> Outcome:
     """The optimum of the first episodes; then, untimed, KPIs and the two costs that efficiency lies between, $.
 
-    Untimed, too, the two costs of the same episodes on the days of training: facts that begin with `seen`.
+    Untimed, too: what the rule for the own battery saves, $, which a training should at least be worth; and the two
+    costs of the same episodes on the days of training, facts that begin with `seen`.
     """
     from market.evaluation.kpis import evaluate
     from market.evaluation.optimum import alone_cost, cooperative_optimum, optimal_kpis
@@ -110,9 +104,10 @@ def solve(prepared: Evaluation, _: int) -> Outcome:
     optima = [cooperative_optimum(prepared.market, start, market) for market in range(count)]
 
     def facts() -> dict[str, Any]:
+        _, ruled = play(prepared.market, prepared.episode[:count], POLICIES["own_battery"])
         return {
             **explained("evaluation_kpis", optimal_kpis(prepared.market, start, optima)),
-            "rule_saving": evaluate(play(prepared.market, prepared.episode[:count], POLICIES[RULE])[1])["cost_saving"],
+            "rule_saving": evaluate(ruled)["cost_saving"],
             "alone_cost": alone_cost(prepared.market, start),
             "optimal_cost": [optimum.cost for optimum in optima],
             "seen_alone_cost": alone_cost(prepared.seen, seen),

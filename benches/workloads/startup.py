@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -35,7 +36,7 @@ def processor_seconds(code: str, **environment: str) -> tuple[float, str]:
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise RuntimeError(f"{code}: status {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}")
+        raise RuntimeError(f"{code}: {machine.ending(done.returncode, done.stderr.encode())}")
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
@@ -76,12 +77,6 @@ def print_training(params: Params) -> None:
 
 
 def resident() -> int:
-    """Resident memory of this process, bytes; its largest so far where there is no /proc."""
-    import gc
-
+    """Resident memory of this process, bytes, without garbage."""
     gc.collect()
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return machine.resident_memory()

@@ -95,13 +95,6 @@ def test_a_commit_takes_minutes_because_few_cells_are_measured():
     assert runs <= 80
 
 
-def test_commits_from_before_the_rooms_are_skipped(monkeypatch):
-    monkeypatch.setattr(asv_view.importlib.util, "find_spec", lambda name: None)
-    for view in classes(asv_core).values():
-        with pytest.raises(NotImplementedError, match="before the rooms"):
-            view().setup(*(values[0] for values in getattr(view, "params", ())))
-
-
 def test_the_configuration_names_what_is_there():
     found = json.loads((ROOT / "asv.conf.json").read_text())
     assert (ROOT / found["benchmark_dir"] / "history" / "core.py").is_file()

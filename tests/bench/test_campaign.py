@@ -119,9 +119,9 @@ def test_a_position_is_that_of_the_episodes_that_are_played():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--algorithms", "ppo,sca"], "argument --algorithms: name: got 'sca'; allowed: ppo, appo, sac"),
-        (["--modes", ""], "argument --modes: name: got ''; allowed: ctce, ctde, dtde"),
-        (["--change", "gama"], "argument --change: name: got 'gama'; allowed: today, gamma-0.9"),
+        (["--algorithms", "ppo,sca"], "argument --algorithms: got 'sca'; allowed: ppo, appo, sac"),
+        (["--modes", ""], "argument --modes: got ''; allowed: values with commas between"),
+        (["--change", "gama"], "argument --change: got 'gama'; allowed: today, gamma-0.9"),
         (["--agents", "5,0"], "argument --agents: got '5,0'; allowed: whole numbers >= 1, with commas between"),
         (["--iterations", "2,3"], "argument --iterations: got '2,3'; allowed: a whole number >= 1"),
         (["--preset", "isue"], "argument --preset: invalid choice: 'isue'"),

@@ -9,7 +9,10 @@ from benches.case import GATE, PROFILES, Case
 from benches.cases import CASES
 from benches.history import core as asv_core
 from benches.measure import threads
-from benches.workloads.training import algorithms
+from benches.workloads.references import POLICIES
+from benches.workloads.training import ALGORITHMS
+from market.config import RLAlgorithm
+from market.evaluation import policies
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,7 +79,12 @@ def test_the_study_is_whole_and_quick_holds_what_can_be_trained():
     assert {point.params["iterations"] for point in study} == {50}
     assert {point.size for point in CASES["train/whole"].points("full")} >= {200, 500, 1000}
     quick = CASES["train/iteration"].points("quick")
-    assert {point.params["algorithm"] for point in quick} == set(algorithms())
+    assert {point.params["algorithm"] for point in quick} == set(ALGORITHMS)
+
+
+def test_the_names_in_the_table_are_those_of_the_registries():
+    assert list(ALGORITHMS) == [algorithm.value for algorithm in RLAlgorithm]
+    assert tuple(policies.POLICIES) == POLICIES
 
 
 def test_every_group_of_cases_is_run_by_pytest():

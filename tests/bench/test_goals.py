@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 import sys
@@ -148,14 +149,14 @@ def no_building(monkeypatch):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        ("raise SystemExit('boom\\nbang')", r"exit status 1 \(bang\)"),
-        ("import os; os.kill(os.getpid(), 9)", r"killed by SIGKILL, .* \(no message\)"),
+        ("raise SystemExit('boom\\nbang')", "exit status 1: bang"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL, which usually means"),
         ("print('no figures')", "Expecting value"),
-        ("pass", r"exit status 0 \(no message\)"),
+        ("pass", "Expecting value"),
     ],
 )
 def test_a_training_apart_that_fails_misses_the_goal_in_one_line(monkeypatch, module, message):
-    monkeypatch.setattr(training, "APART", ("-c", module))
+    monkeypatch.setattr(training, "APART", module)
     figures = list(training.scale())
     assert len(figures) == 3
     for figure in figures:
@@ -165,11 +166,16 @@ def test_a_training_apart_that_fails_misses_the_goal_in_one_line(monkeypatch, mo
         assert "\n" not in figure.detail
 
 
+def peak(agents):
+    _, told = training.processor_seconds(training.APART.format(agents=agents))
+    return json.loads(told.splitlines()[-1])[2]
+
+
 @pytest.mark.slow  # trains a few times
 def test_the_peak_memory_of_a_training_is_its_own():
     """Whatever this process holds, the figure is that of a process that trains and does nothing else."""
-    first = training.apart(2)[2]
+    first = peak(2)
     ballast = np.ones(2**27)  # a GiB
-    second = training.apart(2)[2]
+    second = peak(2)
     assert second == pytest.approx(first, rel=0.05)
     assert ballast.nbytes / 2**30 + 0.1 < training.machine.peak_memory() / 2**30

@@ -20,7 +20,7 @@ TAKEN = {"learner": [3.0, 4.0, 10.0], "bare": [2.0, 2.0, 4.0], "products": [1.0,
 
 @pytest.mark.parametrize(("limit", "met"), [(1.9, False), (2.0, True)])
 def test_the_learner_is_judged_by_the_median_over_rounds(limit, met):
-    figure = learner.against_bare("ppo", TAKEN, limit)
+    figure = learner.against("bare", "ppo", TAKEN, limit)
     assert figure.value == 2.0
     assert figure.met is met
     assert figure.detail == "ratio of the minima 1.5, 3 rounds; 4.00 x products"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from benches.stats import scaling
-from benches.stats.coverage import DRIFTS, LAWS, Machine, coverage
+from benches.stats.coverage import DRIFTS, LAWS, coverage
 
 SIZES = (1, 5, 10, 20, 50, 100)
 
@@ -107,14 +107,13 @@ def slow_fit(sizes, times):
 
 @pytest.mark.parametrize("noise", [0.001, 0.03, 0.1])
 @pytest.mark.parametrize(("floor", "factor", "exponent"), [(0.1, 0.01, 1.1), (0, 0.01, 0.6), (5, 1e-3, 2), (1, 1, 0.4)])
-def test_the_solver_agrees_with_scipys(floor, factor, exponent, noise):
+def test_few_starts_with_slopes_find_what_many_find_without(floor, factor, exponent, noise):
     sizes = np.array(SIZES, float)
     times = (floor + factor * sizes**exponent) * np.exp(np.random.default_rng(3).normal(0, noise, len(sizes)))
-    starts, kept = scaling._starts(sizes, np.log(times)), 1 - np.eye(len(sizes))
-    found, cost = scaling._solve(sizes, np.tile(np.log(times), (len(starts), 1)), starts)
-    best = found[np.argmin(cost)]
-    left_out, _ = scaling._solve(sizes, np.tile(np.log(times), (len(sizes), 1)), best, kept)
-    whole, part = (scaling._law(p, sizes) for p in (best, left_out[2]))
+    at, logs = np.log(sizes) - np.log(sizes).mean(), np.log(times)
+    best = scaling._best(at, logs, *scaling._starts(at, logs))
+    left_out = scaling._best(np.delete(at, 2), np.delete(logs, 2), best)
+    whole, part = (scaling._law(p, sizes) for p in (best, left_out))
     slow, slow_part = slow_fit(sizes, times), slow_fit(np.delete(sizes, 2), np.delete(times, 2))
     assert whole.exponent == pytest.approx(slow.exponent, abs=1e-4)
     for size in np.delete(sizes, 2):
@@ -193,11 +192,11 @@ def test_the_polish_finds_columns_and_rows_that_were_added(rows, columns, seed):
 
 def test_the_simulated_intervals_hold_as_often_as_they_say():
     """A few of what `python -m benches.stats.coverage` prints."""
-    found = [coverage(Machine(0.1), exponent, floor, 40) for exponent, floor in LAWS[::2]]
+    found = [coverage(0.1, exponent, floor, 40) for exponent, floor in LAWS[::2]]
     assert min(each.held for each in found) >= 0.85
     assert max(each.undetermined for each in found) <= 0.05
     assert max(each.width for each in found) <= 0.2
-    apart = coverage(Machine(0.1), *LAWS[0], 40, turns=False)
+    apart = coverage(0.1, *LAWS[0], 40, turns=False)
     assert apart.spread > 1.3 * found[0].spread, "turns are what makes the difference"
 
 
@@ -205,7 +204,7 @@ def test_the_simulated_intervals_hold_as_often_as_they_say():
 @pytest.mark.parametrize("drift", DRIFTS)
 @pytest.mark.parametrize(("exponent", "floor"), LAWS)
 def test_the_intervals_cover_and_few_are_undetermined(drift, exponent, floor):
-    found = coverage(Machine(drift), exponent, floor, 400)
+    found = coverage(drift, exponent, floor, 400)
     assert found.held >= 0.93
     assert found.undetermined <= 0.05
     assert found.widest <= 0.3

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from benches.case import Case
-from benches.cases import ALGORITHMS, CASES
+from benches.cases import CASES
 from benches.measure.records import record_of
 from benches.measure.stopwatch import Measurement
 from benches.report import text as report_text
@@ -26,8 +26,6 @@ from benches.terminal import show
 from benches.terminal.text import one_line
 
 ROOT = Path(__file__).parents[2]
-NAMED = {"algorithm": ALGORITHMS}
-"""The registry of algorithms need not load torch to be asked for names."""
 WIDTHS = (60, 80, 100, 120, 132, 200)
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40)
 
@@ -37,7 +35,7 @@ def curves():
     """Every cell of the quick profile, as if it had been measured."""
     records = []
     for case in CASES.values():
-        for number, point in enumerate(case.points("quick", NAMED)):
+        for number, point in enumerate(case.points("quick")):
             seconds = [(3e-5 + 7e-9 * point.size**1.3) * (1 + 0.01 * turn) for turn in range(5)]
             references = {name: [2.5 * value for value in seconds] for name in case.references}
             seen = Measurement(seconds=seconds, cpu_seconds=seconds, references=references)
@@ -120,7 +118,7 @@ def check(width, points):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_progress_of_the_table_fits(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
-    points = [point for case in CASES.values() for point in case.points("quick", NAMED)]
+    points = [point for case in CASES.values() for point in case.points("quick")]
     lines = list(check(width, points))
     for point, line in zip(points, lines, strict=True):
         words = line.split()

@@ -12,16 +12,12 @@ import numpy as np
 from benches.case import Case, Outcome
 from benches.workloads import startup
 
-ROWS, SLOW_ROWS = 400, 60
-"""Lists that are sorted, or rows that are summed; those that the slow side treats badly."""
-
 
 class Kind(NamedTuple):
-    """setup(): what both sides prepare. base(prepared), head(prepared): the two ways."""
+    """setup(): what both sides prepare. call(prepared, slow): what base does, and head where `slow`."""
 
     setup: Callable[[], Any]
-    base: Callable[[Any], object]
-    head: Callable[[Any], object]
+    call: Callable[[Any, bool], object]
     clock: str = "cpu"
 
 
@@ -34,7 +30,7 @@ def _table() -> Any:
 
 
 def _lists() -> Any:
-    return [list(row) for row in np.random.default_rng(0).random((ROWS, 30))]
+    return np.random.default_rng(0).random((400, 30)).tolist()
 
 
 def _inserted(row: list[float]) -> list[float]:
@@ -43,6 +39,10 @@ def _inserted(row: list[float]) -> list[float]:
     for number in row:
         bisect.insort(done, number)
     return done
+
+
+def _scaled(number: float) -> float:
+    return number * 1.5
 
 
 def _kernel() -> Any:
@@ -54,22 +54,9 @@ def _kernel() -> Any:
             total += number
         return total
 
-    compiled = numba.njit(summed)
-    rows = np.random.default_rng(0).random((ROWS, 300))
+    compiled, rows = numba.njit(summed), np.random.default_rng(0).random((400, 300))
     compiled(rows[0])
     return compiled, summed, rows
-
-
-def _scaled(number: float) -> float:
-    return number * 1.5
-
-
-def _called(rows: list[list[float]]) -> float:
-    return sum(_scaled(number) if place % 2 == 0 else number * 1.5 for row in rows for place, number in enumerate(row))
-
-
-def _inlined(rows: list[list[float]]) -> float:
-    return sum(number * 1.5 if place % 2 == 0 else 1.5 * number for row in rows for place, number in enumerate(row))
 
 
 def _network() -> Any:
@@ -81,24 +68,15 @@ def _network() -> Any:
     return network, torch.optim.Adam(network.parameters()), torch.randn(512, 128)
 
 
-def _learned(prepared: Any, *, again: int) -> None:
-    """Twenty steps; in each `again`-th one the forward pass is done twice more."""
+def _learned(prepared: Any, slow: bool) -> None:
+    """Twenty steps; where `slow`, the forward pass is done twice more in each third one."""
     network, optimiser, seen = prepared
     for step in range(20):
-        for _ in range(2 if step % again == 0 else 0):
+        for _ in range(2 if step % (3 if slow else 21) == 0 else 0):
             network(seen)
         optimiser.zero_grad()
         network(seen).square().mean().backward()
         optimiser.step()
-
-
-def _started(work: int) -> Outcome:
-    return Outcome(facts={"cpu_seconds": startup.processor_seconds(f"sum(range({work}))")[0]})
-
-
-def _held(more: int) -> Outcome:
-    code = f"from benches.gate.quality import kinds; kinds.hoard({more})"
-    return Outcome(facts={"growth_bytes": float(startup.processor_seconds(code)[1])})
 
 
 def hoard(more: int) -> None:
@@ -110,34 +88,39 @@ def hoard(more: int) -> None:
     print(np.median(np.diff(held)))
 
 
+def _started(_: Any, slow: bool) -> Outcome:
+    work = 30_000_000 if slow else 20_000_000
+    return Outcome(facts={"cpu_seconds": startup.processor_seconds(f"sum(range({work}))")[0]})
+
+
+def _held(_: Any, slow: bool) -> Outcome:
+    code = f"from benches.gate.quality import kinds; kinds.hoard({600_000 if slow else 1_000})"
+    return Outcome(facts={"growth_bytes": float(startup.processor_seconds(code)[1])})
+
+
 KINDS = {
-    "order": Kind(_table, lambda p: p[0][p[1]].sum(), lambda p: p[0][p[2]].sum()),
-    "allocation": Kind(_table, lambda p: np.sort(p[0][:40_000]), lambda p: np.sort(p[0][:80_000].copy()[:40_000])),
-    "call": Kind(_lists, _inlined, _called),
+    "order": Kind(_table, lambda p, slow: p[0][p[1 + slow]].sum()),
+    "allocation": Kind(_table, lambda p, slow: np.sort(p[0][:80_000].copy()[:40_000] if slow else p[0][:40_000])),
+    "call": Kind(
+        _lists, lambda p, slow: sum(_scaled(x) if slow and n % 2 else x * 1.5 for row in p for n, x in enumerate(row))
+    ),
     "quadratic": Kind(
-        _lists,
-        lambda p: [sorted(row) for row in p],
-        lambda p: [_inserted(row) if place < SLOW_ROWS else sorted(row) for place, row in enumerate(p)],
+        _lists, lambda p, slow: [_inserted(row) if slow and n < 60 else sorted(row) for n, row in enumerate(p)]
     ),
-    "interpreted": Kind(
-        _kernel,
-        lambda p: [p[0](row) for row in p[2]],
-        lambda p: [p[place < 1](row) for place, row in enumerate(p[2])],
-    ),
-    "training": Kind(_network, lambda p: _learned(p, again=21), lambda p: _learned(p, again=3), "wall"),
-    "start": Kind(dict, lambda _: _started(20_000_000), lambda _: _started(30_000_000), "none"),
-    "memory": Kind(dict, lambda _: _held(1_000), lambda _: _held(600_000), "none"),
+    "interpreted": Kind(_kernel, lambda p, slow: [p[slow and n < 1](row) for n, row in enumerate(p[2])]),
+    "training": Kind(_network, _learned, "wall"),
+    "start": Kind(dict, _started, "none"),
+    "memory": Kind(dict, _held, "none"),
 }
 
 
 def of(name: str, template: Case, *, slow: bool) -> Case:
     """The case of a kind, otherwise like `template`."""
     kind = KINDS[name]
-    call = kind.head if slow else kind.base
     return replace(
         template,
         name=f"probe/{name}-0",
         setup=lambda _: kind.setup(),
-        call=lambda prepared, _: outcome if isinstance(outcome := call(prepared), Outcome) else None,
+        call=lambda prepared, _: outcome if isinstance(outcome := kind.call(prepared, slow), Outcome) else None,
         clock=kind.clock,  # type: ignore[arg-type]
     )

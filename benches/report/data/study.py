@@ -13,13 +13,12 @@ from benches.measure.records import Record
 from benches.report.data.table import training_seconds
 from benches.stats import scaling
 from benches.stats.intervals import Interval, of_mean
+from benches.workloads.training import ALGORITHMS
 
 CASES = ("train/whole", "train/iteration")
 """What the study may be read from: the one with more populations, at a tie the first."""
 KEYS = {"mode", "algorithm", "agents"}
 """Parameters that a training of the study has."""
-ORDER = ("ppo", "appo", "sac")
-"""How algorithms are listed; others follow."""
 ENOUGH = 3
 """Repetitions from which on an interval is taken over them, and not within them."""
 TRAINING = 50
@@ -29,6 +28,11 @@ Repetition = tuple[int, int, int]
 
 Combination = tuple[str, str]
 """Mode and algorithm."""
+
+
+def rank(algorithm: str) -> int:
+    """Place of an algorithm in a list."""
+    return ALGORITHMS.index(algorithm) if algorithm in ALGORITHMS else len(ALGORITHMS)
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ class Study:
     @cached_property
     def algorithms(self) -> list[str]:
         found = {cell.algorithm for cell in self.cells.values()}
-        return sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+        return sorted(found, key=rank)
 
     @cached_property
     def populations(self) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -18,10 +19,14 @@ COLUMNS = 3
 LINES: dict[str, Any] = {"ppo": "-", "appo": "--", "sac": ":"}
 
 
-def _look(player: str) -> tuple[str, Any]:
-    """Colour by mode, line by algorithm."""
+def _curve(axes: Axes, player: str, found: Mapping[Any, Interval]) -> None:
+    """Middles with their intervals where they are known: colour by mode, line by algorithm."""
     mode, algorithm = player.split()
-    return MODES.get(mode, SERIES[-1]), LINES.get(algorithm, "-.")
+    colour, known = MODES.get(mode, SERIES[-1]), {x: each for x, each in found.items() if each.known}
+    look = {"color": colour, "linestyle": LINES.get(algorithm, "-."), "linewidth": 1.2}
+    axes.plot(list(found), [each.mid for each in found.values()], **look)
+    bounds = [each.low for each in known.values()], [each.high for each in known.values()]
+    axes.fill_between(list(known), *bounds, color=colour, alpha=0.08, linewidth=0)
 
 
 def _legend(figure: Figure, players: Sequence[str]) -> None:
@@ -40,12 +45,7 @@ def draw_learning(kpis: Kpis, path: Path) -> list[Path]:
     for axes, agents in zip(grid, populations, strict=True):
         for player, each in kpis.curves.items():
             if agents in each:
-                colour, line = _look(player)
-                curve = mean_curve(each[agents])
-                axes.plot(list(curve), [at.mid for at in curve.values()], color=colour, linestyle=line, linewidth=1.2)
-                known = {iteration: at for iteration, at in curve.items() if at.known}
-                bounds = [at.low for at in known.values()], [at.high for at in known.values()]
-                axes.fill_between(list(known), *bounds, color=colour, alpha=0.08, linewidth=0)
+                _curve(axes, player, mean_curve(each[agents]))
         axes.axhline(rule_at(kpis, agents), color=INK, linewidth=0.8, alpha=0.7)
         axes.set_ylim(-1.0, 1.05)  # a training may begin far below what is worth a look
         axes.set_title(f"{agents:,} agents (line: {RULE})")
@@ -62,11 +62,7 @@ def draw_profiles(profiles: Mapping[str, Sequence[Interval]], path: Path) -> lis
     figure = canvas(6.5, 4.8)
     axes = figure.subplots()
     for player, shares in profiles.items():
-        colour, line = _look(player)
-        axes.plot(THRESHOLDS, [each.mid for each in shares], color=colour, linestyle=line, linewidth=1.2)
-        if all(each.known for each in shares):
-            bounds = [each.low for each in shares], [each.high for each in shares]
-            axes.fill_between(THRESHOLDS, *bounds, color=colour, alpha=0.08, linewidth=0)
+        _curve(axes, player, dict(zip(THRESHOLDS.tolist(), shares, strict=True)))
     axes.set_title("Performance profiles")
     axes.set_xlabel("position")
     axes.set_ylabel("share of trainings beyond it")

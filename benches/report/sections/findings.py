@@ -89,12 +89,12 @@ def _market(kpis: Kpis) -> Iterator[str]:
             way = "rises" if trend.slope > 0 else "falls"
             moved.setdefault(kpi, {}).setdefault(way, []).append(player.upper())
     for kpi, ways in moved.items():
-        told = " and ".join(f"{way} for {_of(players, len(kpis.learned))}" for way, players in ways.items())
+        everyone = f"all {len(kpis.learned)} trainings"
+        told = " and ".join(
+            f"{way} for {everyone if len(players) == len(kpis.learned) else ', '.join(players)}"
+            for way, players in ways.items()
+        )
         yield f"{title(kpi)} {told} as the population grows (significant trends over log N)."
-
-
-def _of(players: Sequence[str], everything: int) -> str:
-    return f"all {everything} trainings" if len(players) == everything else ", ".join(players)
 
 
 def _limits(study: Study, budgets: Budgets, checks: Sequence[Check]) -> Iterator[str]:

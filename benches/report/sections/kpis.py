@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benches.measure.records import Record
-from benches.report.data.study import ENOUGH, ORDER
+from benches.report.data.study import ENOUGH, rank
 from benches.report.document import Figure, Section, Table, Value
 from benches.stats.intervals import Interval, of_mean
 
@@ -191,8 +191,7 @@ def _evaluated(runs: Sequence[Sequence[Record]]) -> list[Record]:
     """The records that hold KPIs of evaluation episodes, trainings in the order of the study."""
 
     def place(record: Record) -> tuple[str, int, float]:
-        algorithm = str(record.params.get("algorithm", ""))
-        return str(record.params.get("mode", "")), ORDER.index(algorithm) if algorithm in ORDER else 9, record.size
+        return str(record.params.get("mode", "")), rank(str(record.params.get("algorithm", ""))), record.size
 
     everything = (record for records in runs for record in records)
     held = [r for r in everything if r.status == "ok" and r.case in CASES and "evaluation_kpis" in r.facts]

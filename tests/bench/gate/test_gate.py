@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from benches.gate import Stopped
 from benches.gate import __main__ as gate
 from benches.gate import report as gate_report
 from benches.gate import result as gate_result
 from benches.gate import run as gate_run
-from benches.gate.plan import NoTree, check_out
+from benches.gate.plan import check_out
 from benches.measure import machine
 from gate_support import EQUAL
 
@@ -34,7 +35,7 @@ def test_a_commit_is_unpacked_and_leaves_nothing_in_the_repository(tmp_path):
 
 @pytest.mark.parametrize("name", ["nothing", "--help", "HEAD~99999", ""])
 def test_what_is_neither_commit_nor_checkout_is_refused(name, tmp_path, capsys):
-    with pytest.raises(NoTree, match="allowed: a commit of"):
+    with pytest.raises(Stopped, match="allowed: a commit of"):
         check_out(name, tmp_path / "base", machine.ROOT)
 
 
@@ -220,14 +221,6 @@ def test_a_terminal_without_letters_and_a_reader_that_is_gone(checkout, tmp_path
     assert process.returncode == 0, errors
     assert closed or b"toy/Zo\\xeb n=1" in printed
     assert "toy/Zoë" in (tmp_path / "Zoë" / "gate.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.slow
-def test_growth_above_the_budget_is_status_1(compare):
-    table = "toy('toy/grows', lambda p, r: spin({}), sizes=(1, 2, 4, 8, 16), setup=lambda p: p)"
-    status, output, _ = compare(table.format("4000 * p['n']"), table.format("4000 * p['n'] ** 2 // 2"))
-    assert status == 1
-    assert "scaling over budget: toy/grows: exponent" in output
 
 
 @pytest.mark.slow

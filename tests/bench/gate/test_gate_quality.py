@@ -50,7 +50,7 @@ def lone():
 def test_both_ways_of_a_kind_compute_the_same(name):
     kind = kinds.KINDS[name]
     prepared = kind.setup()
-    np.testing.assert_allclose(kind.base(prepared), kind.head(prepared))
+    np.testing.assert_allclose(kind.call(prepared, False), kind.call(prepared, True))
 
 
 def test_the_probes_hold_every_kind_and_only_head_is_slow():
@@ -63,21 +63,22 @@ def test_the_probes_hold_every_kind_and_only_head_is_slow():
 
 
 def test_the_tables_tell_amounts_and_kinds_apart():
-    common = {"tool": "gate", "hog": False, "load": 1.0, "seconds": 60.0, "run": "1-0", "flagged": False}
+    common = {"hog": False, "load": 1.0, "seconds": 60.0, "run": "1-0", "flagged": False, "pairs": 3}
     rows = [{**common, "name": "probe/clear-10-0", "extra": 10}, {**common, "kind": "memory", "found": True}]
-    assert [column.header for column in kinds_table(rows).columns][2:] == list(kinds.KINDS)
+    assert [column.header for column in kinds_table(rows).columns][1:] == list(kinds.KINDS)
     assert list(kinds_table(rows).columns[-1].cells) == ["1 of 1"]
-    assert "0 of 1" in list(summary(rows).columns[5].cells)
+    assert "0 of 1" in list(summary(rows).columns[4].cells)
 
 
 def test_functions_are_turned_but_for_those_that_need_one_another_when_defined():
     free = SOURCE.replace("x=second", "x=None")
     before, after = (
-        [n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)] for text in (free, layout.turned(free))
+        [n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)]
+        for text in (free, layout.reordered(free))
     )
     assert (before, after) == (["first", "second", "third", "lone"], ["third", "second", "first", "lone"])
-    assert sorted(ast.unparse(ast.parse(free)).split()) == sorted(layout.turned(free).split()), "nothing is lost"
-    assert layout.turned(SOURCE).strip() == ast.unparse(ast.parse(SOURCE)), "third needs second when it is defined"
+    assert sorted(ast.unparse(ast.parse(free)).split()) == sorted(layout.reordered(free).split()), "nothing is lost"
+    assert layout.reordered(SOURCE).strip() == ast.unparse(ast.parse(SOURCE)), "third needs second when it is defined"
 
 
 @pytest.mark.slow  # imports the whole package in a new process
@@ -85,7 +86,7 @@ def test_functions_are_turned_but_for_those_that_need_one_another_when_defined()
 def test_a_tree_laid_out_anew_is_other_text_and_the_same_market(variant, tmp_path):
     shutil.copytree(machine.ROOT / "market", tmp_path / "market", ignore=shutil.ignore_patterns("__pycache__"))
     before = {file: file.read_text() for file in tmp_path.rglob("*.py")}
-    variant(tmp_path)
+    layout.lay_out(tmp_path, variant)
     assert {file: file.read_text() for file in tmp_path.rglob("*.py")} != before
     names = "market.clearing.single, market.simulation.dynamics, market.grid.power_flow, market.evaluation.optimum"
     code = f"import {names}; print(market.__file__)"

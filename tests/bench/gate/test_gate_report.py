@@ -32,7 +32,7 @@ def gate(tmp_path, *cells, outcome="slower"):
 
 
 def cell(case="a/b", **params):
-    return Cell(case, "1", {"n": 1, **params}, "n", 1.0, "cpu", 1.2, 60)
+    return Cell(case, "1", {"n": 1, **params}, "n", 1.0, "cpu", 60)
 
 
 def printed(found, width):
@@ -43,7 +43,7 @@ def printed(found, width):
 
 def listed():
     return [
-        Cell(c.name, c.version, p.params, c.size, p.size, c.clock, c.budget, p.rounds)
+        Cell(c.name, c.version, p.params, c.size, p.size, c.clock, p.rounds)
         for c in cases.CASES.values()
         for p in c.points("quick")
     ]

@@ -25,14 +25,13 @@ from benches.gate.verdict import (
     TimeVerdict,
     WorkVerdict,
     agreed,
-    judge_shape,
     judge_time,
     judge_work,
 )
 
 
 def cell(case="a/b", size=10, version="1", clock="cpu", rounds=60):
-    return Cell(case, version, {"agents": size}, "agents", float(size), clock, 1.2, rounds)
+    return Cell(case, version, {"agents": size}, "agents", float(size), clock, rounds)
 
 
 def pairs(change, count=LOOKS[0], noise=0.02, between=0.005, seed=0, samples=40):
@@ -249,17 +248,6 @@ def test_instructions_decide_when_two_processes_counted_them():
     assert found.work.more == [("instructions", 1000, 1099)]
 
 
-def samples(exponent):
-    rng = np.random.default_rng(0)
-    return [{float(n): [n**exponent * math.exp(rng.normal(0, 0.01))] for n in (1, 3, 10, 30, 100)} for _ in range(4)]
-
-
-def test_the_shape_is_over_budget_when_the_whole_interval_is_and_was_not():
-    assert judge_shape(samples(1.0), samples(1.5), 1.2).over
-    assert not judge_shape(samples(1.0), samples(1.1), 1.2).over
-    assert not judge_shape(samples(1.5), samples(1.5), 1.2).over, "it was over budget before"
-
-
 def test_tables_are_joined_by_what_means_the_same():
     base = [cell(), cell(size=20), cell("gone/now"), cell("edited/case")]
     head = [cell(), cell(size=30), cell("new/case", 1), cell("new/case", 2), cell("edited/case", version="2")]
@@ -281,7 +269,7 @@ def test_what_is_wanted():
 
 def test_a_plan_holds_every_series_and_at_most_so_many_cells():
     cells = [
-        Cell(c.name, c.version, dict(p.params), c.size, p.size, c.clock, c.budget, p.rounds)
+        Cell(c.name, c.version, dict(p.params), c.size, p.size, c.clock, p.rounds)
         for c in CASES.values()
         for profile in ("quick", GATE)
         for p in c.points(profile)

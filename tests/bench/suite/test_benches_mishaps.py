@@ -1,7 +1,6 @@
 """Runs that are killed, interrupted, too slow, too large or not alone: nothing finished is lost, and all is told."""
 
 import json
-import random
 import shlex
 import signal
 import subprocess
@@ -75,26 +74,6 @@ def test_a_run_killed_in_the_middle_loses_nothing_and_resumes(project):
     status, output = run(project, "--benchmark-only", "--resume")
     assert status == 0, "a complete run has nothing to do"
     assert "0 cells to measure" in output
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_a_random_cell_resumes_to_the_same_set_of_records(project):
-    arguments = ["--benchmark-only", "--case=add,broken,train", "--repeat=2"]
-    after = random.randrange(1, 15)
-    with subprocess.Popen(
-        command(*arguments), cwd=project, env=environment(**{MENDED: "1"}), stdout=subprocess.DEVNULL
-    ) as process:
-        file, deadline = project / "results" / "latest" / "cases.jsonl", time.monotonic() + 60
-        while not file.exists() or file.read_bytes().count(b"\n") < after:
-            assert time.monotonic() < deadline, f"the run never finished {after} cells"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    status, output = run(project, "--benchmark-only", "--resume", **{MENDED: "1"})
-    assert status == 0, f"killed after {after} cells: {output}"
-    resumed = {record.key for record in Run(file.parent.resolve()).read()[0]}
-    assert run(project, *arguments, **{MENDED: "1"})[0] == 0
-    assert resumed == {record.key for record in Run(file.parent.resolve()).read()[0]}
-    assert len(resumed) == 4 + 3 + 2 * 8
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from bench_support import environment, lines, make_project, run
 from benches.case import Case, Point
 from benches.cases import CASES
 from benches.measure import isolated
-from benches.measure.endings import Failed
+from benches.measure.records import Failed
 from benches.measure.stopwatch import Measurement
 from benches.suite import lanes, options
 

@@ -15,8 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benches.case import Unsupported
 from benches.cases import CASES
 from benches.rivals import xla
-from benches.rivals.bare import Pair, bare_update, close_pair
-from benches.rivals.products import products_of, ready
+from benches.rivals.bare import Pair, bare_update, close_pair, products_of, ready
 from market.config import TrainingMode
 
 AGENTS = 3

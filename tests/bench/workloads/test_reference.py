@@ -58,7 +58,7 @@ def test_the_optimum_of_large_populations_is_found_for_fewer_episodes():
 
 @pytest.mark.parametrize("policy", references.HORIZONS)
 def test_policies_that_solve_programmes_are_played_up_to_a_size_and_refused_beyond(policy):
-    assert policy in references.policies()
+    assert policy in references.POLICIES
     assert references.episodes({"agents": references.MOST, "policy": policy}).policy is not None
     with pytest.raises(Unsupported, match=rf"\A{policy} solves a programme in each step: .* up to 100 agents\Z"):
         references.episodes({"agents": references.MOST + 1, "policy": policy})
