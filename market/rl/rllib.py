@@ -79,7 +79,7 @@ def forget_token() -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _device(config: AlgorithmConfig, gpus: int = 1) -> torch.device:
+def own_device(config: AlgorithmConfig, gpus: int = 1) -> torch.device:
     """The device of a learner in this process."""
     return torch.device("cuda", config.local_gpu_idx) if gpus else torch.device("cpu")
 
@@ -95,7 +95,7 @@ def without_object_store() -> Iterator[None]:
         yield
         return
     direct = SimpleNamespace(**{**vars(ray), "put": lambda value: value, "get": lambda value: value})
-    asking, torch_learner.get_device = torch_learner.get_device, _device
+    asking, torch_learner.get_device = torch_learner.get_device, own_device
     for module in STORING:
         module.ray = direct
     try:

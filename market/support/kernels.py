@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import pickle
+import sys
+import time
 import warnings
 import zlib
 from collections.abc import Callable
@@ -26,6 +29,9 @@ from numba.misc.appdirs import AppDirs
 PACKAGE = Path(__file__).parents[1]
 MARK = b"@kernel"
 """Files with kernels contain this."""
+PAUSE = 3.0
+"""Seconds between two lines about compiling."""
+_told = -math.inf
 config: Any = numba.core.config  # takes its names from the environment at run time
 
 
@@ -69,11 +75,14 @@ class _Cache(FunctionCache):
     _impl_class = _Checked
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = None
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # noqa: BLE001 - a damaged pickle raises whatever it likes
             self._write(self.flush)
-            return None
+        if found is None:
+            _tell()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         self._write(functools.partial(super().save_overload, sig, data))
@@ -84,6 +93,14 @@ class _Cache(FunctionCache):
         except OSError:
             self.disable()
             _warn()
+
+
+def _tell() -> None:
+    """That kernels are being compiled, at once and then every few seconds, so that nobody waits in silence."""
+    global _told
+    if time.monotonic() - _told > PAUSE:
+        _told = time.monotonic()
+        print("market: compiling kernels, once for each version and machine", file=sys.stderr, flush=True)
 
 
 @functools.cache

@@ -224,8 +224,8 @@ def test_agents_go_round_the_nodes_and_keep_a_node_of_their_own():
     ("agents", "message"),
     [
         ([Agent("a", 3)], "node of agent 'a': got 3; allowed: 0 to 2"),
-        ([Agent("a", -1)], "node of agent 'a': got -1; allowed: a whole number >= 0"),
-        ([Agent("a", True)], "node of agent 'a': got True; allowed: a whole number >= 0"),
+        ([Agent("a", -1)], "node of agent 'a': got -1; allowed: 0 to 2, a whole number"),
+        ([Agent("a", True)], "node of agent 'a': got True; allowed: 0 to 2, a whole number"),
         ([5], "agents: got 5; allowed: agents, each with an id and a node"),
         (5, "agents: got 5; allowed: agents, each with an id and a node"),
         ([Agent("a"), Agent("a")], "agents: got id 'a' twice; allowed: each id once"),

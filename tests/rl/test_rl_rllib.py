@@ -14,9 +14,12 @@ from types import ModuleType
 
 import pytest
 import ray
+import torch
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.learner.torch import torch_learner
 
 import market.rl
-from market.rl.rllib import LOGGERS, QUIET, STORING
+from market.rl.rllib import LOGGERS, QUIET, STORING, without_object_store
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "market" / "docs" / "rllib.md").read_text()
@@ -102,3 +105,12 @@ def test_environment_variables_are_listed_and_ray_reads_them(name: str) -> None:
 def test_loggers_are_listed_and_are_modules_of_ray(name: str) -> None:
     assert f"`{name}`" in PAGE
     importlib.import_module(name)
+
+
+def test_a_learner_in_this_process_takes_its_gpu_without_a_ray() -> None:
+    asking = torch_learner.get_device
+    with without_object_store():
+        assert torch_learner.get_device(AlgorithmConfig(), 1) == torch.device("cuda", 0)
+        assert torch_learner.get_device(AlgorithmConfig(), 0) == torch.device("cpu")
+    assert torch_learner.get_device is asking
+    assert not ray.is_initialized()

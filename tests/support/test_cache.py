@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import shutil
@@ -165,6 +166,15 @@ def test_where_nothing_can_be_written_kernels_run_with_one_warning(package: Path
     monkeypatch.setattr(market.support.kernels.config, "CACHE_LOCATOR_CLASSES", "UserProvidedCacheLocator")
     monkeypatch.setattr(market.support.kernels.config, "CACHE_DIR", str(package.parent / "home"))  # the user's choice
     assert call(warned=1) == 0
+
+
+@pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")
+def test_compiling_is_told_and_running_what_was_kept_is_not(package: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(market.support.kernels, "_told", -math.inf)
+    call()
+    call()
+    said = capsys.readouterr().err
+    assert said == "market: compiling kernels, once for each version and machine\n", "not once for each kernel"
 
 
 @pytest.mark.skipif(TOLD_OTHERWISE, reason="numba was told otherwise")

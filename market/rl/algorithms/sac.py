@@ -105,9 +105,11 @@ class PopulationSACLearner(PopulationLearner):
             self.average(*self.averaged, None)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
+        """And the replay buffer's columns, [R, ...] of R rows."""
         return super().snapshot() | self.replay.snapshot()
 
     def take_over(self, kept: Mapping[str, NDArray[Any]]) -> None:
+        """And the replay buffer's columns, of equal shapes."""
         super().take_over(kept)
         self.replay.take_over(kept)
 

@@ -138,12 +138,12 @@ class PopulationLearner(TorchLearner):
         return weights | self.steps.state()
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """All that this learner goes on from, by name: copies."""
+        """All that this learner goes on from, by name: copies, each of its own shape."""
         arrays = {name: x.cpu().numpy().copy() for name, x in self.tensors().items()}
         return {"updates": np.array(self.updates), **arrays}
 
     def take_over(self, kept: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a snapshot, which is copied: Ray hands out arrays that learners of a machine share."""
+        """Go on from a snapshot of equal shapes, copied: Ray hands out arrays that learners of a machine share."""
         for name, x in self.tensors().items():
             new = torch.tensor(kept[name])
             if (new.shape, new.dtype) != (x.shape, x.dtype):
