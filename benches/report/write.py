@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benches.measure.records import Record
 from benches.measure.runs import Run
 from benches.report.data import table
+from benches.report.data.words import GLOSSARY
 from benches.report.document import Document, Figure, Row, Section, Table, markdown, varying
 from benches.report.sections import comparison
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PAGE, SUMMARY = "report.html", "summary.md"
 SCALING_FIGURE = "scaling"
+WORDS = Section("Words", tables=[Table("What the names mean", ("word", "meaning"), list(GLOSSARY.items()))])
 
 
 def write(
@@ -58,9 +60,9 @@ def write(
         yield from learning.draw_learning(kpis, folder / "learning")
         yield from learning.draw_profiles(quality.profiles(kpis), folder / "profiles")
         yield quality.export(kpis, folder / quality.EXPORT)
-    sections.append(_cases(curves))
-    sections.append(_records(runs, records))
-    document = Document("Scalability of local energy markets", list(_facts(runs, records)), findings, sections)
+    sections += [_cases(curves), _records(runs, records), WORDS]
+    facts = [*_facts(runs, records), ("words", "spelled out at the end, under Words")]
+    document = Document("Scalability of local energy markets", facts, findings, sections)
     yield from _documents(document, folder)
 
 

@@ -89,10 +89,10 @@ def _case(axes: Axes, case: str, members: Sequence[Series]) -> None:
         if not math.isnan(law.knee):
             axes.axvline(law.knee, color=color, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    seconds_axis(axes)
     axes.set_title(case, fontsize=10)
     axes.set_xlabel(members[0].unit)
-    axes.set_ylabel("CPU seconds" if members[0].clock == "cpu" else "seconds")
+    axes.set_ylabel("CPU time" if members[0].clock == "cpu" else "time")
     finish(axes)
     axes.legend(fontsize=7, frameon=False)
 

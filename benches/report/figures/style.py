@@ -13,7 +13,7 @@ from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
 
 from benches.terminal.text import one_line
 
@@ -26,6 +26,8 @@ ALGORITHMS = {"ppo": "#8f68c8", "appo": "#c8506e", "sac": "#b0880f"}
 """Middle tones, legible on white and on black."""
 SERIES = ("#3b82c4", "#dd7327", "#2b9e78", "#c8506e", "#8f68c8", "#b0880f", "#5f9ea8", "#a8697c", "#7d8a3c")
 PHASES = (*SERIES, "#4a6fa5", "#c98f6b", "#63b06a", "#9c9ea3")
+MANY_TENS = 1e4
+"""Highest over lowest time of an axis that has ticks at tens alone."""
 MARKERS = "osD^vPX<>"
 ALGORITHM_MARKERS = {"ppo": "o", "appo": "s", "sac": "D"}
 MODE_MARKERS = {"ctce": "o", "ctde": "s", "dtde": "D"}
@@ -107,10 +109,11 @@ def by_population(axes: Axes, populations: Sequence[int], title: str, figure: st
 
 
 def seconds_axis(axes: Axes) -> None:
-    """Logarithmic, with plain numbers at 1, 2, 5, 10 and so on."""
+    """Logarithmic, with ticks such as 200 µs at 1, 2, 5, 10 and so on; at tens alone over more than four of them."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < MANY_TENS * low else (1.0,)))
+    axes.yaxis.set_major_formatter(EngFormatter(unit="s"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 

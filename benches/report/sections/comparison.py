@@ -56,8 +56,19 @@ def _verdict(found: Interval) -> str:
     return "no difference" if found.holds(1.0) else "slower" if found.mid > 1 else "faster"
 
 
+def _loads(records: Sequence[Record]) -> str:
+    """Lowest and highest load average of one minute around the cells, as words."""
+    loads = [load[0] for record in records for load in (record.load_before, record.load_after) if load]
+    return f"{min(loads):.1f} to {max(loads):.1f}" if loads else "nobody knows what"
+
+
 def findings(pairs: Sequence[tuple[Record, Record, Interval]]) -> Iterator[str]:
     """How many cells changed, and the median change by case."""
+    first, second = _loads([before for before, _, _ in pairs]), _loads([after for _, after, _ in pairs])
+    yield (
+        f"The runs were measured at different times, under a load of {first} and of {second}: what differs may be the "
+        "machine. Only `make gate` judges whether code became slower."
+    )
     verdicts = [_verdict(found) for _, _, found in pairs]
     counts = ", ".join(f"{verdicts.count(name)} {name}" for name in dict.fromkeys(verdicts))
     yield f"{len(pairs)} cells are in both runs: {counts}."
