@@ -94,12 +94,13 @@ def _deduct(left, bid_order, ask_order, ticks):  # type: ignore[no-untyped-def]
 
 @kernel
 def _match(  # type: ignore[no-untyped-def]
-    first, keys, arrival, agent, left, room, bounds, reduces, pairs, limits, starts, stage, orders, prices, offsets, out
+    first, keys, arrival, agent, left, room, bounds, pairs, limits, starts, stage, orders, prices, offsets, out
 ):
     """Stage 2 of the markets from `first` on, as many as there are keys (sorted) [.., M], and their trades of stage 1.
 
     Of all E markets: left [E, N]; arrival and agent, also [E, 0]. room: ticks that each may trade in all. bounds:
-    lowest and highest price in ticks. pairs, limits, starts: the `Partners`.
+    lowest and highest price in ticks under trade reduction, else None: then its kernels, which take three times as
+    long to compile as all others, are not compiled. pairs, limits, starts: the `Partners`.
     Writes the trades one after the other, from first x N on: orders [3, E N] (flat bid, flat ask, ticks), prices
     [2, E N] of bid and ask, $/MWh, and stage [E N], or [0] without partners; where those of market e
     end, to offsets[e + 1]; and the first three rows of out [6, E]: gains from trade, $, and the interval of clearing
@@ -124,13 +125,13 @@ def _match(  # type: ignore[no-untyped-def]
         book = sides(keys[market], arrival[e], e * size)
         gather(book, left[e], energy)
         lower = upper = np.nan
-        if reduces:
-            count, more, lower, upper = reduce_trade(book, energy, free, agent[e], bounds, count, orders, prices)
-        else:
+        if bounds is None:
             merged = merge(book, energy, free, count, orders, prices)
             count, more = merged.trades, merged.welfare
             if merged.last_bid >= 0:
                 lower, upper = interval(book, energy, merged)
+        else:
+            count, more, lower, upper = reduce_trade(book, energy, free, agent[e], bounds, count, orders, prices)
         stage[in_book:count] = 2
         offsets[e + 1] = count
         out[0, e] = (gains + more) / (PER_PRICE * PER_KWH * 1000)
@@ -200,11 +201,11 @@ def clear_batch(
     partners = serve_partners(packed, left, capacity)
     rule = RULES[config.price_mechanism]
     reduces = rule.reduces_trade
-    bounds = price_limits(config) if reduces else (0, 0)
+    bounds = price_limits(config) if reduces else None
     orders, prices = np.empty((3, positions), np.int32), np.empty((2, positions))
     stage = NO_STAGE if packed.partner is None else np.empty(positions, np.int8)
     offsets, figures = np.zeros(markets + 1, np.int64), np.empty((6, markets))
-    terms = (capacity, bounds, reduces, *partners, stage, orders, prices, offsets, figures)
+    terms = (capacity, bounds, *partners, stage, orders, prices, offsets, figures)
     parts = in_parts(partial(_match_part, packed, left, config, terms), markets, threads)
     if len(parts) > 1:
         _close_up(parts, size, (orders, prices, stage)[: 3 if len(stage) else 2], offsets)

@@ -86,8 +86,10 @@ def _congest_pairs(flow, paths, seller, buyer, energy, hours, utilisation):  # t
     total, load = np.zeros(n * n), np.zeros(n * n)
     for k in range(len(energy)):
         total[seller[k] * n + buyer[k]] += energy[k]
-    pair = np.arange(n * n)
-    sums = _congest(flow, paths, pair // n, pair % n, total, hours, load)
+    start, end = np.empty(n * n, seller.dtype), np.empty(n * n, buyer.dtype)  # other types would be compiled again
+    for pair in range(n * n):
+        start[pair], end[pair] = pair // n, pair % n
+    sums = _congest(flow, paths, start, end, total, hours, load)
     for k in range(len(energy)):
         utilisation[k] = load[seller[k] * n + buyer[k]]
     return sums
