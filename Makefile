@@ -68,8 +68,8 @@ study: $(READY) ## the study and its report within half an hour (ARGS='--hours 1
 test: $(READY) ## tests that are quick, on all cores, and each benchmark once, untimed; under 5 minutes
 	@$(BIN)/pytest -m "not slow" --numprocesses auto --dist loadfile $(ARGS)
 
-test-all: $(READY) $(PYMARKET)/.ready $(SB3)/.ready $(JAX)/.ready ## every test; PyMarket's auction, SB3 and jax beside ours
-	@$(BIN)/pytest $(ARGS)
+test-all: $(READY) $(PYMARKET)/.ready $(SB3)/.ready $(JAX)/.ready ## every test, on all cores; PyMarket's auction, SB3 and jax beside ours
+	@$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 # Kernels run as plain Python, which takes longer: tests of speed and whole trainings are left out.
 coverage: $(READY) ## how much of market/ the tests run, kernels included; at least 95 %
