@@ -75,7 +75,8 @@ def readings(name: str) -> pd.DataFrame:
 def whole_days(*tables: pd.DataFrame) -> list[pd.DataFrame]:
     """Those days of which every table has all steps."""
     steps = pd.Timedelta(days=1) // STEP
-    full = [table.dropna().groupby(table.dropna().index.date).size() == steps for table in tables]
+    known = [table.notna().all(axis=1).groupby(table.index.date) for table in tables]
+    full = [each.all() & (each.size() == steps) for each in known]
     days = sorted(set.intersection(*(set(each.index[each]) for each in full)))
     return [table[np.isin(table.index.date, days)] for table in tables]
 

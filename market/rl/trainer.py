@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +14,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.community.scenario import Scenario
-from market.config import RLAlgorithm, TrainingMode, check_positive_int, choose, shown
+from market.config import RLAlgorithm, TrainingMode, check_positive_int, check_type, choose, shown
 from market.envs.vector import MarketVectorEnv
 from market.rl import checkpoint
 from market.rl.algorithms.registry import ALGORITHMS
@@ -46,8 +46,12 @@ class RLTrainer:
     hyperparameters: of the algorithm; None takes the study's defaults.
     """
 
-    _make_scenario: Callable[[Any], Any] = staticmethod(Scenario.of)
     _make_env: Callable[[Any, int], Any] = MarketVectorEnv  # called in this process and in Ray's actors
+
+    @staticmethod
+    def _make_scenario(env_config: Any) -> Any:
+        check_type("env_config", env_config, Scenario, Mapping, allowed="a Scenario or a dictionary of its fields")
+        return Scenario.of(env_config)
 
     def __init__(
         self,

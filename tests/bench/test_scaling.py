@@ -205,7 +205,7 @@ def test_the_simulated_intervals_hold_as_often_as_they_say():
 @pytest.mark.parametrize(("exponent", "floor"), LAWS)
 def test_the_intervals_cover_and_few_are_undetermined(drift, exponent, floor):
     found = coverage(drift, exponent, floor, 400)
-    assert found.held >= 0.93
+    assert found.held >= 0.92, "95 % and three standard deviations of 400 draws less"
     assert found.undetermined <= 0.05
     assert found.widest <= 0.3
 

@@ -41,7 +41,7 @@ def meters(folder, *, utc, unit):
     """Three households over the end of summer time: a gap that is filled, one that is not, a first day that is cut."""
     times = pd.date_range("2026-10-22 06:00", "2026-10-27 23:45", freq="15min", tz="Europe/Berlin")
     energy = np.random.default_rng(0).uniform(0.1, 0.5, (2, len(times), 3))
-    energy[:, 100:103] = energy[:, 280:300] = np.nan
+    energy[:, 100:103] = energy[:, 380:400] = np.nan
     for name, values in zip(("demand", "generation"), energy, strict=True):
         shown = times.tz_convert("UTC") if utc else times.tz_localize(None)
         readings = pd.DataFrame(values * (1 if unit == "kWh" else 4), columns=["a", "b", "c"])
@@ -57,7 +57,7 @@ def test_own_data_ends_in_a_trained_policy(tmp_path, utc, unit):
     meters(tmp_path, utc=utc, unit=unit)
     output = run_script(smaller(OWN_DATA, UNIT=unit, HELD_OUT=1, ITERATIONS=1, episodes=2), tmp_path)
     # of 22 to 27 October the first is cut, one holds the long gap, the 25th has 25 hours
-    assert "3 whole days of 3 households, 86." in output
+    assert "3 whole days of 3 households, 87.8 kWh a day" in output
     assert {"own_data.png", "policy"} <= {path.name for path in tmp_path.iterdir()}
     assert "trained" in output
 

@@ -81,5 +81,5 @@ def test_unknown_algorithms_are_named(algorithm: str, message: str) -> None:
 
 
 def test_wrong_scenario_is_named() -> None:
-    with pytest.raises(ValueError, match=r"scenario: got \[\]; allowed: a Scenario or a dictionary"):
+    with pytest.raises(ValueError, match=r"env_config: got \[\]; allowed: a Scenario or a dictionary"):
         RLTrainer([], "ppo", "ctde", 1)  # type: ignore[arg-type]
