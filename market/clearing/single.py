@@ -127,9 +127,11 @@ def clear(
     last_price: the last clearing price for PROPORTIONAL_SURPLUS, $/MWh; by default the mean of the DSO's prices.
     step_hours: length of the step, h.
     """
-    check_type("orders", orders, Orders, allowed="Orders(price=[...], quantity=[...], ...)")
-    check_type("config", config, MarketConfig)
-    check_type("grid", grid, Grid, GridNetwork, NoneType)
+    grids = (Grid, GridNetwork, NoneType)
+    if not (isinstance(orders, Orders) and isinstance(config, MarketConfig) and isinstance(grid, grids)):
+        check_type("orders", orders, Orders, allowed="Orders(price=[...], quantity=[...], ...)")
+        check_type("config", config, MarketConfig)
+        check_type("grid", grid, *grids)
     utility_price = check_range("utility_price", utility_price, 0.0, MAX_PRICE, "$/MWh")
     feed_in_tariff = check_range("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
     step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
