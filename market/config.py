@@ -162,6 +162,8 @@ def check_bool(field: str, value: object) -> None:
 
 def check_positive_int(field: str, value: object, low: int = 1, high: int = MAX_COUNT) -> int:
     """`value` as an int when it is a whole number within [low, high], else a one-line ValueError."""
+    if type(value) is int and low <= value <= high:
+        return value  # the usual case, on the path of `clear_batch`
     whole = isinstance(value, Integral) and not isinstance(value, NO_NUMBERS)
     if not whole or not low <= int(value) <= high:  # type: ignore[call-overload]
         limited = high < MAX_COUNT or (whole and int(value) > high)  # type: ignore[call-overload]
