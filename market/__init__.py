@@ -50,7 +50,6 @@ __all__ = [
     "clear",
     "keep_freed_memory",
 ]
-
 """All but `RLTrainer`, which loads torch and ray: `from market import *` needs neither."""
 
 __getattr__ = on_first_use(__name__, {"RLTrainer": ("rl.trainer", "rl")})

@@ -128,6 +128,7 @@ def clear(
     step_hours: length of the step, h.
     """
     grids = (Grid, GridNetwork, NoneType)
+    # at once, and looked into only where something is wrong: the floor of `clear` is made of such calls
     if not (isinstance(orders, Orders) and isinstance(config, MarketConfig) and isinstance(grid, grids)):
         check_type("orders", orders, Orders, allowed="Orders(price=[...], quantity=[...], ...)")
         check_type("config", config, MarketConfig)

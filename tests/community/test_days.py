@@ -18,6 +18,7 @@ from market.envs import MarketVectorEnv
 from market.evaluation.optimum import alone_cost, cooperative_optimum, net_generation
 from market.records.export import replay
 from market.simulation.dynamics import initial, step
+from market_support import at_random
 
 MANY = np.arange(200)
 
@@ -199,11 +200,7 @@ def test_long_tables_are_cut_into_days(tmp_path):
 def test_an_export_says_which_day_was_played(tmp_path):
     import pandas as pd
 
-    env = MarketVectorEnv(Scenario.study(2, max_steps=2).unseen, 5)
-    env.action_space.seed(0)
-    env.reset(seed=3)
-    for _ in range(2):
-        env.step(env.action_space.sample())
+    env = at_random(MarketVectorEnv(Scenario.study(2, max_steps=2).unseen, 5), steps=2, seed=3)
     env.export(tmp_path)
     written = pd.read_parquet(tmp_path / "communities.parquet")
     assert written["day"].tolist() == [*env.start.day, *env.start.day]

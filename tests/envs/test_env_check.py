@@ -13,6 +13,7 @@ from market.envs import MarketEnv, MarketParallelEnv, MarketVectorEnv, check_mar
 from market.envs.vector import AGENT_REWARDS
 from market.records.audit import violations
 from market.simulation.history import Flows
+from market_support import at_random
 
 SCENARIO = Scenario.study(3, max_steps=5)
 
@@ -179,11 +180,7 @@ def test_what_is_broken_is_found_and_the_remedy_named(kind):
 
 @pytest.fixture(scope="module")
 def episode():
-    env = MarketVectorEnv(Scenario.study(6), num_envs=2)
-    env.action_space.seed(0)
-    env.reset(seed=0)
-    for _ in range(24):
-        env.step(env.action_space.sample())
+    env = at_random(MarketVectorEnv(Scenario.study(6), num_envs=2), steps=24, seed=0)
     assert env.history().bought_p2p.any()
     return env.history(), env.params.fleet
 

@@ -124,3 +124,12 @@ def assert_same(result, twin, grid=None, step_hours=1.0) -> None:
         load = np.abs(twin.flows) / (grid.line_capacity * step_hours)
         assert result.congestion_max == pytest.approx(load.max(initial=0.0), rel=1e-9, abs=1e-12)
         assert result.congestion_mean == pytest.approx(load.mean() if len(load) else 0.0, rel=1e-9, abs=1e-12)
+
+
+def at_random(env, steps: int, seed: int = 5):
+    """The environment after so many steps of random actions, the same in each run. seed: of its episodes."""
+    env.action_space.seed(0)
+    env.reset(seed=seed)
+    for _ in range(steps):
+        env.step(env.action_space.sample())
+    return env

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import shutil
 from dataclasses import fields, replace
 
 import numpy as np
@@ -23,6 +22,7 @@ from market.records.audit import SUPPLY, USE, violations
 from market.records.export import replay
 from market.records.ledger import Ledger, decode
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History
+from market_support import at_random
 
 STEPS = 4
 NAMES = ("agents", "generation", "demand", "steps", "tariffs", "states", "communities", "trades", "blocks")
@@ -33,22 +33,7 @@ def played():
     prices = DSOProfileHandler(40, 240, 50.0, 180.0)
     rules = {"max_steps": STEPS, "dso_profile_handler": prices, "market_config": MarketConfig()}
     env = MarketVectorEnv(Scenario.study(4, kinds=("prosumer", "consumer"), days=2, **rules), 2)
-    env.action_space.seed(0)
-    env.reset(seed=5)
-    for _ in range(STEPS):
-        env.step(env.action_space.sample())
-    return env
-
-
-@pytest.fixture(scope="module")
-def exported(played, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("export")
-    return folder, played.export(folder)
-
-
-@pytest.fixture
-def copy(exported, tmp_path):
-    return shutil.copytree(exported[0], tmp_path / "copy")
+    return at_random(env, STEPS)
 
 
 def refused(folder, heads=None) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from dataclasses import fields
 from itertools import count
 from pathlib import Path
@@ -18,6 +17,7 @@ from market import MarketConfig, Scenario
 from market.envs import MarketVectorEnv
 from market.records.export import export, replay
 from market.simulation.history import Flows
+from market_support import at_random
 
 STEPS = 6
 
@@ -26,28 +26,12 @@ STEPS = 6
 def played():
     config = MarketConfig(enable_partner_preference=True)
     env = MarketVectorEnv(Scenario.study(6, max_steps=STEPS, market_config=config, kinds=("prosumer", "consumer")), 3)
-    env.action_space.seed(0)
-    env.reset(seed=5)
-    for _ in range(STEPS):
-        env.step(env.action_space.sample())
-    return env
-
-
-@pytest.fixture(scope="module")
-def exported(played, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("export")
-    return folder, played.export(folder)
+    return at_random(env, STEPS)
 
 
 @pytest.fixture(scope="module")
 def heads(exported):
     return exported[1]
-
-
-@pytest.fixture
-def copy(exported, tmp_path):
-    shutil.copytree(exported[0], tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 def test_replay_gives_back_every_number(played, exported):
