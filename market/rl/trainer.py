@@ -77,9 +77,21 @@ class RLTrainer:
             raise ValueError(f"hyperparameters: got {shown(hyperparameters)}; allowed: {kind} or None")
         self.scenario = self._make_scenario(env_config)
         self.iters = iters
-        counts = (iters, episodes_per_iteration, cpus, gpus, seed, num_env_runners, num_learners)
-        chosen = (self.scenario, self.algorithm, self.training, *counts, ray_address, self.hyperparameters)
-        self._run = Run(self._make_env, *chosen)
+        self._run = Run(
+            make_env=self._make_env,
+            env_config=self.scenario,
+            algorithm=self.algorithm,
+            training=self.training,
+            iters=iters,
+            episodes_per_iteration=episodes_per_iteration,
+            cpus=cpus,
+            gpus=gpus,
+            seed=seed,
+            num_env_runners=num_env_runners,
+            num_learners=num_learners,
+            ray_address=ray_address,
+            hyperparameters=self.hyperparameters,
+        )
         self._iteration = 0
         with ExitStack() as stack:
             self.set_up = self._build(stack)
