@@ -9,8 +9,8 @@ RANGE = HEAD~5..HEAD
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 READY := $(VENV)/.ready
+INSTALL := PYTHON=$(PYTHON) .ci/install
 PINS := .ci/constraints.txt
 PYMARKET := .venv-pymarket
 PYMARKET_PINS := $(CURDIR)/tests/differential/requirements.txt
@@ -54,9 +54,8 @@ venv: $(READY) ## make or update .venv only
 $(READY): pyproject.toml $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "PYTHON: got $$($(PYTHON) --version 2>&1); allowed: 3.11 or newer; try make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing into $(VENV): minutes the first time (torch and ray are large) ..."
-	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -qq --constraint $(PINS) --editable '.[rl,bench,dev,powerflow,pettingzoo,data]'
+	@echo "minutes the first time: torch and ray are large"
+	@$(INSTALL) $(VENV) --constraint $(PINS) --editable '.[rl,bench,dev,powerflow,pettingzoo,data]'
 	@touch $@
 
 bench: $(READY) ## quick benchmarks, under 5 minutes: tables, CSV and figure in results/
@@ -77,25 +76,19 @@ coverage: $(READY) ## how much of market/ the tests run, kernels included; at le
 
 # Made anew whenever its pins change; PyMarket is built from source, so the pins hold for the build, too.
 $(PYMARKET)/.ready: $(PYMARKET_PINS)
-	@echo "Installing PyMarket into $(PYMARKET) ..."
 	@rm -rf $(PYMARKET)
-	@$(PYTHON) -m venv $(PYMARKET)
-	@PIP_CONSTRAINT=$(PYMARKET_PINS) PIP_BUILD_CONSTRAINT=$(PYMARKET_PINS) $(PYMARKET)/bin/python -m pip \
-		--disable-pip-version-check --no-input install -qq --requirement $(PYMARKET_PINS)
+	@PIP_CONSTRAINT=$(PYMARKET_PINS) PIP_BUILD_CONSTRAINT=$(PYMARKET_PINS) \
+		$(INSTALL) $(PYMARKET) --requirement $(PYMARKET_PINS)
 	@touch $@
 
 $(SB3)/.ready: $(SB3_PINS) $(PINS)
-	@echo "Installing Stable-Baselines3 into $(SB3) ..."
 	@rm -rf $(SB3)
-	@$(PYTHON) -m venv $(SB3)
-	@$(SB3)/bin/python -m pip --disable-pip-version-check --no-input install -qq --requirement $(SB3_PINS)
+	@$(INSTALL) $(SB3) --requirement $(SB3_PINS)
 	@touch $@
 
 $(JAX)/.ready: $(JAX_PINS)
-	@echo "Installing jax into $(JAX) ..."
 	@rm -rf $(JAX)
-	@$(PYTHON) -m venv $(JAX)
-	@$(JAX)/bin/python -m pip --disable-pip-version-check --no-input install -qq --requirement $(JAX_PINS)
+	@$(INSTALL) $(JAX) --requirement $(JAX_PINS)
 	@touch $@
 
 lint: $(READY) ## ruff, mypy and zizmor, each of them whatever the others find
@@ -117,11 +110,8 @@ gate-check: $(READY) ## the gate's self-check: equal trees must pass, 25 % slowe
 
 # Otava alone, without the clients of the data bases and services that it can also read from.
 $(OTAVA)/.ready: $(PINS)
-	@echo "Installing Apache Otava into $(OTAVA) ..."
 	@rm -rf $(OTAVA)
-	@$(PYTHON) -m venv $(OTAVA)
-	@$(OTAVA)/bin/python -m pip --disable-pip-version-check --no-input install -qq --no-deps --constraint $(PINS) \
-		$(OTAVA_PIN) numpy scipy
+	@$(INSTALL) $(OTAVA) --no-deps --constraint $(PINS) $(OTAVA_PIN) numpy scipy
 	@touch $@
 
 history: $(READY) $(OTAVA)/.ready ## the asv site of the last 5 commits, offline in .asv/html, and what changed for good
@@ -136,9 +126,8 @@ history: $(READY) $(OTAVA)/.ready ## the asv site of the last 5 commits, offline
 # The local build tag of torch (+cpu) is dropped, so that the pins hold on machines that get another build.
 lock: ## take the newest releases that pyproject.toml allows, and pin them
 	@rm -rf $(VENV)
-	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -qq --editable '.[rl,bench,dev,powerflow,pettingzoo,data]'
-	@{ sed '/^[^#]/,$$d' $(PINS); $(PIP) freeze --exclude-editable | sed 's/+cpu$$//'; } > $(PINS).new
+	@$(INSTALL) $(VENV) --editable '.[rl,bench,dev,powerflow,pettingzoo,data]'
+	@{ sed '/^[^#]/,$$d' $(PINS); $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > $(PINS).new
 	@mv $(PINS).new $(PINS)
 	@touch $(READY)
 

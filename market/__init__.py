@@ -7,6 +7,7 @@ process; `keep_freed_memory` speeds up the clearing of large books.
 .. include:: docs/environments.md
 .. include:: docs/data.md
 .. include:: docs/mechanisms.md
+.. include:: docs/extending.md
 .. include:: docs/limits.md
 """
 
@@ -14,14 +15,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from market.clearing.config import MarketConfig
 from market.clearing.orders import Orders, Trades
+from market.clearing.pricing import ClearingMechanism
 from market.clearing.single import ClearingResult, clear
 from market.community.agents import Battery, DERAgent
 from market.community.scenario import Scenario
 from market.community.synthetic import DERProfileHandler, DSOProfileHandler
-from market.config import DSO, NO_PARTNER, ClearingMechanism, GridTopology, MarketConfig, RLAlgorithm, TrainingMode
+from market.constants import DSO, NO_PARTNER
 from market.grid.network import GridNetwork
+from market.grid.topologies import GridTopology
 from market.records.ledger import Ledger
+from market.rl.hyperparameters import RLAlgorithm
+from market.rl.modes import TrainingMode
 from market.support.allocator import keep_freed_memory
 from market.support.extras import on_first_use
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from market import RLTrainer
-    from market.clearing.orders import Floats
+    from market.support.arrays import Floats
 
 Result = dict[str, Any]
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from market.config import find, nearest
+from market.support import check
 
 if TYPE_CHECKING:
     from market.rl.hyperparameters import Hyperparameters
@@ -55,18 +55,17 @@ def changed(algorithm: str, change: str) -> tuple[Hyperparameters, dict[str, Any
     Raises ValueError for an unknown name, or when the algorithm has no such field or refuses its value.
     """
     from market import RLTrainer
-    from market.config import RLAlgorithm, choose
-    from market.rl.algorithms.registry import ALGORITHMS
+    from market.rl.hyperparameters import SETTINGS, RLAlgorithm
 
-    default = ALGORITHMS[choose(RLAlgorithm, algorithm, "algorithms")].hyperparameters
+    default = SETTINGS[check.choose(RLAlgorithm, algorithm, "algorithms")]()
     parameters = inspect.signature(RLTrainer).parameters.items()
     arguments = {name: each.default for name, each in parameters if name not in OF_A_CELL}
-    fields, row = {field.name for field in dataclasses.fields(default)}, find(CHANGES, change, "change")
+    fields, row = {field.name for field in dataclasses.fields(default)}, check.find(CHANGES, change, "change")
     for name in row:
         if name not in fields | set(arguments):
             raise ValueError(
                 f"change: got {change!r}, which sets {name}; allowed: fields of {type(default).__name__}, arguments of "
-                f"RLTrainer{nearest(name, [*fields, *arguments])}"
+                f"RLTrainer{check.nearest(name, [*fields, *arguments])}"
             )
     own = {name: value for name, value in row.items() if name in fields}
     return dataclasses.replace(default, **own), arguments | {n: v for n, v in row.items() if n not in fields}

@@ -25,7 +25,8 @@ from benches.measure import machine
 from benches.terminal import show
 from benches.terminal.arguments import count, counts, names
 from benches.terminal.text import one_line
-from market.config import RLAlgorithm, TrainingMode
+from market.rl.hyperparameters import RLAlgorithm
+from market.rl.modes import TrainingMode
 
 PRESETS: dict[str, dict[str, Any]] = {
     "issue": {"agents": (5, 20), "seeds": (0, 1, 2), "iterations": 200, "every": 5},

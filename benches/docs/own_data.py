@@ -32,7 +32,7 @@ STEP = pd.Timedelta(minutes=15)
 LONGEST_GAP = 4  # steps that are filled between two readings; days with longer gaps are left out
 HELD_OUT = 2  # last days, which training never sees
 ITERATIONS = 100
-FEEDER = "ieee13"  # a topology of `market.config.GridTopology`
+FEEDER = "ieee13"  # a topology of `market.GridTopology`
 LIMIT = 1000.0  # of all trade between households together, kW
 
 # %% [markdown]

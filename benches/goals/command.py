@@ -24,7 +24,7 @@ from benches.measure import counters
 from benches.terminal import show
 from benches.terminal.text import named
 from benches.workloads.inputs import books_of, clear_book
-from market.config import nearest
+from market.support import check
 
 USUAL = 60.0
 """Seconds taken to have gone as planned before anything was measured."""
@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     names = parser.parse_args(arguments).names or list(GOALS)
     for name in names:
         if name not in GOALS:
-            parser.error(f"name: got {name!r}; allowed: {', '.join(GOALS)}{nearest(name, list(GOALS))}")
+            parser.error(f"name: got {name!r}; allowed: {', '.join(GOALS)}{check.nearest(name, list(GOALS))}")
     plan, figures, interrupted = Plan(names), list[Figure](), False
     _tell(str(plan))
     try:

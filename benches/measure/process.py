@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from typing import IO, Any
 
 from benches.measure import machine
@@ -54,7 +53,7 @@ class Process(contextlib.AbstractContextManager[Any]):
         """End the process and everything it has started."""
         self.stop()
 
-    def send(self, request: Mapping[str, Any]) -> None:
+    def send(self, request: Any) -> None:
         """Send a request to the process, which may still be loading."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended: `answer` says so

@@ -124,7 +124,8 @@ def is_timed(config: pytest.Config) -> bool:
 def read(config: pytest.Config, table: Mapping[str, Case], earlier: Options | None = None) -> Options:
     """The options of this run, checked; what is not given is as in the `earlier` run that is resumed."""
     from market.community.bank import PROFILES as SOURCES
-    from market.config import RLAlgorithm, TrainingMode
+    from market.rl.hyperparameters import RLAlgorithm
+    from market.rl.modes import TrainingMode
 
     options = earlier or Options()
     for option in ("profile", "iterations", "repeat", "isolate", "ray_address", "hours", "resume"):

@@ -47,12 +47,12 @@ def words(text: str) -> tuple[str, ...]:
 
 def name(known: Iterable[str], word: str, *, parts: bool = False) -> str:
     """A word that is among those known, in whatever case; `parts`: one that is part of some."""
-    from market.config import nearest
+    from market.support import check
 
     allowed = [str(each) for each in known]
     if any(word in each for each in allowed) if parts else word.lower() in allowed:
         return word if parts else word.lower()
-    raise argparse.ArgumentTypeError(f"got {word!r}; allowed: {', '.join(allowed)}{nearest(word, allowed)}")
+    raise argparse.ArgumentTypeError(f"got {word!r}; allowed: {', '.join(allowed)}{check.nearest(word, allowed)}")
 
 
 def names(known: Iterable[str], text: str, *, parts: bool = False) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from benches.workloads import naive
 from benches.workloads.inputs import INPUTS, SEED, Books, Calls, books_of, number
 
 if TYPE_CHECKING:
-    from market.clearing.orders import Ints
     from market.grid.network import Grid
+    from market.support.arrays import Ints
 
 MUTUAL, TO_DSO = 0.1, 0.05
 """Share of the pairs of neighbours in a book who name each other, and of the orders that name the DSO."""

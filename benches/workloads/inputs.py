@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from market import ClearingResult, Ledger, MarketConfig, Orders, Trades
-    from market.clearing.orders import Floats
     from market.community.agents import Params as Market
     from market.grid.network import Grid
     from market.simulation.history import State
+    from market.support.arrays import Floats
 
 Calls = Sequence[partial[Any]]
 """Prepared calls that a case rotates through."""

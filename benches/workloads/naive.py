@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from market import Orders
-    from market.clearing.orders import Floats
     from market.grid.power_flow import Feeder
+    from market.support.arrays import Floats
 
 DSO = -1
 

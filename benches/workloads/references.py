@@ -13,10 +13,10 @@ from benches.workloads.training import EVALUATION_EPISODES, explained, populatio
 
 if TYPE_CHECKING:
     from market import Scenario
-    from market.clearing.orders import Ints
     from market.community.agents import Params as Market
     from market.evaluation.policies import Policy
     from market.simulation.history import State
+    from market.support.arrays import Ints
 
 MANY = 200
 """Up to so many agents the optimum of every evaluation episode is found, beyond of the first FEW."""

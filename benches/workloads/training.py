@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from market.rl.results import IterationRecord
 
 ALGORITHMS = ("ppo", "appo", "sac")
-"""Every member of `market.config.RLAlgorithm`; a test compares. The table is read without loading the market."""
+"""Every member of `market.RLAlgorithm`; a test compares. The table is read without loading the market."""
 STEPS = 24
 """Steps of an episode."""
 EPISODES = 20

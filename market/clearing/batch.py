@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.clearing.books import Book, Packed, price_limits, ranked
+from market.clearing.config import MarketConfig
 from market.clearing.fees import Network, network_terms
 from market.clearing.matching import gather, interval, merge, sides
-from market.clearing.orders import MAX_POSITIONS, Bools, Energies, Floats, Ints, Positions, capacity_ticks, energy_of
+from market.clearing.orders import MAX_POSITIONS, Energies, Positions, capacity_ticks, energy_of
 from market.clearing.partners import serve_partners
 from market.clearing.pricing import RULES, Pairs
 from market.clearing.trade_reduction import reduce_trade
-from market.config import PER_KWH, PER_PRICE, MarketConfig, check_positive_int
+from market.constants import PER_KWH, PER_PRICE
 from market.grid.network import Grid
+from market.support import check
+from market.support.arrays import Bools, Floats, Ints
 from market.support.kernels import kernel
 from market.support.threads import in_parts
 
@@ -191,7 +194,7 @@ def clear_batch(
     step_hours: h.
     threads: share out the markets, with the same result to the last bit.
     """
-    packed = book.packed(check_positive_int("threads", threads)) if isinstance(book, Book) else book
+    packed = book.packed(check.whole("threads", threads)) if isinstance(book, Book) else book
     markets, size = packed.quantity.shape
     positions = markets * size
     if positions > MAX_POSITIONS:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from market.clearing.config import MarketConfig
 from market.clearing.matching import Keys, pack, screen
-from market.clearing.orders import Bools, Energies, Ints
+from market.clearing.orders import Energies
 from market.clearing.pricing import RULES
-from market.config import DSO, PER_PRICE, MarketConfig
+from market.constants import DSO, PER_PRICE
+from market.support.arrays import Bools, Ints
 from market.support.threads import in_parts
 
 Nodes = NDArray[np.int32]

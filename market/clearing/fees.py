@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from market.clearing.books import Packed
-from market.clearing.orders import Floats, Ints, Positions
-from market.config import MarketConfig
+from market.clearing.config import MarketConfig
+from market.clearing.orders import Positions
 from market.grid.network import Grid
 from market.grid.routing import Routing, route
+from market.support.arrays import Floats, Ints
 from market.support.kernels import kernel
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numba import uint64
 from numpy.typing import NDArray
 
-from market.clearing.orders import Ints
-from market.config import DSO, ENERGY_TICK, PER_PRICE, PRICE_TICK
+from market.constants import DSO, ENERGY_TICK, PER_PRICE, PRICE_TICK
+from market.support.arrays import Ints
 from market.support.kernels import kernel
 
 Keys = NDArray[np.uint64]

@@ -8,30 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from market.config import (
-    DSO,
-    ENERGY_TICK,
-    LARGEST,
-    NO_PARTNER,
-    PER_KWH,
-    PER_PRICE,
-    PRICE_TICK,
-    MarketConfig,
-    check_array,
-    refuse,
-)
+from market.clearing.config import MarketConfig
+from market.constants import DSO, ENERGY_TICK, NO_PARTNER, PER_KWH, PER_PRICE, PRICE_TICK
+from market.support import check
+from market.support.arrays import Bools, Floats, Ints
 from market.support.tables import in_one_line, long_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Energies = NDArray[np.int32]
 """Ticks of single orders and trades: half the memory of `Ints`, and looked up in random order."""
 Positions = NDArray[np.int32]
 """Order positions of a batch, counted through its markets."""
-Bools = NDArray[np.bool_]
 
 MAX_ORDERS = 2**24
 """Orders that one book may hold: the packed sort key keeps 24 bits for the arrival rank."""
@@ -84,11 +73,11 @@ def bounds_of(config: MarketConfig) -> tuple[float, float, float, float]:
 
 
 _COLUMNS: dict[str, tuple[type, float, float, str]] = {
-    "price": (np.float64, 0.0, LARGEST, "finite numbers >= 0"),
-    "quantity": (np.float64, 0.0, LARGEST, "finite numbers >= 0"),
+    "price": (np.float64, 0.0, check.LARGEST, "finite numbers >= 0"),
+    "quantity": (np.float64, 0.0, check.LARGEST, "finite numbers >= 0"),
     "is_buy": (np.bool_, False, True, "True or False"),
     "agent": (np.int64, 0, np.inf, "whole numbers >= 0 of 63 bits, ids"),
-    "arrival": (np.float64, -LARGEST, LARGEST, "finite numbers"),
+    "arrival": (np.float64, -check.LARGEST, check.LARGEST, "finite numbers"),
     "reputation": (np.float64, 0.0, 1.0, "0 to 1"),
     "partner": (np.int64, NO_PARTNER, np.inf, f"an agent id, {DSO} (the DSO) or {NO_PARTNER} (nobody)"),
     "node": (np.int64, 0, np.inf, "whole numbers >= 0 of 63 bits, nodes"),
@@ -126,7 +115,7 @@ class Orders:
             if value is not None or field in ("price", "quantity", "is_buy"):
                 dtype, low, high, allowed = _COLUMNS[field]
                 shape = ("orders" if field == "price" else size,)
-                column = check_array(field, value, shape, dtype=dtype, low=low, high=high, allowed=allowed)
+                column = check.array(field, value, shape, dtype=dtype, low=low, high=high, allowed=allowed)
                 column.flags.writeable = False
                 columns[field], size = column, len(column)
         if size > MAX_ORDERS:
@@ -138,7 +127,7 @@ class Orders:
                 agent = buyers[np.argmax(both)]
                 raise ValueError(f"is_buy: got bids and asks of agent {agent}; allowed: one side per agent in a book")
         if self.partner is not None:
-            refuse("partner", self.partner, self.partner == self.agents, "another agent than the order's own")
+            check.refuse("partner", self.partner, self.partner == self.agents, "another agent than the order's own")
 
     def __setstate__(self, columns: dict[str, Any]) -> None:
         vars(self).update(columns)
@@ -160,9 +149,9 @@ class Orders:
         """One-line ValueError for the first order outside the price or quantity limits of `config`."""
         (low, high, least, most), price, quantity = bounds_of(config), self.price, self.quantity
         allowed = f"{config.min_price:g} to {config.max_price:g} $/MWh"
-        refuse("price", price, ~((price >= low) & (price <= high)), allowed)  # not a number fails, too
+        check.refuse("price", price, ~((price >= low) & (price <= high)), allowed)  # not a number fails, too
         allowed = f"0 (no order) or {config.min_quantity:g} to {config.max_quantity:g} kWh"
-        refuse("quantity", quantity, ~((quantity == 0) | (quantity >= least) & (quantity <= most)), allowed)
+        check.refuse("quantity", quantity, ~((quantity == 0) | (quantity >= least) & (quantity <= most)), allowed)
 
 
 @in_one_line

@@ -8,8 +8,9 @@ import numpy as np
 
 from market.clearing.books import Packed
 from market.clearing.matching import ASK_BIT, EMPTY, Keys, merge, price_of_key, sides
-from market.clearing.orders import Energies, Floats, Ints, price_ticks
-from market.config import PER_PRICE
+from market.clearing.orders import Energies, price_ticks
+from market.constants import PER_PRICE
+from market.support.arrays import Floats, Ints
 from market.support.kernels import kernel
 
 

@@ -1,4 +1,4 @@
-"""Pricing rules: one function per rule and the RULES registry. To add one, write a function and a row.
+"""Pricing rules. To add one, write a function, give it a name in `ClearingMechanism` and a row in `RULES`.
 
 A rule sees all matched pairs at once (`Pairs`) and returns a price per pair, [K] $/MWh, with ask <= price <= bid.
 """
@@ -6,12 +6,25 @@ A rule sees all matched pairs at once (`Pairs`) and returns a price per pair, [K
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 
-from market.clearing.orders import Bools, Floats, Ints
-from market.config import ClearingMechanism
+from market.support.arrays import Bools, Floats, Ints
+
+
+class ClearingMechanism(StrEnum):
+    """How a matched pair is priced; see `RULES`."""
+
+    AVERAGE = "average"
+    BUYER = "buyer"
+    SELLER = "seller"
+    BID_ASK_SPREAD = "bid_ask_spread"
+    NASH_BARGAINING = "nash_bargaining"
+    PROPORTIONAL_SURPLUS = "proportional_surplus"
+    UNIFORM = "uniform"
+    MCAFEE = "mcafee"
 
 
 class Pairs(NamedTuple):

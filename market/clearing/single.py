@@ -10,10 +10,13 @@ import numpy as np
 
 from market.clearing.batch import Cleared, clear_batch
 from market.clearing.books import Book, Nodes, Packed
+from market.clearing.config import MarketConfig
 from market.clearing.matching import read
-from market.clearing.orders import Bools, Ints, Orders, Trades, bounds_of, price_ticks, reputation_ticks
-from market.config import DSO, MAX_PRICE, NO_PARTNER, PER_KWH, MarketConfig, check_range, check_type
+from market.clearing.orders import Orders, Trades, bounds_of, price_ticks, reputation_ticks
+from market.constants import DSO, MAX_PRICE, NO_PARTNER, PER_KWH
 from market.grid.network import Grid, GridNetwork
+from market.support import check
+from market.support.arrays import Bools, Ints
 from market.support.kernels import kernel
 from market.support.tables import in_one_line
 
@@ -130,15 +133,15 @@ def clear(
     grids = (Grid, GridNetwork, NoneType)
     # at once, and looked into only where something is wrong: the floor of `clear` is made of such calls
     if not (isinstance(orders, Orders) and isinstance(config, MarketConfig) and isinstance(grid, grids)):
-        check_type("orders", orders, Orders, allowed="Orders(price=[...], quantity=[...], ...)")
-        check_type("config", config, MarketConfig)
-        check_type("grid", grid, *grids)
-    utility_price = check_range("utility_price", utility_price, 0.0, MAX_PRICE, "$/MWh")
-    feed_in_tariff = check_range("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
-    step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+        check.instance("orders", orders, Orders, allowed="Orders(price=[...], quantity=[...], ...)")
+        check.instance("config", config, MarketConfig)
+        check.instance("grid", grid, *grids)
+    utility_price = check.number("utility_price", utility_price, 0.0, MAX_PRICE, "$/MWh")
+    feed_in_tariff = check.number("feed_in_tariff", feed_in_tariff, 0.0, utility_price, "$/MWh (the utility price)")
+    step_hours = check.number("step_hours", step_hours, 1e-6, 24.0, "h")
     if last_price is None:
         last_price = (feed_in_tariff + utility_price) / 2
-    last_price = check_range("last_price", last_price, 0.0, MAX_PRICE, "$/MWh")
+    last_price = check.number("last_price", last_price, 0.0, MAX_PRICE, "$/MWh")
     if isinstance(grid, GridNetwork):
         grid = grid.to_grid()
     book, wanted, offered = _book(orders, config, grid)

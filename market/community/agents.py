@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from market.clearing.books import Nodes
-from market.clearing.orders import Floats, Ints
+from market.clearing.config import MarketConfig
 from market.community.series import check_numbers
 from market.community.synthetic import DSOProfileHandler
-from market.config import MarketConfig, check_fields, check_positive_int, check_type
 from market.grid.network import Grid
 from market.grid.power_flow import Feeder
+from market.support import check
+from market.support.arrays import Floats, Ints
 from market.support.tables import in_one_line
 
 
@@ -41,14 +42,14 @@ class Battery:
     power: float | None = None
 
     def __post_init__(self) -> None:
-        check_fields(self, 0.0, 1e9, "nominal_capacity", unit="kWh")
-        check_fields(self, 0.0, 1.0, "min_soc", "max_soc")
-        check_fields(self, 1e-3, 1.0, "charge_efficiency", "discharge_efficiency")
+        check.fields(self, 0.0, 1e9, "nominal_capacity", unit="kWh")
+        check.fields(self, 0.0, 1.0, "min_soc", "max_soc")
+        check.fields(self, 1e-3, 1.0, "charge_efficiency", "discharge_efficiency")
         if self.min_soc > self.max_soc:
             raise ValueError(f"min_soc: got {self.min_soc!r}; allowed: at most max_soc = {self.max_soc!r}")
-        check_fields(self, self.min_soc, self.max_soc, "initial_soc")
+        check.fields(self, self.min_soc, self.max_soc, "initial_soc")
         if self.power is not None:
-            check_fields(self, 0.0, 1e9, "power", unit="kW, or None for no limit")
+            check.fields(self, 0.0, 1e9, "power", unit="kW, or None for no limit")
 
 
 @in_one_line
@@ -71,9 +72,9 @@ class DERAgent:
     node: int | None = None
 
     def __post_init__(self) -> None:
-        check_fields(self, 1e-6, 1e9, "capacity", unit="kW")
-        check_type("id", self.id, str)
-        check_type("battery", self.battery, Battery, NoneType)
+        check.fields(self, 1e-6, 1e9, "capacity", unit="kW")
+        check.instance("id", self.id, str)
+        check.instance("battery", self.battery, Battery, NoneType)
         for field in ("generation_profile", "demand_profile"):
             object.__setattr__(self, field, check_numbers(field, getattr(self, field), (1, 2), "kWh", "days"))
         got, allowed = np.atleast_2d(self.demand_profile).shape, self.shape
@@ -83,7 +84,7 @@ class DERAgent:
                 f"allowed: {allowed[0]} of {allowed[1]}, as in generation_profile"
             )
         if self.node is not None:
-            check_positive_int("node", self.node, low=0)
+            check.whole("node", self.node, low=0)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from market.clearing.orders import Floats
 from market.community.measured import measured_profiles
 from market.community.series import Source, cut_days, days_of, first_steps
 from market.community.synthetic import synthetic_profiles
-from market.config import check_positive_int, find
+from market.support import check
+from market.support.arrays import Floats
 
 PROFILES: dict[str, Callable[..., tuple[Floats, Floats]]] = {
     "synthetic": synthetic_profiles,
@@ -39,12 +39,12 @@ def days_bank(
     sources: generation and demand as in `market.community.series.days_of`; one day is then every day.
     days: D; None for as many as the sources have, STUDY_DAYS where they leave it open.
     """
-    make, size = find(PROFILES, profiles, "profiles"), np.size(capacity)
+    make, size = check.find(PROFILES, profiles, "profiles"), np.size(capacity)
     given = {name: days_of(each, steps, step_hours, size, name) for name, each in sources.items() if each is not None}
     several = {name: each.shape[1] for name, each in given.items() if each.shape[1] > 1}
     if days is None:
         days = min(several.values(), default=1 if len(given) == len(sources) else STUDY_DAYS)
-    check_positive_int("days", days)
+    check.whole("days", days)
     for name, most in several.items():
         if days > most:
             raise ValueError(f"days: got {days}; allowed: 1 to {most}, the days in {name}")

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from market.clearing.orders import Floats
 from market.community.synthetic import Curve, between, profiles_of
-from market.config import check_range, check_type, find, shown
+from market.support import check
+from market.support.arrays import Floats
 
 QUARTERS = 4
 """Values an hour of the standard load profiles."""
@@ -46,13 +46,13 @@ class Place:
     business: str = "G25"  # and of businesses
 
     def __post_init__(self) -> None:
-        check_range("latitude", self.latitude, -90.0, 90.0, "degrees")
-        check_range("longitude", self.longitude, -180.0, 180.0, "degrees")
-        check_range("tilt", self.tilt, 0.0, 90.0, "degrees")
-        check_type("start", self.start, str, allowed="a date as '2025-05-12'")
-        check_type("timezone", self.timezone, str, allowed="a zone as 'Europe/Berlin'")
+        check.number("latitude", self.latitude, -90.0, 90.0, "degrees")
+        check.number("longitude", self.longitude, -180.0, 180.0, "degrees")
+        check.number("tilt", self.tilt, 0.0, 90.0, "degrees")
+        check.instance("start", self.start, str, allowed="a date as '2025-05-12'")
+        check.instance("timezone", self.timezone, str, allowed="a zone as 'Europe/Berlin'")
         for field in ("home", "business"):
-            find(LOADS, getattr(self, field), field)
+            check.find(LOADS, getattr(self, field), field)
 
 
 BERLIN = Place()
@@ -89,8 +89,8 @@ def _times(place: Place, hours: int) -> Any:
     try:
         midnight = pd.Timestamp(place.start, tz=place.timezone).normalize()
     except (ValueError, KeyError, OSError) as error:  # zoneinfo's for an unknown place is a KeyError, for a part of one
-        got = f"start {shown(place.start)}, timezone {shown(place.timezone)}"
-        allowed = f"a date as 2025-05-12 and a zone as Europe/Berlin ({shown(error)})"
+        got = f"start {check.shown(place.start)}, timezone {check.shown(place.timezone)}"
+        allowed = f"a date as 2025-05-12 and a zone as Europe/Berlin ({check.shown(error)})"
         raise ValueError(f"place: got {got}; allowed: {allowed}") from None
     first = midnight - pd.Timedelta(hours=SHIFT)
     return pd.date_range(first, periods=(hours + 2 * SHIFT) * QUARTERS, freq="15min")

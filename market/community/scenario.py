@@ -11,25 +11,15 @@ from typing import Any
 import numpy as np
 
 from market.clearing.books import Nodes
-from market.clearing.orders import Floats, Ints
+from market.clearing.config import MarketConfig
 from market.community.agents import KINDS, Battery, DERAgent, Fleet, Params
 from market.community.bank import days_bank
 from market.community.series import Source
 from market.community.synthetic import DERProfileHandler, DSOProfileHandler
-from market.config import (
-    GridTopology,
-    MarketConfig,
-    check_bool,
-    check_each,
-    check_fields,
-    check_positive_int,
-    check_range,
-    check_seed,
-    check_type,
-    find,
-    shown,
-)
 from market.grid.network import GridNetwork
+from market.grid.topologies import GridTopology
+from market.support import check
+from market.support.arrays import Floats, Ints
 from market.support.rng import ANCHOR_STREAM, POPULATION_STREAM, permutation, uniform
 from market.support.tables import in_one_line
 
@@ -79,23 +69,23 @@ class Scenario:
     held_out: bool = False
 
     def __post_init__(self) -> None:
-        check_positive_int("max_steps", self.max_steps)
-        check_positive_int("num_anchor", self.num_anchor, low=0)
-        check_seed(self.seed)
-        check_fields(self, 0.0, 0.999, "max_error")
-        check_fields(self, 1e-3, 24.0, "step_hours", unit="h")
-        check_fields(self, 0.0, 1.0, "cooperation_weight")
-        check_positive_int("held_out_days", self.held_out_days, low=0)
+        check.whole("max_steps", self.max_steps)
+        check.whole("num_anchor", self.num_anchor, low=0)
+        check.seed(self.seed)
+        check.fields(self, 0.0, 0.999, "max_error")
+        check.fields(self, 1e-3, 24.0, "step_hours", unit="h")
+        check.fields(self, 0.0, 1.0, "cooperation_weight")
+        check.whole("held_out_days", self.held_out_days, low=0)
         for name in ("enable_reset_dso_profiles", "enable_reset_der_profiles", "enable_asynchronous_order", "held_out"):
-            check_bool(name, getattr(self, name))
+            check.flag(name, getattr(self, name))
         prices = self.dso_profile_handler
-        check_type("market_config", self.market_config, MarketConfig)
-        check_type("grid_network", self.grid_network, GridNetwork, NoneType)
-        check_type("dso_profile_handler", prices, DSOProfileHandler, NoneType)
+        check.instance("market_config", self.market_config, MarketConfig)
+        check.instance("grid_network", self.grid_network, GridNetwork, NoneType)
+        check.instance("dso_profile_handler", prices, DSOProfileHandler, NoneType)
         if prices is not None:
             most = self.market_config.max_price
-            check_range("dso_profile_handler.max_price", prices.max_price, 0.0, most, "$/MWh, market_config.max_price")
-        agents, ids = check_each("agents", self.agents, DERAgent, "DERAgent objects"), set()
+            check.number("dso_profile_handler.max_price", prices.max_price, 0.0, most, "$/MWh, market_config.max_price")
+        agents, ids = check.each("agents", self.agents, DERAgent, "DERAgent objects"), set()
         if not agents:
             raise ValueError("agents: got 0 agents; allowed: at least 1")
         for agent in agents:
@@ -121,7 +111,7 @@ class Scenario:
     def from_dict(cls, env_config: Mapping[str, Any]) -> Scenario:
         """The scenario that an environment configuration describes; its keys are the fields of this class."""
         for name in env_config:
-            find(cls.__dataclass_fields__, name, "env_config")
+            check.find(cls.__dataclass_fields__, name, "env_config")
         if "agents" not in env_config:
             raise ValueError("env_config: got no 'agents'; allowed: a list of at least 1 DERAgent")
         return cls(**env_config)
@@ -140,7 +130,7 @@ class Scenario:
         if isinstance(description, Scenario):
             return description
         given = study if description is None else description
-        check_type("scenario", given, Mapping, allowed="a Scenario or a dictionary of its fields")
+        check.instance("scenario", given, Mapping, allowed="a Scenario or a dictionary of its fields")
         if "num_agents" in given and "agents" in given:
             raise ValueError("num_agents: got agents, too; allowed: a number of agents to make, or agents of your own")
         if "num_agents" in given:
@@ -178,24 +168,24 @@ class Scenario:
         overrides: fields of the scenario, such as max_steps or market_config; held_out_days is days // 5 without.
         """
         for name in overrides:
-            find(cls.__dataclass_fields__, name, "overrides")
-        num_agents, seed = check_positive_int("num_agents", num_agents), check_seed(seed)
-        steps = check_positive_int("max_steps", overrides.get("max_steps", 24))
-        hours = check_range("step_hours", overrides.get("step_hours", 1.0), 1e-3, 24.0, "h")
+            check.find(cls.__dataclass_fields__, name, "overrides")
+        num_agents, seed = check.whole("num_agents", num_agents), check.seed(seed)
+        steps = check.whole("max_steps", overrides.get("max_steps", 24))
+        hours = check.number("step_hours", overrides.get("step_hours", 1.0), 1e-3, 24.0, "h")
         draw = uniform(seed, np.arange(num_agents), 0, POPULATION_STREAM, 2)
         capacity = 50.0 + 100.0 * draw[:, 0]
         storage = capacity * (0.5 + 0.5 * draw[:, 1])
         redraws = overrides.get("enable_reset_der_profiles", True)
-        check_bool("enable_reset_der_profiles", redraws)
+        check.flag("enable_reset_der_profiles", redraws)
         if days is None and not redraws:
             days = 1
         sources = {"generation": generation, "demand": demand}
         made, used = days_bank(capacity, steps, seed, hours, profiles, sources, days)
         if not isinstance(kinds, list | tuple) or not kinds:
-            raise ValueError(f"kinds: got {shown(kinds)}; allowed: a list of {', '.join(KINDS)}")
+            raise ValueError(f"kinds: got {check.shown(kinds)}; allowed: a list of {', '.join(KINDS)}")
         if c_rate is not None:
-            check_range("c_rate", c_rate, 0.0, 1e3, "1/h, or None for no limit")
-        turns = [find(KINDS, kind, "kinds") for kind in kinds]
+            check.number("c_rate", c_rate, 0.0, 1e3, "1/h, or None for no limit")
+        turns = [check.find(KINDS, kind, "kinds") for kind in kinds]
         agents = []
         for i in range(num_agents):
             has = turns[i % len(turns)]

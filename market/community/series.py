@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from market.clearing.orders import Floats, Ints
-from market.config import check_array, check_positive_int, check_range, shown
+from market.support import check
+from market.support.arrays import Floats, Ints
 
 MAX_NUMBER = 1e12
 """Largest number of a series: a billion times what a neighbourhood uses, and its sums are still finite."""
@@ -33,7 +33,7 @@ def check_numbers(
     row: what the rows are, in errors.
     """
     shapes, allowed = ((), ("steps",), (row, "steps")), f"finite {unit} >= 0 and <= {MAX_NUMBER:g}"
-    values = check_array(field, value, *(shapes[count] for count in dims), low=0.0, high=MAX_NUMBER, allowed=allowed)
+    values = check.array(field, value, *(shapes[count] for count in dims), low=0.0, high=MAX_NUMBER, allowed=allowed)
     if not values.size:
         raise ValueError(f"{field}: got shape {list(values.shape)}; allowed: at least one step")
     return values
@@ -49,9 +49,9 @@ def resample(energy: ArrayLike, hours: float, steps: int, step_hours: float) -> 
     Prices do not add up: multiply their result by hours / step_hours.
     """
     given = check_numbers("energy", energy, (1, 2))
-    hours = check_range("hours", hours, 1e-6, 8784.0, "h")
-    step_hours = check_range("step_hours", step_hours, 1e-6, 8784.0, "h")
-    needed, reach = check_positive_int("steps", steps) * step_hours, given.shape[-1] * hours
+    hours = check.number("hours", hours, 1e-6, 8784.0, "h")
+    step_hours = check.number("step_hours", step_hours, 1e-6, 8784.0, "h")
+    needed, reach = check.whole("steps", steps) * step_hours, given.shape[-1] * hours
     if reach < needed * (1 - 1e-9):
         raise ValueError(f"energy: got {given.shape[-1]} values, {reach:g} h; allowed: at least {needed:g} h")
     if hours == step_hours:
@@ -68,8 +68,8 @@ def as_profile(source: Source, steps: int, num_agents: int, field: str) -> Float
     source: an array [N, T], a row per agent; an array [T] or a number for all agents; or a CSV file, see `numbers_of`.
     field: its name in errors.
     """
-    shape = check_positive_int("num_agents", num_agents), check_positive_int("steps", steps)
-    values = check_array(field, numbers_of(source, field), (), shape[1:], shape)
+    shape = check.whole("num_agents", num_agents), check.whole("steps", steps)
+    values = check.array(field, numbers_of(source, field), (), shape[1:], shape)
     return np.array(np.broadcast_to(values, shape))
 
 
@@ -118,7 +118,7 @@ def numbers_of(source: Source, field: str, dims: Sequence[int] = (0, 1, 2)) -> F
 
 def _read_csv(path: Path, field: str) -> Floats:
     """The numbers under the header row: [T] from one column, else [columns, T]."""
-    got = shown(str(path), 200)
+    got = check.shown(str(path), 200)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
@@ -133,5 +133,5 @@ def _read_csv(path: Path, field: str) -> Floats:
             values[number] = [float(cell) for cell, _ in zip(row, rows[0], strict=True)]
         except ValueError:
             where = f"row {number + 2} of {path}; allowed: {len(rows[0])} numbers"
-            raise ValueError(f"{field}: got {shown(row)} in {where}") from None
+            raise ValueError(f"{field}: got {check.shown(row)} in {where}") from None
     return values[:, 0] if len(rows[0]) == 1 else values.T

@@ -14,18 +14,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from market.clearing.orders import Bools, Floats, Ints
 from market.community.series import Source, as_profile, numbers_of
-from market.config import (
-    MAX_PRICE,
-    PRICE_TICK,
-    check_array,
-    check_episodes,
-    check_positive_int,
-    check_range,
-    check_seed,
-    refuse,
-)
+from market.constants import MAX_PRICE, PRICE_TICK
+from market.support import check
+from market.support.arrays import Bools, Floats, Ints
 from market.support.rng import HOUSEHOLD_STREAM, TARIFF_STREAM, WEATHER_STREAM, uniform
 
 _TRAITS, _CLOUDS, _HABITS = range(3)  # what a household's random numbers are for
@@ -137,7 +129,7 @@ Shapes = Callable[[int, Floats], Sequence[Curve]]
 
 def check_capacity(capacity: ArrayLike) -> Floats:
     """A copy of the rated powers [N], kW, or a one-line ValueError."""
-    return check_array("capacity", capacity, ("agents",), low=0.0, high=1e9, allowed="finite numbers from 0 to 1e9 kW")
+    return check.array("capacity", capacity, ("agents",), low=0.0, high=1e9, allowed="finite numbers from 0 to 1e9 kW")
 
 
 def profiles_of(
@@ -149,10 +141,10 @@ def profiles_of(
     first: number of the first household.
     """
     rated = check_capacity(capacity)
-    steps, first = check_positive_int("steps", steps), check_positive_int("first", first, low=0)
-    step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    steps, first = check.whole("steps", steps), check.whole("first", first, low=0)
+    step_hours = check.number("step_hours", step_hours, 1e-6, 24.0, "h")
     hours, households = math.ceil(steps * step_hours), first + np.arange(len(rated))
-    traits = Traits.of(households, check_seed(seed), hours)
+    traits = Traits.of(households, check.seed(seed), hours)
     at_home, at_work, light = shapes(hours, traits.turn)
     generation, demand = np.zeros((2, len(rated), steps))
     parts = max(1, round(step_hours / 0.25))
@@ -185,8 +177,8 @@ def synthetic_profiles(
         day = int(24 / step_hours) if (24 / step_hours).is_integer() else steps
         return [partial(_daily, day, curve) for curve in (home, business, partial(_sun, turn))]
 
-    rated, first = check_capacity(capacity), check_positive_int("first", first, low=0)
-    step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
+    rated, first = check_capacity(capacity), check.whole("first", first, low=0)
+    step_hours = check.number("step_hours", step_hours, 1e-6, 24.0, "h")
     blocks = [
         profiles_of(shapes, rated[place : place + BLOCK], steps, seed, step_hours, first + place)
         for place in range(0, max(1, len(rated)), BLOCK)
@@ -199,13 +191,13 @@ class DERProfileHandler:
     """Profiles of one household after another: call k gives household k of the seed, as in `synthetic_profiles`."""
 
     def __init__(self, seed: int = 42) -> None:
-        self.seed = check_seed(seed)
+        self.seed = check.seed(seed)
         self.household = 0
         """Number of the next household."""
 
     def get_energy_profiles(self, steps: int, capacity: float, step_hours: float = 1.0) -> tuple[Floats, Floats]:
         """Generation and demand of the next household, each [T], kWh per step. capacity: kW. step_hours: h."""
-        rated = check_range("capacity", capacity, 0.0, 1e9, "kW")
+        rated = check.number("capacity", capacity, 0.0, 1e9, "kW")
         (generation,), (demand,) = synthetic_profiles([rated], steps, self.seed, step_hours, self.household)
         self.household += 1
         return generation, demand
@@ -226,8 +218,8 @@ class DSOProfileHandler:
     utility_price: Source | None = None
 
     def __post_init__(self) -> None:
-        low = check_range("min_price", self.min_price, 0.0, MAX_PRICE, "$/MWh")
-        high = check_range("max_price", self.max_price, 0.0, MAX_PRICE, "$/MWh")
+        low = check.number("min_price", self.min_price, 0.0, MAX_PRICE, "$/MWh")
+        high = check.number("max_price", self.max_price, 0.0, MAX_PRICE, "$/MWh")
         if high - low < PRICE_TICK:
             raise ValueError(f"min_price: got {low!r}; allowed: below max_price = {high!r} $/MWh")
         if self.feed_in_tariff is None and self.utility_price is None:
@@ -237,13 +229,13 @@ class DSOProfileHandler:
             if source is None:
                 raise ValueError(f"{field}: got None; allowed: a profile, as the other price has one")
             values = numbers_of(source, field, (0, 1))
-            refuse(field, values, (values < low) | (values > high), f"{low:g} to {high:g} $/MWh")
+            check.refuse(field, values, (values < low) | (values > high), f"{low:g} to {high:g} $/MWh")
             vars(self)[field] = values
         tariff, price = np.asarray(self.feed_in_tariff), np.asarray(self.utility_price)
         if tariff.ndim and price.ndim:
-            check_array("utility_price", price, tariff.shape, allowed="as many as in feed_in_tariff")
+            check.array("utility_price", price, tariff.shape, allowed="as many as in feed_in_tariff")
         tariff, price = np.broadcast_arrays(tariff, price)
-        refuse("feed_in_tariff", tariff, tariff >= price, "below utility_price at every step")
+        check.refuse("feed_in_tariff", tariff, tariff >= price, "below utility_price at every step")
 
     def get_price_profiles(
         self, steps: int, seed: int = 42, episode: ArrayLike = 0, step_hours: float = 1.0
@@ -253,13 +245,13 @@ class DSOProfileHandler:
         Drawn prices have min_price <= tariff < price <= max_price. The price has three bands (night 22 to 7 h, evening
         17 to 21 h, day) that move up and down together by the episode; the tariff is flat and well below them.
         """
-        steps = check_positive_int("steps", steps)
-        numbers = np.atleast_1d(check_episodes(episode, (), ("episodes",)))
+        steps = check.whole("steps", steps)
+        numbers = np.atleast_1d(check.episodes(episode, (), ("episodes",)))
         if self.feed_in_tariff is not None and self.utility_price is not None:
             tariff = as_profile(self.feed_in_tariff, steps, len(numbers), "feed_in_tariff")
             return tariff, as_profile(self.utility_price, steps, len(numbers), "utility_price")
-        step_hours = check_range("step_hours", step_hours, 1e-6, 24.0, "h")
-        level = uniform(check_seed(seed), numbers, 0, TARIFF_STREAM, 2)
+        step_hours = check.number("step_hours", step_hours, 1e-6, 24.0, "h")
+        level = uniform(check.seed(seed), numbers, 0, TARIFF_STREAM, 2)
         hour = (np.arange(steps) + 0.5) * step_hours % 24
         band = np.select([(hour < 7) | (hour >= 22), (hour >= 17) & (hour < 21)], [NIGHT_BAND, EVENING_BAND], DAY_BAND)
         price = band + BAND_SWING * (2 * level[:, :1] - 1)

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market.clearing.orders import Floats
+from market.clearing.config import MarketConfig
 from market.community.agents import Battery, DERAgent
 from market.community.scenario import Scenario
 from market.community.series import check_numbers, cut_days, resample
 from market.community.synthetic import DSOProfileHandler
-from market.config import MarketConfig, check_positive_int, check_range, find, nearest
+from market.support import check
+from market.support.arrays import Floats
 from market.support.files import write_together
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def load_community(folder: str | Path, **scenario: Any) -> Scenario:
     used = read_table(folder, "demand")
     made = read_table(folder, "generation", needed=False)
     hours, days = _steps(folder, len(used))
-    step_hours = check_range("step_hours", scenario.get("step_hours", hours), 1e-3, 24.0, "h")
+    step_hours = check.number("step_hours", scenario.get("step_hours", hours), 1e-3, 24.0, "h")
     length = len(used) / days * hours / step_hours
-    steps = check_positive_int("max_steps", scenario.get("max_steps", round(length)))
+    steps = check.whole("max_steps", scenario.get("max_steps", round(length)))
 
     def series(name: str, table: pd.DataFrame, columns: list[str]) -> Floats:
         """These columns as energy in the scenario's days, [C, D, T]; zeros for those that the table does not have."""
@@ -67,7 +68,7 @@ def load_community(folder: str | Path, **scenario: Any) -> Scenario:
             raise ValueError(f"{name}: got {len(table)} rows; allowed: {len(used)}, as in demand")
         for column in table.columns:
             if column not in columns:
-                hint = nearest(str(column), columns)
+                hint = check.nearest(str(column), columns)
                 raise ValueError(f"{name}: got the column {column!r}; allowed: ids of agents{hint}")
         none = np.zeros(len(table))
         known = [check_numbers(f"{name}, {c!r}", table[c].tolist()) if c in table else none for c in columns]
@@ -129,7 +130,7 @@ def files_of(tables: dict[str, pd.DataFrame], kind: str) -> dict[str, Any]:
 
     kind: csv for text, parquet for bytes.
     """
-    write = find(FORMATS, kind, "kind")
+    write = check.find(FORMATS, kind, "kind")
     return {f"{name}.{kind}": write(table) for name, table in tables.items()}
 
 
@@ -188,16 +189,16 @@ def _steps(folder: Path, rows: int) -> tuple[float, int]:
     columns = list(table.columns)
     if columns not in (["hours"], ["hours", "days"]) or len(table) != 1:
         raise ValueError(f"steps: got {len(table)} rows of {columns}; allowed: a column hours of one row, and days")
-    days = check_positive_int("steps, 'days'", _whole(table["days"].tolist()[0])) if "days" in table else 1
+    days = check.whole("steps, 'days'", _whole(table["days"].tolist()[0])) if "days" in table else 1
     if rows % days:
         raise ValueError(f"steps, 'days': got {days}; allowed: a divisor of the {rows} rows of demand")
-    return check_range("steps, 'hours'", table["hours"].tolist()[0], 1e-3, 24.0, "h"), days
+    return check.number("steps, 'hours'", table["hours"].tolist()[0], 1e-3, 24.0, "h"), days
 
 
 def _agents(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The agents' rows without what is missing."""
     for column in table.columns:
-        find(dict.fromkeys(COLUMNS), column, "column of agents")
+        check.find(dict.fromkeys(COLUMNS), column, "column of agents")
     for column in ("id", "capacity"):
         if column not in table or table[column].isna().any():
             raise ValueError(f"agents: got no {column} for some agent; allowed: a column of a value for each")

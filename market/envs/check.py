@@ -12,11 +12,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from market.clearing.orders import Floats
-from market.config import AGENT_REWARDS
+from market.constants import AGENT_REWARDS
 from market.envs.vector import EPISODES_OF_A_SEED, MarketVectorEnv
 from market.records.audit import violations
 from market.simulation.dynamics import ACTION_SIZE, initial, observe, step, team_reward
+from market.support.arrays import Floats
 
 
 def check_market_env(env: Any, seed: int = 7) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.community.scenario import Scenario
-from market.config import AGENT_REWARDS, check_array, check_type, nearest, shown
+from market.constants import AGENT_REWARDS
 from market.envs.vector import MarketVectorEnv
 from market.simulation.dynamics import ACTION_SIZE
 from market.simulation.observation import LIMIT
+from market.support import check
 
 _MASKED = {np.ma.MaskedArray, type(np.ma.masked)}
 Observations = dict[str, NDArray[np.float32]]
@@ -50,7 +51,7 @@ class MarketEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """One step of the community."""
         if self._over:
             raise ValueError("step: got a call before reset or after the last step; allowed: after reset()")
-        checked = check_array("action", action, (self.market.params.num_agents, ACTION_SIZE))
+        checked = check.array("action", action, (self.market.params.num_agents, ACTION_SIZE))
         observation, reward, terminated, _, info = self.market.step(checked[None])
         self._over = bool(terminated[0])
         return observation[0], float(reward[0]), self._over, False, {AGENT_REWARDS: info[AGENT_REWARDS][0]}
@@ -80,21 +81,23 @@ class Community:
 
     def step(self, actions: Mapping[str, Any]) -> tuple[Observations, dict[str, float], bool]:
         """Observations [size] and own rewards after all agents' actions [4] in [-1, 1], and whether all is over."""
-        check_type("actions", actions, Mapping, allowed="a dictionary with the action of every agent")
+        check.instance("actions", actions, Mapping, allowed="a dictionary with the action of every agent")
         if actions.keys() != self.action_spaces.keys():
             for agent in actions:
                 if agent not in self.action_spaces:
-                    hint = nearest(agent, self.ids)
-                    raise ValueError(f"actions: got one of {shown(agent)}; allowed: agents of this environment{hint}")
+                    hint = check.nearest(agent, self.ids)
+                    raise ValueError(
+                        f"actions: got one of {check.shown(agent)}; allowed: agents of this environment{hint}"
+                    )
             missing = next(agent for agent in self.ids if agent not in actions)
             raise ValueError(f"actions: got none of {missing!r}; allowed: one [{ACTION_SIZE}] of every agent")
         stacked = [actions[agent] for agent in self.ids]
         try:
             masked = not _MASKED.isdisjoint(map(type, stacked))  # numpy would stack them without their masks
-            action = check_array("actions", None if masked else stacked, (len(self.ids), ACTION_SIZE))
+            action = check.array("actions", None if masked else stacked, (len(self.ids), ACTION_SIZE))
         except ValueError:
             for agent, own in zip(self.ids, stacked, strict=True):
-                check_array(f"actions of {agent!r}", own, (ACTION_SIZE,))
+                check.array(f"actions of {agent!r}", own, (ACTION_SIZE,))
             raise
         observation, _, over, _, info = self.env.step(action)
         rewards = dict(zip(self.ids, info[AGENT_REWARDS].tolist(), strict=True))

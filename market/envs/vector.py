@@ -12,9 +12,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from market.clearing.orders import Floats
 from market.community.scenario import Scenario
-from market.config import AGENT_REWARDS, check_positive_int
+from market.constants import AGENT_REWARDS
 from market.evaluation.kpis import evaluate
 from market.evaluation.policies import check_actions
 from market.records.export import export
@@ -22,7 +21,9 @@ from market.records.ledger import Ledger
 from market.simulation.dynamics import ACTION_SIZE, initial, observe, step, team_reward
 from market.simulation.history import History, State, StepRecord
 from market.simulation.observation import LIMIT, observation_size
+from market.support import check
 from market.support.allocator import keep_freed_memory
+from market.support.arrays import Floats
 
 EPISODES_OF_A_SEED = 2**20
 """Episodes until one seed reaches those of the next."""
@@ -48,7 +49,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
     def __init__(self, scenario: Scenario | Mapping[str, Any] | None = None, num_envs: int = 1, **study: Any) -> None:
         keep_freed_memory()
         self.scenario = Scenario.of(scenario, **study)
-        self.num_envs = check_positive_int("num_envs", num_envs)
+        self.num_envs = check.whole("num_envs", num_envs)
         self.params = self.scenario.params
         agents = self.params.num_agents
         size = observation_size(self.params)
@@ -68,7 +69,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         if seed is None and self._first_episode is None:
             seed = int(self.np_random.integers(2**31))
         if seed is not None:
-            seed = check_positive_int("seed", seed, 0, MAX_SEED)
+            seed = check.whole("seed", seed, 0, MAX_SEED)
             super().reset(seed=seed)
             self._first_episode = seed * EPISODES_OF_A_SEED
         assert self._first_episode is not None
@@ -118,7 +119,7 @@ class MarketVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
 
         episode: its place among them, 0..E-1.
         """
-        place = check_positive_int("episode", episode, 0, self.num_envs - 1)
+        place = check.whole("episode", episode, 0, self.num_envs - 1)
         ledger = Ledger(self.params.config.blockchain_difficulty)
         for number, record in enumerate(self._records):
             ledger.append(record.trades(place), number)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from market.clearing.orders import Floats
 from market.simulation.history import History, ratio
+from market.support.arrays import Floats
 
 AGENT_STEPS = (0, 2)
 """Axes of steps and agents in [T, E, N]."""

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import block_array, diags_array, eye_array, kron
 
-from market.clearing.orders import Floats
 from market.community.agents import Params
 from market.community.series import MAX_NUMBER
-from market.config import check_array, check_positive_int
 from market.evaluation.kpis import KPIS
 from market.simulation.dynamics import storage_value
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, State
+from market.support import check
+from market.support.arrays import Floats
 
 OPTIMAL = ("p2p_share", "self_consumption", "self_sufficiency", "peak_to_average", "coordination_effectiveness")
 """KPIs that the energy of an optimum decides."""
@@ -65,10 +65,10 @@ def cooperative_optimum(params: Params, state: State, market: int = 0, net: Floa
     market: which of the episodes.
     net: generation less demand in the steps left [N, T], kWh; None for those that will come.
     """
-    market = check_positive_int("market", market, 0, len(state.episode) - 1)
+    market = check.whole("market", market, 0, len(state.episode) - 1)
     if net is None:
         net = net_generation(params, state, slice(state.step, None))[market].T
-    net = check_array("net", net, (params.num_agents, params.max_steps - state.step), low=-MAX_NUMBER, high=MAX_NUMBER)
+    net = check.array("net", net, (params.num_agents, params.max_steps - state.step), low=-MAX_NUMBER, high=MAX_NUMBER)
     pooled = _solve(params, state, market, np.inf, net)
     if params.grid is None:
         return pooled

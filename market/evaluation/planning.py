@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from market.clearing.orders import Floats
 from market.community.agents import Params
 from market.evaluation.optimum import cooperative_optimum, net_generation
 from market.simulation.dynamics import ACTION_SIZE
 from market.simulation.history import State
+from market.support.arrays import Floats
 
 NOON = 12.0
 """Until this hour the pooled batteries may be emptied, as the sun fills them again before the evening."""

@@ -10,9 +10,7 @@ from collections.abc import Callable
 
 from numpy.typing import ArrayLike
 
-from market.clearing.orders import Floats, Ints
 from market.community.agents import Params
-from market.config import check_array, check_type
 from market.evaluation.planning import (
     mpc_perfect,
     mpc_persistence,
@@ -24,6 +22,8 @@ from market.evaluation.planning import (
 )
 from market.simulation.dynamics import ACTION_SIZE, initial, step
 from market.simulation.history import History, State
+from market.support import check
+from market.support.arrays import Floats, Ints
 from market.support.rng import POLICY_STREAM, uniform
 
 Policy = Callable[[Params, State], Floats]
@@ -66,12 +66,12 @@ POLICIES: dict[str, Policy] = {
 
 def check_actions(state: State, actions: ArrayLike) -> Floats:
     """The actions [E, N, 4], in [-1, 1], as float64, or a one-line ValueError; `step` itself takes them as they are."""
-    return check_array("actions", actions, (*state.energy.shape, ACTION_SIZE), allowed="finite numbers in [-1, 1]")
+    return check.array("actions", actions, (*state.energy.shape, ACTION_SIZE), allowed="finite numbers in [-1, 1]")
 
 
 def play(params: Params, episode: Ints, policy: Policy) -> tuple[State, History]:
     """Whole episodes numbered `episode` [E] under a policy: how they began, and all their steps."""
-    check_type("policy", policy, Callable, allowed="a function of params and a state, as those in POLICIES")
+    check.instance("policy", policy, Callable, allowed="a function of params and a state, as those in POLICIES")
     start = state = initial(params, episode)
     records = []
     for _ in range(params.max_steps):

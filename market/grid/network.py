@@ -9,22 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market.config import (
-    LARGEST,
-    MAX_COUNT,
-    GridTopology,
-    check_array,
-    check_each,
-    check_fields,
-    check_positive_int,
-    check_range,
-    check_seed,
-    check_type,
-    choose,
-    refuse,
-    shown,
-)
-from market.grid.topologies import FEEDERS, TOPOLOGIES, Floats, Int32s, lines_between, shortest_paths
+from market.grid.topologies import FEEDERS, TOPOLOGIES, GridTopology, lines_between, shortest_paths
+from market.support import check
+from market.support.arrays import Floats, Int32s
 from market.support.tables import in_one_line
 
 if TYPE_CHECKING:
@@ -55,14 +42,14 @@ class GridNetwork:
     """Node of each assigned agent, by agent id."""
 
     def __post_init__(self) -> None:
-        topology = choose(GridTopology, self.topology, "topology")
-        num_nodes = check_positive_int("num_nodes", self.num_nodes)
+        topology = check.choose(GridTopology, self.topology, "topology")
+        num_nodes = check.whole("num_nodes", self.num_nodes)
         if topology in FEEDERS:
             num_nodes = len(FEEDERS[topology].names)
-        capacity = check_range("capacity", self.capacity, unit="kW")
+        capacity = check.number("capacity", self.capacity, unit="kW")
         if self.ampacity is not None:
-            vars(self).update(ampacity=check_range("ampacity", self.ampacity, 1e-6, 1e9, "A"))
-        vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=check_seed(self.seed))
+            vars(self).update(ampacity=check.number("ampacity", self.ampacity, 1e-6, 1e9, "A"))
+        vars(self).update(topology=topology, num_nodes=num_nodes, capacity=capacity, seed=check.seed(self.seed))
 
     def assign_agents_to_graph(self, agents: Iterable[Any]) -> dict[Hashable, int]:
         """Give every agent a node and return `agent_node`, replacing what was assigned before.
@@ -70,11 +57,11 @@ class GridNetwork:
         agents: with an `id` and a `node`; where the node is None, the k-th agent goes to node k modulo the node count.
         """
         places: dict[Hashable, int] = {}
-        for k, agent in enumerate(check_each("agents", agents, object, "agents")):
+        for k, agent in enumerate(check.each("agents", agents, object, "agents")):
             if not (hasattr(agent, "id") and hasattr(agent, "node")):
-                raise ValueError(f"agents: got {shown(agent)}; allowed: agents, each with an id and a node")
+                raise ValueError(f"agents: got {check.shown(agent)}; allowed: agents, each with an id and a node")
             if agent.id in places:
-                raise ValueError(f"agents: got id {shown(agent.id)} twice; allowed: each id once")
+                raise ValueError(f"agents: got id {check.shown(agent.id)} twice; allowed: each id once")
             places[agent.id] = self.check_node(k % self.num_nodes if agent.node is None else agent.node, agent.id)
         self.agent_node.clear()
         self.agent_node.update(places)
@@ -82,7 +69,7 @@ class GridNetwork:
 
     def check_node(self, node: object, agent: Hashable) -> int:
         """`node` as an int when it is one of the grid's, else a one-line ValueError that names the agent."""
-        return check_positive_int(f"node of agent {shown(agent)}", node, 0, self.num_nodes - 1)
+        return check.whole(f"node of agent {check.shown(agent)}", node, 0, self.num_nodes - 1)
 
     def to_grid(self) -> Grid:
         """The grid as arrays; computed on the first call."""
@@ -150,10 +137,10 @@ class Grid:
     names: tuple[str, ...]  # of the nodes, n
 
     def __post_init__(self) -> None:
-        check_fields(self, 0.0, LARGEST, "capacity", unit="kW")
-        check_fields(self, 0.0, MAX_SIZE, "diameter", unit="km")
-        check_type("names", self.names, tuple)
-        n = check_positive_int("names", len(self.names))
+        check.fields(self, 0.0, check.LARGEST, "capacity", unit="kW")
+        check.fields(self, 0.0, MAX_SIZE, "diameter", unit="km")
+        check.instance("names", self.names, tuple)
+        n = check.whole("names", len(self.names))
         size: dict[str, int | str] = {"n": n, "L": "lines"}
         for name, axes, dtype, low, high in (
             ("distance", "nn", np.float64, 0.0, MAX_SIZE),
@@ -166,10 +153,10 @@ class Grid:
             ("line_reactance", "L", np.float64, -MAX_SIZE, MAX_SIZE),
             ("line_voltage", "L", np.float64, 1e-6, MAX_SIZE),
             ("line_of", "nn", np.int32, -1, n * n),
-            ("zone", "n", np.int32, 0, MAX_COUNT),
+            ("zone", "n", np.int32, 0, check.MAX_COUNT),
         ):
             given, shape, allowed = getattr(self, name), tuple(size[axis] for axis in axes), f"{low:g} to {high:g}"
-            values = check_array(name, given, shape, dtype=dtype, low=low, high=high, allowed=allowed)
+            values = check.array(name, given, shape, dtype=dtype, low=low, high=high, allowed=allowed)
             values.flags.writeable = False
             vars(self)[name] = values
             size |= zip(axes, values.shape, strict=True)
@@ -178,17 +165,17 @@ class Grid:
     def _check_paths(self) -> None:
         """ValueError unless each line is where its ends are, and each path walks along lines back to its start."""
         n, lines = self.num_nodes, lines_between(self.num_nodes, self.line_from, self.line_to)
-        refuse("line_of", self.line_of, self.line_of != lines, "the line from line_from to line_to, else -1")
+        check.refuse("line_of", self.line_of, self.line_of != lines, "the line from line_from to line_to, else -1")
         start, before = np.arange(n, dtype=np.int32), self.predecessor.copy()
         np.fill_diagonal(before, start)
         cut = (before < 0) | (lines[before, start] < 0)
         np.fill_diagonal(cut, False)
-        refuse("predecessor", self.predecessor, cut, "a node with a line to the next, as all nodes are connected")
+        check.refuse("predecessor", self.predecessor, cut, "a node with a line to the next, as all nodes are connected")
         for _ in range(n.bit_length()):  # twice as many steps at once, until all have arrived
             if (before == start[:, None]).all():
                 return
             before = np.take_along_axis(before, before, 1)
-        refuse("predecessor", self.predecessor, before != start[:, None], "a path that leads back to its start")
+        check.refuse("predecessor", self.predecessor, before != start[:, None], "a path that leads back to its start")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

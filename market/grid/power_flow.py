@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
 
-from market.config import check_array, check_range
 from market.grid.network import MAX_SIZE, Grid
-from market.grid.topologies import Floats, Ints
+from market.support import check
+from market.support.arrays import Floats, Ints
 from market.support.kernels import kernel
 
 SOURCE = 0
@@ -43,7 +43,7 @@ class Feeder(NamedTuple):
 
         power_factor: lagging, of all loads and generators, 0.001 to 1.
         """
-        factor = check_range("power_factor", power_factor, 1e-3, 1.0)
+        factor = check.number("power_factor", power_factor, 1e-3, 1.0)
         n, lines = grid.num_nodes, len(grid.line_length)
         if lines != n - 1:
             return None
@@ -114,8 +114,8 @@ def power_flow(feeder: Feeder, injection: Floats, step_hours: float = 1.0) -> Po
     injection: what each node feeds in less what it takes [E, n], kWh per step.
     step_hours: h; power is the mean over the step.
     """
-    fed = check_array("injection", injection, ("E", feeder.num_nodes), low=-MAX_SIZE, high=MAX_SIZE)
-    power, square = fed / check_range("step_hours", step_hours, 1e-3, 24.0, "h"), np.empty(fed.shape)
+    fed = check.array("injection", injection, ("E", feeder.num_nodes), low=-MAX_SIZE, high=MAX_SIZE)
+    power, square = fed / check.number("step_hours", step_hours, 1e-3, 24.0, "h"), np.empty(fed.shape)
     _power_flow(feeder.order, feeder.parent, feeder.rise, power, square)
     below = feeder.line >= 0
     flow = np.empty((len(fed), feeder.num_nodes - 1))

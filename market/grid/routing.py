@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from market.config import check_array, shown
 from market.grid.network import Grid
-from market.grid.topologies import Floats, Int32s, Ints
+from market.support import check
+from market.support.arrays import Floats, Int32s, Ints
 from market.support.kernels import kernel
 
 Nodes = Int32s | Ints
@@ -137,14 +137,16 @@ def route(
         shapes = f"{seller_node.shape}, {buyer_node.shape} and {energy.shape}"
         raise ValueError(f"seller_node, buyer_node, energy: got shapes {shapes}; allowed: one value per trade, [K]")
     if markets < 0 or offsets[0] != 0 or offsets[-1] != trades:
-        raise ValueError(f"offsets: got {shown(offsets)}; allowed: [E+1] from 0 to the number of trades, {trades}")
+        raise ValueError(
+            f"offsets: got {check.shown(offsets)}; allowed: [E+1] from 0 to the number of trades, {trades}"
+        )
     routing = Routing(np.zeros(trades), np.zeros(markets), np.zeros(markets), np.zeros(markets))
     flow = np.zeros(len(grid.line_length))
     paths = (grid.predecessor, grid.line_of, grid.line_from, grid.line_capacity)
     sent = (seller_node, buyer_node, energy, offsets)
     code = _route(flow, *paths, *sent, float(step_hours), routing)
     if code == _BAD_OFFSETS:
-        raise ValueError(f"offsets: got {shown(offsets)}; allowed: numbers that never fall")
+        raise ValueError(f"offsets: got {check.shown(offsets)}; allowed: numbers that never fall")
     if code != _ROUTED:
         way = f"{seller_node[code]} -> {buyer_node[code]}"
         raise ValueError(f"node: got {way} in trade {code}; allowed: 0 to {grid.num_nodes - 1}")
@@ -157,9 +159,9 @@ def line_flows(grid: Grid, seller_node: ArrayLike, buyer_node: ArrayLike, energy
     seller_node, buyer_node: [K].
     energy: [K] kWh.
     """
-    amount, most = check_array("energy", energy, ("trades",)), grid.num_nodes - 1
+    amount, most = check.array("energy", energy, ("trades",)), grid.num_nodes - 1
     seller, buyer = (
-        check_array(name, nodes, amount.shape, dtype=np.int64, low=0, high=most, allowed=f"nodes 0 to {most}")
+        check.array(name, nodes, amount.shape, dtype=np.int64, low=0, high=most, allowed=f"nodes 0 to {most}")
         for name, nodes in (("seller_node", seller_node), ("buyer_node", buyer_node))
     )
     flow = np.zeros(len(grid.line_length))

@@ -1,25 +1,22 @@
 """Shapes of the distribution grid: nodes, the lines between them, their lengths, and zones.
 
-To add one, write a function (num_nodes, seed) -> Layout and give it a row in TOPOLOGIES. With the same seed, the points
-of MESH and the line lengths of the other generated shapes stay as they are when nodes are added.
+To add one, write a function (num_nodes, seed) -> Layout, and give it a name in `GridTopology` and a row in
+`TOPOLOGIES`. With the same seed, the points of MESH and the line lengths of the other generated shapes stay as they are
+when nodes are added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from market.config import GridTopology
-
-Ints = NDArray[np.int64]
-Int32s = NDArray[np.int32]
-Floats = NDArray[np.float64]
+from market.support.arrays import Floats, Int32s, Ints
 
 SIDE_KM = 1.0
 """Side of the square that holds the nodes of MESH, km."""
@@ -30,6 +27,18 @@ BRANCHES = 3
 """Children of every inner node of TREE."""
 ZONES = 4
 """Zones of a generated grid with four nodes or more."""
+
+
+class GridTopology(StrEnum):
+    """Shape of the distribution grid; see `TOPOLOGIES`."""
+
+    MESH = "mesh"
+    RING = "ring"
+    LINE = "line"
+    STAR = "star"
+    TREE = "tree"
+    IEEE13 = "ieee13"
+    IEEE34 = "ieee34"
 
 
 class LineType(NamedTuple):

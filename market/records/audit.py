@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from market.clearing.orders import Floats
 from market.community.agents import Fleet
-from market.config import PER_KWH
+from market.constants import PER_KWH
 from market.simulation.history import Flows
+from market.support.arrays import Floats
 
 TOLERANCE = 1e-9
 """Relative to the largest amount that takes part; energy among peers is exact to the Wh."""

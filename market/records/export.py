@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from market.clearing.orders import Floats, Ints, Trades
+from market.clearing.orders import Trades
 from market.community.scenario import Scenario
 from market.community.tables import files_of, load_community, others, read_table, tables_of
-from market.config import DSO
+from market.constants import DSO
 from market.records.audit import unequal, violations
 from market.records.ledger import Block, Ledger, encode
 from market.simulation.dynamics import initial
 from market.simulation.history import PER_AGENT, PER_COMMUNITY, History, StepRecord
+from market.support.arrays import Floats, Ints
 from market.support.files import write_together
 
 if TYPE_CHECKING:

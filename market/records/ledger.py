@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from market.clearing.orders import Trades
-from market.config import MAX_DIFFICULTY, check_positive_int, check_type, shown
+from market.constants import MAX_DIFFICULTY
+from market.support import check
 
 GENESIS = "0" * 64
 """Head of an empty ledger: what the first block holds as its previous hash."""
@@ -56,7 +57,7 @@ class Ledger:
     """
 
     def __init__(self, difficulty: int = 1) -> None:
-        self.difficulty = check_positive_int("difficulty", difficulty, 0, MAX_DIFFICULTY)
+        self.difficulty = check.whole("difficulty", difficulty, 0, MAX_DIFFICULTY)
         self.blocks: list[Block] = []
 
     @property
@@ -98,7 +99,7 @@ def encode(trades: Trades, step: int) -> bytes:
     name, dtype ("<i8" or "<f8") and values, each with its length in bytes before it. Numbers are 64-bit little-endian.
     """
     names = [field.name for field in fields(Trades)]
-    step = check_positive_int("step", step, 0, 2**63 - 1)
+    step = check.whole("step", step, 0, 2**63 - 1)
     parts = [_MAGIC, *map(_NUMBER.pack, (step, len(trades), len(names)))]
     for name in names:
         column = np.asarray(getattr(trades, name))
@@ -112,7 +113,7 @@ def encode(trades: Trades, step: int) -> bytes:
 
 def decode(content: bytes) -> tuple[int, Trades]:
     """Step and trades of what `encode` wrote; ValueError for any other bytes."""
-    check_type("content", content, bytes)
+    check.instance("content", content, bytes)
     read = io.BytesIO(content[len(_MAGIC) :]).read
 
     def number() -> int:
@@ -129,5 +130,5 @@ def decode(content: bytes) -> tuple[int, Trades]:
     except (struct.error, KeyError, OverflowError, TypeError, ValueError):
         genuine = False
     if not genuine:
-        raise ValueError(f"content: got {shown(content)}; allowed: bytes that market.records.ledger.encode wrote")
+        raise ValueError(f"content: got {check.shown(content)}; allowed: bytes that market.records.ledger.encode wrote")
     return step, trades

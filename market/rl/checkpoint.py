@@ -18,12 +18,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from market.clearing.config import MarketConfig
 from market.community.agents import Battery, DERAgent
 from market.community.scenario import Scenario
 from market.community.synthetic import DSOProfileHandler
-from market.config import MarketConfig
 from market.grid.network import GridNetwork
-from market.rl.hyperparameters import APPOHyperparameters, PPOHyperparameters, SACHyperparameters
+from market.rl.hyperparameters import SETTINGS
 from market.support.files import write_whole
 
 Arrays = dict[str, NDArray[Any]]
@@ -34,8 +34,7 @@ WEIGHTS = "weights/"
 ACTOR = f"0/{WEIGHTS}actor."
 """And those of the policy in a file, which has the number of each learner before its names."""
 _COMMUNITY = (Scenario, DERAgent, Battery, MarketConfig, GridNetwork, DSOProfileHandler)
-_SETTINGS = (PPOHyperparameters, APPOHyperparameters, SACHyperparameters)
-CLASSES: dict[str, type] = {kind.__name__: kind for kind in (*_COMMUNITY, *_SETTINGS)}
+CLASSES: dict[str, type] = {kind.__name__: kind for kind in (*_COMMUNITY, *SETTINGS.values())}
 """Dataclasses that a file can describe, by name; their constructors check what they are given."""
 UNUSED = {"der_profile_handler"}
 """Fields that nothing reads, and that are left out."""

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import StrEnum
 
-from market.config import check_positive_int, check_range, find, shown
+from market.support import check
+
+
+class RLAlgorithm(StrEnum):
+    """The learning algorithm; see `SETTINGS` and `market.rl.algorithms.registry.ALGORITHMS`."""
+
+    PPO = "ppo"
+    APPO = "appo"
+    SAC = "sac"
+
 
 ACTIVATIONS = dict.fromkeys(("tanh", "relu"))
 
@@ -45,13 +55,13 @@ class Hyperparameters:
     def __post_init__(self) -> None:
         for field in fields(self):
             if field.name in RANGES:
-                check_range(field.name, getattr(self, field.name), *RANGES[field.name])
+                check.number(field.name, getattr(self, field.name), *RANGES[field.name])
             elif field.name in COUNTS:
-                check_positive_int(field.name, getattr(self, field.name))
+                check.whole(field.name, getattr(self, field.name))
         if not isinstance(self.hidden, list | tuple) or not self.hidden:
-            raise ValueError(f"hidden: got {shown(self.hidden)}; allowed: a tuple of one or more layer widths")
-        object.__setattr__(self, "hidden", tuple(check_positive_int("hidden", width) for width in self.hidden))
-        find(ACTIVATIONS, self.activation, "activation")
+            raise ValueError(f"hidden: got {check.shown(self.hidden)}; allowed: a tuple of one or more layer widths")
+        object.__setattr__(self, "hidden", tuple(check.whole("hidden", width) for width in self.hidden))
+        check.find(ACTIVATIONS, self.activation, "activation")
 
 
 @dataclass(frozen=True)
@@ -124,3 +134,11 @@ class APPOHyperparameters(ClippedSurrogate):
 
     minibatch: int = 10
     target_update: int = 1
+
+
+SETTINGS: dict[RLAlgorithm, type[Hyperparameters]] = {
+    RLAlgorithm.PPO: PPOHyperparameters,
+    RLAlgorithm.APPO: APPOHyperparameters,
+    RLAlgorithm.SAC: SACHyperparameters,
+}
+"""Their defaults are the study's."""

@@ -1,4 +1,6 @@
-"""The three training modes, and all that makes them differ. To add a mode, add a row to `MODES`.
+"""The three training modes, and all that makes them differ.
+
+To add one, give it a name in `TrainingMode` and a row in `MODES`.
 
 In every mode the surrogates of PPO and APPO clip one probability ratio per agent, and SAC has one temperature per
 agent: the ratio of a joint action leaves the band around one after a step or two when N is large (MAPPO: Yu et al.
@@ -8,8 +10,15 @@ agent: the ratio of a joint action leaves the band around one after a step or tw
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from market.config import TrainingMode
+
+class TrainingMode(StrEnum):
+    """Who learns from what: C(entralised)/D(ecentralised) T(raining), C/D E(xecution); see `MODES`."""
+
+    CTCE = "ctce"
+    CTDE = "ctde"
+    DTDE = "dtde"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from market.config import RLAlgorithm, TrainingMode
-from market.rl.hyperparameters import Hyperparameters
+from market.rl.hyperparameters import Hyperparameters, RLAlgorithm
+from market.rl.modes import TrainingMode
 from market.support.phases import combined
 from market.support.tables import in_one_line, long_table
 

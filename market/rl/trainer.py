@@ -14,18 +14,19 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
 from market.community.scenario import Scenario
-from market.config import RLAlgorithm, TrainingMode, check_positive_int, check_type, choose, shown
 from market.envs.vector import MarketVectorEnv
 from market.rl import checkpoint
 from market.rl.algorithms.registry import ALGORITHMS
 from market.rl.algorithms.run import Run
-from market.rl.hyperparameters import Hyperparameters
+from market.rl.hyperparameters import SETTINGS, Hyperparameters, RLAlgorithm
+from market.rl.modes import TrainingMode
 from market.rl.networks.modules import PopulationActor
 from market.rl.results import MARKET, EvaluationResult, IterationRecord, SetUp, TrainingResult, mean_of_numbers
 from market.rl.rllib import quiet_rllib, without_object_store
 from market.rl.sampling.policy import Policy, agent_policy, checked, population_policy, rollout
 from market.rl.scopes import Stream, derive, torch_threads
 from market.rl.session import ray_session
+from market.support import check
 from market.support.allocator import keep_freed_memory
 from market.support.phases import combined
 
@@ -50,7 +51,7 @@ class RLTrainer:
 
     @staticmethod
     def _make_scenario(env_config: Any) -> Any:
-        check_type("env_config", env_config, Scenario, Mapping, allowed="a Scenario or a dictionary of its fields")
+        check.instance("env_config", env_config, Scenario, Mapping, allowed="a Scenario or a dictionary of its fields")
         return Scenario.of(env_config)
 
     def __init__(
@@ -68,13 +69,12 @@ class RLTrainer:
         ray_address: str | None = None,
         hyperparameters: Hyperparameters | None = None,
     ) -> None:
-        self.algorithm = choose(RLAlgorithm, algorithm, "algorithm")
-        self.training = choose(TrainingMode, training, "training")
-        default = ALGORITHMS[self.algorithm].hyperparameters
-        self.hyperparameters = default if hyperparameters is None else hyperparameters
-        if type(self.hyperparameters) is not type(default):
-            kind = type(default).__name__
-            raise ValueError(f"hyperparameters: got {shown(hyperparameters)}; allowed: {kind} or None")
+        self.algorithm = check.choose(RLAlgorithm, algorithm, "algorithm")
+        self.training = check.choose(TrainingMode, training, "training")
+        kind = SETTINGS[self.algorithm]
+        self.hyperparameters = kind() if hyperparameters is None else hyperparameters
+        if type(self.hyperparameters) is not kind:
+            raise ValueError(f"hyperparameters: got {check.shown(hyperparameters)}; allowed: {kind.__name__} or None")
         self.scenario = self._make_scenario(env_config)
         self.iters = iters
         self._run = Run(
@@ -101,7 +101,7 @@ class RLTrainer:
         keep_freed_memory()
         run, ray_seconds = self._run, 0.0
         with quiet_rllib():
-            config = ALGORITHMS[self.algorithm].configure(run, self.hyperparameters)
+            config = ALGORITHMS[self.algorithm](run, self.hyperparameters)
         if run.num_env_runners or run.num_learners or run.ray_address is not None:
             logical_cpus = run.num_env_runners + run.num_learners * run.cpus
             ray_seconds = stack.enter_context(ray_session(run.ray_address, max(1, logical_cpus)))
@@ -184,7 +184,7 @@ class RLTrainer:
             on its held-out days (`Scenario.unseen`), if it has some; `trainer.scenario` plays the days of training.
         """
         played_on = self.scenario.unseen if scenario is None else self._make_scenario(scenario)
-        env = self._make_env(played_on, check_positive_int("episodes", episodes))
+        env = self._make_env(played_on, check.whole("episodes", episodes))
         got = (env.single_observation_space.shape, env.single_action_space.shape)
         allowed = (self.module.observation_space.shape, self.module.action_space.shape)
         if got != allowed:

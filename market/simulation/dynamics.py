@@ -13,13 +13,15 @@ import numpy as np
 
 from market.clearing.batch import Cleared, clear_batch
 from market.clearing.books import Book
-from market.clearing.orders import REPUTATION_STEPS, Floats, Ints, price_of, sum_by
+from market.clearing.orders import REPUTATION_STEPS, price_of, sum_by
 from market.community.agents import Params
-from market.config import DSO, ENERGY_TICK, NO_PARTNER, PRICE_TICK, check_episodes
+from market.constants import DSO, ENERGY_TICK, NO_PARTNER, PRICE_TICK
 from market.grid.power_flow import voltage_deviation
 from market.simulation.history import State, StepRecord
 from market.simulation.observation import observation
 from market.simulation.settlement import settle
+from market.support import check
+from market.support.arrays import Floats, Ints
 from market.support.kernels import kernel
 from market.support.phases import phase
 from market.support.rng import ARRIVAL_STREAM, DAY_STREAM, permutation, uniform
@@ -35,7 +37,7 @@ REWARD_LIMIT = 10.0
 
 def initial(params: Params, episode: Ints) -> State:
     """The start of the episodes numbered `episode`, [E]."""
-    numbers = check_episodes(episode, ("E",))
+    numbers = check.episodes(episode, ("E",))
     drawn = numbers if params.redraw_tariffs else np.zeros_like(numbers)
     feed_in_tariff, utility_price = params.tariffs.get_price_profiles(
         params.max_steps, params.seed, drawn, params.step_hours

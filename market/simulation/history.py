@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from market.clearing.batch import Cleared
-from market.clearing.orders import Bools, Floats, Ints, Trades
+from market.clearing.orders import Trades
 from market.clearing.single import all_trades
-from market.config import check_positive_int, find
 from market.simulation.settlement import Account
+from market.support import check
+from market.support.arrays import Bools, Floats, Ints
 from market.support.tables import in_one_line, long_table
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class StepRecord(Flows):
 
     def trades(self, episode: int) -> Trades:
         """All trades of one of the episodes, the DSO's too. episode: its place, 0..E-1."""
-        check_positive_int("episode", episode, 0, len(self.cost) - 1)
+        check.whole("episode", episode, 0, len(self.cost) - 1)
         tariffs = float(self.feed_in_tariff[episode]), float(self.utility_price[episode])
         return all_trades(self.cleared, episode, self.is_buy[episode], None, tariffs)
 
@@ -152,5 +153,5 @@ class History(Flows):
 
         per: "agent", or "community" for what has no value per agent.
         """
-        names = find({"agent": PER_AGENT, "community": PER_COMMUNITY}, per, "per")
+        names = check.find({"agent": PER_AGENT, "community": PER_COMMUNITY}, per, "per")
         return long_table({name: getattr(self, name) for name in names}, *AXES[: 3 if names == PER_AGENT else 2])

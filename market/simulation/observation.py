@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from market.clearing.orders import Floats
 from market.community.agents import Params
 from market.simulation.history import State
 from market.simulation.settlement import Account
+from market.support.arrays import Floats
 from market.support.kernels import kernel
 from market.support.rng import ERROR_STREAM, uniform
 

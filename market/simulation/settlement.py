@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from market.clearing.batch import Cleared
-from market.clearing.orders import Bools, Floats
 from market.community.agents import Fleet
-from market.config import PER_KWH
+from market.constants import PER_KWH
+from market.support.arrays import Bools, Floats
 from market.support.kernels import kernel
 
 

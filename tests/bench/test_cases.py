@@ -11,8 +11,8 @@ from benches.history import core as asv_core
 from benches.measure import threads
 from benches.workloads.references import POLICIES
 from benches.workloads.training import ALGORITHMS
-from market.config import RLAlgorithm
 from market.evaluation import policies
+from market.rl.hyperparameters import RLAlgorithm
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,6 +14,7 @@ from benches.case import Case, Point, Unsupported
 from benches.goals import learner
 from benches.goals.command import GOALS, main
 from benches.goals.goal import Goal
+from benches.measure.process import Lost
 
 TAKEN = {"learner": [3.0, 4.0, 10.0], "bare": [2.0, 2.0, 4.0], "products": [1.0, 1.0, 1.0]}
 
@@ -26,15 +27,58 @@ def test_the_learner_is_judged_by_the_median_over_rounds(limit, met):
     assert figure.detail == "ratio of the minima 1.5, 3 rounds; 4.00 x products"
 
 
-def test_the_limits_are_the_issues_shares_of_what_was(monkeypatch):
-    monkeypatch.setattr(learner, "cpu_in_turns", lambda point, rounds: TAKEN)
+def test_the_limits_are_shares_of_what_an_earlier_commit_takes(monkeypatch, tmp_path):
+    asked = []
+
+    class Earlier:
+        def __init__(self, checkout, case, params):
+            assert (checkout, case) == (tmp_path, "train/learner")
+            asked.append(params)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def cpu_seconds(self, prepared, turn):
+            raise AssertionError
+
+    def measured(point, rounds):
+        assert set(point.case.references) == {"earlier", "bare", "products", "xla"}
+        assert point.params == asked[-1]
+        return {"learner": [1.0], "earlier": [2.0], "bare": [1.0]}
+
+    monkeypatch.setattr(learner, "check_out", lambda name, place, repository: SimpleNamespace(folder=tmp_path))
+    monkeypatch.setattr(learner, "Earlier", Earlier)
+    monkeypatch.setattr(learner, "cpu_in_turns", measured)
     figures = list(learner.learner())
     assert len(figures) == 27
-    limits = {figure.name.rpartition("loop, ")[2]: figure.limit for figure in figures}
+    assert {figure.value for figure in figures} == {0.5}
+    limits = {figure.name.partition(", ")[2]: figure.limit for figure in figures}
     for mode in ("ctce", "ctde", "dtde"):
         for algorithm, shares in {"ppo": (0.5, 0.65, 0.85), "appo": (0.5, 0.65, 0.85), "sac": (0.6, 0.7, 0.9)}.items():
-            for agents, share, before in zip((1, 10, 100), shares, learner.BEFORE[algorithm, mode], strict=True):
-                assert limits[f"{algorithm}, {mode}, N={agents}"] == pytest.approx(share * before)
+            for agents, share in zip((1, 10, 100), shares, strict=True):
+                assert limits[f"{algorithm}, {mode}, N={agents}"] == share
+
+
+def test_an_earlier_commit_tells_its_own_cpu_seconds(tmp_path):
+    (tmp_path / "benches").mkdir()
+    (tmp_path / "benches" / "cases.py").write_text(
+        "import time\n"
+        "class Case:\n"
+        "    setup = staticmethod(lambda params: params['seconds'])\n"
+        "    def call(seconds, turn):\n"
+        "        end = time.process_time() + seconds * (1 + turn)\n"
+        "        while time.process_time() < end: pass\n"
+        "    call = staticmethod(call)\n"
+        "CASES = {'its own': Case}\n"
+    )
+    with learner.Earlier(tmp_path, "its own", {"seconds": 0.05}) as earlier:
+        assert earlier.cpu_seconds(None, 0) == pytest.approx(0.05, rel=0.5)
+        assert earlier.cpu_seconds(None, 3) == pytest.approx(0.20, rel=0.5)
+    with learner.Earlier(tmp_path, "another", {}) as earlier, pytest.raises(Lost, match="another"):
+        earlier.cpu_seconds(None, 0)
 
 
 def test_turns_alternate_and_other_processes_count_themselves(monkeypatch):

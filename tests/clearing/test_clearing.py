@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market import DSO, NO_PARTNER, GridNetwork, GridTopology, MarketConfig, Orders, clear
-from market.config import MAX_PRICE
+from market.constants import MAX_PRICE
 from market_support import assert_same
 from oracle import clear_book
 from strategies import RULES, books, configs, grid_of, grids, tariffs

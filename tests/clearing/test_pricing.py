@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from market import ClearingMechanism, MarketConfig, Orders, clear
 from market.clearing.pricing import RULES as REGISTRY
 from market.clearing.pricing import Pairs
-from oracle import pair_price
+from oracle import TWINS, pair_price
 from oracle_auctions import exact
 from strategies import PAIRWISE, RULES, tariffs
 
@@ -20,7 +20,7 @@ TICKS = st.integers(0, 10_000)
 
 
 def test_every_mechanism_has_a_rule():
-    assert list(REGISTRY) == list(ClearingMechanism)
+    assert list(REGISTRY) == list(ClearingMechanism), "pricing.py: a name in ClearingMechanism, and a row in RULES"
     assert [m for m, rule in REGISTRY.items() if rule.reduces_trade] == [ClearingMechanism.MCAFEE]
 
 
@@ -97,6 +97,12 @@ def witness(rule: str, bids=(90.0, 70.0), asks=(10.0, 40.0), tariff=(20.0, 80.0)
     result = clear(orders, config, feed_in_tariff=tariff[0], utility_price=tariff[1], last_price=last)
     trades = result.trades
     return trades.price[trades.p2p].tolist(), trades.seller_price[trades.p2p].tolist()
+
+
+def test_every_rule_has_a_twin_and_a_book_worked_by_hand():
+    for rule in RULES:
+        assert rule in TWINS, f"{rule}: write its slow twin in tests/oracles/oracle.py, and a row in TWINS"
+        assert rule in WITNESS, f"{rule}: work its prices out by hand, and give them a row in WITNESS"
 
 
 @pytest.mark.parametrize("rule", RULES)

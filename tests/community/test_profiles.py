@@ -18,7 +18,7 @@ from market.community.synthetic import (
     home,
     synthetic_profiles,
 )
-from market.config import MAX_PRICE
+from market.constants import MAX_PRICE
 from market.simulation.dynamics import initial
 
 CAPACITY = np.random.default_rng(0).uniform(50, 150, 300)

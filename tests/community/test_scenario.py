@@ -19,8 +19,10 @@ from market import (
     Scenario,
     clear,
 )
-from market.config import RLAlgorithm, TrainingMode, choose
 from market.evaluation.policies import play, random
+from market.rl.hyperparameters import RLAlgorithm
+from market.rl.modes import TrainingMode
+from market.support import check
 
 FLAT = np.ones(24)
 
@@ -148,8 +150,8 @@ def test_more_agents_than_nodes_share_them():
 BAD = {
     "mechanism": (lambda: MarketConfig(price_mechanism="averge"), "price_mechanism", "averge", "average"),
     "topology": (lambda: GridNetwork("mehs", 3, 100.0), "topology", "mehs", "mesh"),
-    "mode": (lambda: choose(TrainingMode, "CTED", "training"), "training", "CTED", "ctde"),
-    "algorithm": (lambda: choose(RLAlgorithm, "POP", "algorithm"), "algorithm", "POP", "ppo"),
+    "mode": (lambda: check.choose(TrainingMode, "CTED", "training"), "training", "CTED", "ctde"),
+    "algorithm": (lambda: check.choose(RLAlgorithm, "POP", "algorithm"), "algorithm", "POP", "ppo"),
     "prices crossed": (lambda: MarketConfig(min_price=10, max_price=5), "min_price", "10", "max_price = 5"),
     "price nan": (lambda: MarketConfig(min_price=float("nan")), "min_price", "nan", "0 to"),
     "price negative": (lambda: MarketConfig(min_price=-1), "min_price", "-1", "0 to"),

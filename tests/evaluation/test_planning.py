@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market import Battery, DERAgent, DSOProfileHandler, MarketConfig, Scenario
-from market.config import ENERGY_TICK
+from market.constants import ENERGY_TICK
 from market.evaluation import planning
 from market.evaluation.optimum import cooperative_optimum, position
 from market.evaluation.policies import POLICIES, play

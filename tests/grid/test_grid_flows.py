@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grid_support import CAPACITY, MANY, NETWORKS, SIZES, columns, every_topology, path, trades_on, twin_flows
-from market.config import GridTopology
 from market.grid.network import GridNetwork
 from market.grid.routing import line_flows, route
-from market.grid.topologies import TOPOLOGIES
+from market.grid.topologies import TOPOLOGIES, GridTopology
 
 
 @every_topology

@@ -13,10 +13,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from market.config import RLAlgorithm, TrainingMode
 from market.rl import MODES, APPOHyperparameters, Hyperparameters, PPOHyperparameters, SACHyperparameters
 from market.rl.algorithms.registry import ALGORITHMS
 from market.rl.checkpoint import CLASSES
+from market.rl.hyperparameters import RLAlgorithm
+from market.rl.modes import TrainingMode
 from market.rl.networks.modules import PopulationModule
 from market.rl.rllib import quiet_rllib
 from market.rl.scopes import Stream, seeded

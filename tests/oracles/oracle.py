@@ -8,9 +8,11 @@ walked by networkx. The auctions are in `oracle_auctions`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
+from typing import NamedTuple
 
 import networkx as nx
 
@@ -91,23 +93,47 @@ def partner_matches(orders: list[Order], left: dict[int, int]):
     return sorted(found, key=lambda m: (m[1].price - m[0].price, m[0].rank, m[1].rank))
 
 
+class Terms(NamedTuple):
+    """What prices of a pair depend on. k: the share of the spread. low, high: the DSO's two tariffs, $/MWh."""
+
+    k: Fraction
+    low: Fraction
+    high: Fraction
+    last: Fraction
+
+
+def middle(bid: Fraction, ask: Fraction, terms: Terms) -> Fraction:
+    return (bid + ask) / 2
+
+
+def bargained(bid: Fraction, ask: Fraction, terms: Terms) -> Fraction:
+    floor, ceiling = max(ask, terms.low), min(bid, terms.high)
+    return (floor + ceiling) / 2 if floor <= ceiling else middle(bid, ask, terms)
+
+
+def in_proportion(bid: Fraction, ask: Fraction, terms: Terms) -> Fraction:
+    buyer_side, seller_side = max(bid - terms.last, 0), max(terms.last - ask, 0)
+    both = buyer_side + seller_side
+    return ask + seller_side / both * (bid - ask) if both else middle(bid, ask, terms)
+
+
+TWINS: dict[str, Callable[[Fraction, Fraction, Terms], Fraction]] = {
+    "average": middle,
+    "buyer": lambda bid, ask, terms: bid,
+    "seller": lambda bid, ask, terms: ask,
+    "bid_ask_spread": lambda bid, ask, terms: ask + terms.k * (bid - ask),
+    "nash_bargaining": bargained,
+    "proportional_surplus": in_proportion,
+    "uniform": middle,  # of partners; the book has its auction below
+    "mcafee": middle,
+}
+"""Each rule's price of one pair, from its formula and not from its function."""
+
+
 def pair_price(rule: str, bid: Fraction, ask: Fraction, *, k: float, low: Fraction, high: Fraction, last: Fraction):
-    """The price of one pair under the rules that price pair by pair; low, high: the DSO's two tariffs."""
-    middle = (bid + ask) / 2
-    if rule == "buyer":
-        return bid
-    if rule == "seller":
-        return ask
-    if rule == "bid_ask_spread":
-        return ask + exact(k) * (bid - ask)
-    if rule == "nash_bargaining":
-        floor, ceiling = max(ask, low), min(bid, high)
-        return (floor + ceiling) / 2 if floor <= ceiling else middle
-    if rule == "proportional_surplus":
-        buyer_side, seller_side = max(bid - last, 0), max(last - ask, 0)
-        both = buyer_side + seller_side
-        return ask + seller_side / both * (bid - ask) if both else middle
-    return middle  # average, and the partners' price under uniform and mcafee
+    """The price of one pair."""
+    assert rule in TWINS, f"{rule}: write its slow twin in tests/oracles/oracle.py, and a row in TWINS"
+    return TWINS[rule](bid, ask, Terms(exact(k), low, high, last))
 
 
 def book_stage(active: list[Order], left, capacity, config, price_of):

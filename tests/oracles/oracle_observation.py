@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from market.clearing.orders import Floats
 from market.community.agents import Params
 from market.simulation.history import PER_COMMUNITY, State, ratio
+from market.support.arrays import Floats
 from market.support.rng import ERROR_STREAM, uniform
 
 

@@ -20,7 +20,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import market
-from market.config import ClearingMechanism, GridTopology, RLAlgorithm, TrainingMode
+from market.clearing.pricing import ClearingMechanism
+from market.grid.topologies import GridTopology
+from market.rl.hyperparameters import RLAlgorithm
+from market.rl.modes import TrainingMode
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -34,7 +37,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # The rooms of `market`, lowest first: a module imports from its own and those before it, and from no other.
 LAYERS = (
     "support",
-    "config",
+    "constants",
     "grid",
     "clearing",
     "community",
@@ -79,6 +82,7 @@ REGISTRIES = {
     "market.evaluation.kpis:KPIS": None,
     "market.evaluation.policies:POLICIES": None,
     "market.rl.algorithms.registry:ALGORITHMS": RLAlgorithm,
+    "market.rl.hyperparameters:SETTINGS": RLAlgorithm,
     "benches.cases:CASES": None,
 }
 

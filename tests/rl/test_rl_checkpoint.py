@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from market import GridNetwork, MarketConfig, RLTrainer, Scenario
 from market.community.synthetic import DERProfileHandler, DSOProfileHandler
-from market.config import RLAlgorithm
 from market.rl import MODES, checkpoint, load_policy
 from market.rl.algorithms.registry import ALGORITHMS
+from market.rl.hyperparameters import RLAlgorithm
 from rl_support import SMALL, TargetTrainer, make_trainer
 
 READERS: list[Callable[[Path], Any]] = [RLTrainer.restore, load_policy]

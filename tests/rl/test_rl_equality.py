@@ -25,9 +25,8 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED_LIFETIME
 from torch import nn
 
-from market.config import RLAlgorithm
 from market.rl import APPOHyperparameters, PPOHyperparameters
-from market.rl.hyperparameters import ClippedSurrogate
+from market.rl.hyperparameters import ClippedSurrogate, RLAlgorithm
 from market.rl.learning.learners import PopulationLearner
 from market.rl.rllib import quiet_rllib, without_object_store
 from market.rl.sampling.policy import Rollout

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from market import RLTrainer, Scenario
-from market.config import RLAlgorithm
+from market.rl.hyperparameters import RLAlgorithm
 from rl_support import EVERY_ALGORITHM, EVERY_MODE, SMALL
 
 

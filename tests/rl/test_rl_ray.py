@@ -15,8 +15,8 @@ from ray.cluster_utils import Cluster
 from ray.rllib.core import DEFAULT_MODULE_ID
 
 from market import Scenario
-from market.config import RLAlgorithm
 from market.rl import IterationRecord, RLTrainer, ray_session
+from market.rl.hyperparameters import RLAlgorithm
 from ray_support import two_nodes
 from rl_support import EVERY_ALGORITHM, LEARNING, SMALL, Targets, TargetTrainer
 

@@ -11,8 +11,8 @@ import pytest
 from ray.rllib.core import DEFAULT_MODULE_ID
 
 from market import Scenario
-from market.config import RLAlgorithm
 from market.rl import RLTrainer, ray_session
+from market.rl.hyperparameters import RLAlgorithm
 from rl_support import SMALL
 
 

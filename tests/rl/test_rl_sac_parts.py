@@ -11,10 +11,9 @@ from gymnasium import spaces
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchSquashedGaussian
 
-from market.config import TrainingMode
 from market.rl import SACHyperparameters
 from market.rl.learning.replay import EpisodeReplay
-from market.rl.modes import MODES
+from market.rl.modes import MODES, TrainingMode
 from market.rl.networks.distributions import SquashedGaussian
 from market.rl.networks.modules import LOGP, Q_PLAYED, Q_RESAMPLED, Q_TARGET, PopulationSACModule
 from market.rl.rllib import quiet_rllib

@@ -15,9 +15,10 @@ import ray
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 
-from market.config import RLAlgorithm, TrainingMode
 from market.rl import MODES, IterationRecord, RLTrainer
+from market.rl.hyperparameters import RLAlgorithm
 from market.rl.learning.learners import PopulationLearner
+from market.rl.modes import TrainingMode
 from rl_support import EVERY_ALGORITHM, EVERY_MODE, LEARNING, SMALL, TASK, Targets, TargetTrainer, make_trainer
 
 

@@ -8,9 +8,8 @@ import pytest
 import ray
 import torch
 
-from market.config import RLAlgorithm
 from market.rl import RLTrainer
-from market.rl.hyperparameters import APPOHyperparameters, PPOHyperparameters, SACHyperparameters
+from market.rl.hyperparameters import APPOHyperparameters, PPOHyperparameters, RLAlgorithm, SACHyperparameters
 from rl_support import TASK, TargetTrainer, make_trainer
 
 

@@ -12,10 +12,11 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
-from market.config import RLAlgorithm, TrainingMode, check_positive_int, check_seed, check_type
-from market.rl.hyperparameters import ClippedSurrogate, Hyperparameters
+from market.rl.hyperparameters import ClippedSurrogate, Hyperparameters, RLAlgorithm
 from market.rl.learning.learners import PopulationLearner
+from market.rl.modes import TrainingMode
 from market.rl.sampling.runner import PopulationEnvRunner
+from market.support import check
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Run:
 
     def __post_init__(self) -> None:
         for field in ("iters", "episodes_per_iteration", "cpus"):
-            check_positive_int(field, getattr(self, field))
-        check_seed(self.seed)
-        check_type("ray_address", self.ray_address, str, NoneType)
+            check.whole(field, getattr(self, field))
+        check.seed(self.seed)
+        check.instance("ray_address", self.ray_address, str, NoneType)
         for field in ("gpus", "num_env_runners", "num_learners"):
-            check_positive_int(field, getattr(self, field), low=0)
+            check.whole(field, getattr(self, field), low=0)
         for field in ("num_env_runners", "num_learners"):
             parts = getattr(self, field)
             if parts and self.episodes_per_iteration % parts:

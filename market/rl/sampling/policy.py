@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from market.config import AGENT_REWARDS, check_array, check_positive_int
+from market.constants import AGENT_REWARDS
 from market.rl.checkpoint import ACTOR, opened
 from market.rl.networks.stacked import Actor, StackedMLP
+from market.support import check
 from market.support.phases import phase
 
 FloatArray = NDArray[np.float32]
@@ -59,7 +60,7 @@ def agent_policy(actor: Actor, agent: int) -> Policy:
     means = getattr(network, "network", network)
     if not isinstance(means, StackedMLP):
         raise ValueError(f"agent_policy: got agent {agent} of a joint actor; allowed: modes with an actor per agent")
-    check_positive_int("agent", agent, 0, means.owners - 1)
+    check.whole("agent", agent, 0, means.owners - 1)
     for p in network.parameters():
         p.data = p.data[agent : agent + 1].clone()
     own = population_policy(Actor(network, actor.distribution))
@@ -68,7 +69,7 @@ def agent_policy(actor: Actor, agent: int) -> Policy:
 
 def checked(policy: Policy, shape: tuple[int, ...]) -> Policy:
     """`policy` for observations [E, *shape] that are refused in one line where they are something else."""
-    return lambda seen: policy(check_array("observation", seen, ("E", *shape)).astype(np.float32))
+    return lambda seen: policy(check.array("observation", seen, ("E", *shape)).astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 
 from benches.rivals.bare import BARE, Pair
 from benches.workloads.inputs import SEED
-from market.config import RLAlgorithm, TrainingMode
+from market.rl.hyperparameters import RLAlgorithm
+from market.rl.modes import TrainingMode
 from market.rl.networks.compiled import StackFunction
 from market.rl.scopes import Stream, seeded
 

@@ -16,7 +16,7 @@ from benches.case import Unsupported
 from benches.cases import CASES
 from benches.rivals import xla
 from benches.rivals.bare import Pair, bare_update, close_pair, products_of, ready
-from market.config import TrainingMode
+from market.rl.modes import TrainingMode
 
 AGENTS = 3
 INSTALLED = xla.PYTHON.exists()

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from market.config import TrainingMode
 from market.rl.learning.gradients import ClippedAdam
 from market.rl.learning.surrogate import clipped_gain
+from market.rl.modes import TrainingMode
 from market.rl.networks.distributions import AgentGaussian
 from market.rl.networks.modules import PopulationModule
 from market.rl.networks.stacked import Stack, orthogonal_

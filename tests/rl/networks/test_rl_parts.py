@@ -10,9 +10,8 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchDiagGaussian
 from ray.rllib.utils.postprocessing.value_predictions import compute_value_targets
 
-from market.config import TrainingMode
 from market.rl.learning.advantages import estimate_advantages, importance, vtrace
-from market.rl.modes import MODES
+from market.rl.modes import MODES, TrainingMode
 from market.rl.networks.distributions import AgentGaussian
 from market.rl.networks.stacked import CentralMLP, Stack
 from market.rl.sampling.policy import agent_policy, checked, population_policy

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from market.config import RLAlgorithm, TrainingMode
 from market.rl.algorithms.registry import ALGORITHMS
-from market.rl.hyperparameters import PPOHyperparameters
-from market.rl.modes import MODES
+from market.rl.hyperparameters import PPOHyperparameters, RLAlgorithm
+from market.rl.modes import MODES, TrainingMode
 
 
 def test_package_loads_neither_torch_nor_ray() -> None:
