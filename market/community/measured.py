@@ -7,7 +7,6 @@ clear sky from monthly turbidity (SoDa, Linke). All other traits are those of th
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike
 from market.community.synthetic import Curve, between, profiles_of
 from market.support import check
 from market.support.arrays import Floats
+from market.support.extras import needs
 
 QUARTERS = 4
 """Values an hour of the standard load profiles."""
@@ -103,7 +103,9 @@ def _at(knots: Floats, hour: Floats) -> Floats:
 
 def _load(name: str, times: Any) -> Floats:
     """A standard load profile at `times`, relative to its mean over the year, [Q]."""
-    return np.asarray(getattr(_extra("demandlib.bdew"), name)(times), np.float64) * MEAN_YEAR
+    with needs("data"):
+        from demandlib import bdew
+    return np.asarray(getattr(bdew, name)(times), np.float64) * MEAN_YEAR
 
 
 def _light(place: Place, times: Any, turn: Floats) -> Floats:
@@ -113,7 +115,8 @@ def _light(place: Place, times: Any, turn: Floats) -> Floats:
     """
     import pandas as pd
 
-    pvlib = _extra("pvlib")
+    with needs("data"):
+        import pvlib
     site = pvlib.location.Location(place.latitude, place.longitude, place.timezone)
     middle = times + pd.Timedelta(minutes=60 / QUARTERS / 2)
     sun = site.get_solarposition(middle)
@@ -125,13 +128,3 @@ def _light(place: Place, times: Any, turn: Floats) -> Floats:
     facing_sun = np.maximum(pvlib.irradiance.aoi_projection(place.tilt, facing, zenith, azimuth), 0.0)
     diffuse = pvlib.irradiance.isotropic(place.tilt, dhi) + pvlib.irradiance.get_ground_diffuse(place.tilt, ghi)
     return np.clip((dni * facing_sun + diffuse) / 1000, 0.0, 1.0) * (1 - PV_LOSSES)
-
-
-def _extra(name: str) -> Any:
-    """The module `name` of the extra `data`."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"profiles: got 'measured' without {error.name}; allowed: after pip install 'lem-scalability[data]'"
-        ) from None

@@ -232,6 +232,14 @@ def test_agents_that_cannot_act_alone_are_named(mode: str, agents: tuple[Any, ..
             load_policy(path, agent)
 
 
+def test_a_loaded_policy_names_the_observations_that_it_wants(tmp_path: Path) -> None:
+    with make_trainer("dtde") as trainer:
+        trainer.save(path := tmp_path / "policy", training=False)
+    for agent, shape, allowed in ((None, (2, 4, 7), r"\[E, 3, 7\]"), (1, (2, 3, 7), r"\[E, 7\]")):
+        with pytest.raises(ValueError, match=rf"^observation: got shape [^\n]*; allowed: {allowed}"):
+            load_policy(path, agent)(np.zeros(shape, np.float32))
+
+
 def test_a_market_trainer_goes_on_from_its_file(tmp_path: Path) -> None:
     """On the market itself: the scenario is rebuilt from its description, to the last bit."""
     make = {"episodes_per_iteration": 2, "hyperparameters": SMALL[RLAlgorithm.PPO]}

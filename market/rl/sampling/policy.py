@@ -32,13 +32,17 @@ def load_policy(path: str | Path, agent: int | None = None) -> Policy:
     agent: None for all N agents, [E, N, obs] -> [E, N, act]; else the number of one that acts on its own observations
         alone, [E, obs] -> [E, act], where each agent has its own actor.
 
-    ValueError in one line for any other file, one that was changed, and an agent that cannot act alone.
+    ValueError in one line for any other file, one that was changed, an agent that cannot act alone, and observations
+    of another shape.
     """
     with opened(path) as (facts, arrays), torch.random.fork_rng(devices=[]):
         actor = Actor.drawn(**facts["policy"])
         kept = {name.removeprefix(ACTOR): torch.from_numpy(x) for name, x in arrays.items() if name.startswith(ACTOR)}
         actor.network.load_state_dict(kept)
-    return population_policy(actor) if agent is None else agent_policy(actor, agent)
+    shape = tuple(facts["policy"]["shape"][:2])
+    if agent is None:
+        return checked(population_policy(actor), shape)
+    return checked(agent_policy(actor, agent), shape[1:])
 
 
 def population_policy(actor: Actor) -> Policy:
