@@ -39,7 +39,9 @@ def shortened(command: str, results: Path) -> list[str]:
         extra = [f"--results={results}"] if timed else []
         return [sys.executable, "-m", "pytest", "-q", *words, *extra]
     words = [str(results / "latest") if word == "results/latest" else word for word in words]
-    words += ["calls"] if words[-1] == "benches.goals" else ["--tables"] if "benches.campaign" in words else []
+    if "benches.goals" in words:
+        words = [*words[: words.index("benches.goals") + 1], "calls"]
+    words += ["--tables"] if "benches.campaign" in words else []
     return [sys.executable, *words]
 
 
