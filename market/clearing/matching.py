@@ -147,9 +147,22 @@ def screen(keys, by_arrival, quantity, bounds):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _below(keys, least):  # type: ignore[no-untyped-def]
+    """How many of the ascending keys are below `least`; numpy's search takes ten times as long to compile."""
+    first, last = 0, len(keys)
+    while first < last:
+        middle = (first + last) // 2
+        if keys[middle] < least:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+@kernel
 def sides(keys, by_arrival, base):  # type: ignore[no-untyped-def]
     """The `Sides` of one market's sorted keys, which may end in EMPTY ones."""
-    return Sides(keys, np.searchsorted(keys, ASK_BIT), np.searchsorted(keys, EMPTY), by_arrival, base)
+    return Sides(keys, _below(keys, ASK_BIT), _below(keys, EMPTY), by_arrival, base)
 
 
 @kernel

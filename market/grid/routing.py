@@ -36,9 +36,9 @@ class _Paths(NamedTuple):
 
 
 @kernel
-def _add_flows(flow, paths, seller, buyer, energy):  # type: ignore[no-untyped-def]
-    """Adds the trades [K] to flow [L], walking each path back from the buyer."""
-    for k in range(len(energy)):
+def _add_flows(flow, paths, seller, buyer, energy, begin, end):  # type: ignore[no-untyped-def]
+    """Adds trades begin to end - 1 of [K] to flow [L], walking each path back from the buyer."""
+    for k in range(begin, end):
         node = buyer[k]
         while node != seller[k]:
             before = paths.predecessor[seller[k], node]
@@ -47,16 +47,16 @@ def _add_flows(flow, paths, seller, buyer, energy):  # type: ignore[no-untyped-d
             node = before
 
 
-@kernel(error_model="numpy")
-def _congest(flow, paths, seller, buyer, energy, hours, utilisation):  # type: ignore[no-untyped-def]
-    """Fills utilisation [K], zeros before, of one market's trades; returns its mean, max and overloaded hours.
+@kernel
+def _congest(flow, paths, seller, buyer, energy, hours, utilisation, begin, end):  # type: ignore[no-untyped-def]
+    """Fills utilisation [K], zeros before, of trades begin to end - 1; returns its mean, max and overloaded hours.
 
     flow [L] is scratch: zero before and, line by line, after. Cost: trades x path length.
     """
     limit = paths.limit
-    _add_flows(flow, paths, seller, buyer, energy)
+    _add_flows(flow, paths, seller, buyer, energy, begin, end)
     mean = most = overloaded = 0.0
-    for k in range(len(energy)):
+    for k in range(begin, end):
         node = buyer[k]
         while node != seller[k]:
             before = paths.predecessor[seller[k], node]
@@ -65,7 +65,7 @@ def _congest(flow, paths, seller, buyer, energy, hours, utilisation):  # type: i
                 utilisation[k] = max(utilisation[k], abs(flow[line]) / (limit[line] * hours))
             node = before
         most = max(most, utilisation[k])
-    for k in range(len(energy)):
+    for k in range(begin, end):
         node = buyer[k]
         while node != seller[k]:
             before = paths.predecessor[seller[k], node]
@@ -80,19 +80,15 @@ def _congest(flow, paths, seller, buyer, energy, hours, utilisation):  # type: i
 
 
 @kernel
-def _congest_pairs(flow, paths, seller, buyer, energy, hours, utilisation):  # type: ignore[no-untyped-def]
-    """`_congest` by pairs of nodes: trades between the same nodes take the same path, and flows add up."""
-    n = len(paths.predecessor)
-    total, load = np.zeros(n * n), np.zeros(n * n)
-    for k in range(len(energy)):
+def _by_pairs(n, seller, buyer, energy, begin, end):  # type: ignore[no-untyped-def]
+    """Trades begin to end - 1 as one for each pair of n nodes [n^2]: those between the same nodes share a path."""
+    total = np.zeros(n * n)
+    for k in range(begin, end):
         total[seller[k] * n + buyer[k]] += energy[k]
-    start, end = np.empty(n * n, seller.dtype), np.empty(n * n, buyer.dtype)  # other types would be compiled again
+    giver, taker = np.empty(n * n, seller.dtype), np.empty(n * n, buyer.dtype)
     for pair in range(n * n):
-        start[pair], end[pair] = pair // n, pair % n
-    sums = _congest(flow, paths, start, end, total, hours, load)
-    for k in range(len(energy)):
-        utilisation[k] = load[seller[k] * n + buyer[k]]
-    return sums
+        giver[pair], taker[pair] = pair // n, pair % n
+    return giver, taker, total
 
 
 @kernel
@@ -109,12 +105,15 @@ def _route(flow, predecessor, line_of, line_from, limit, seller, buyer, energy, 
         if offsets[e] > offsets[e + 1]:
             return _BAD_OFFSETS
     for e in range(len(offsets) - 1):
-        mine = slice(offsets[e], offsets[e + 1])
-        sent, utilisation = (seller[mine], buyer[mine], energy[mine]), routing.utilisation[mine]
-        if len(utilisation) > n * n:
-            sums = _congest_pairs(flow, paths, *sent, hours, utilisation)
-        else:
-            sums = _congest(flow, paths, *sent, hours, utilisation)
+        begin, end = offsets[e], offsets[e + 1]
+        sent, load, by_pairs = (seller, buyer, energy), routing.utilisation, end - begin > n * n
+        if by_pairs:
+            sent, load = _by_pairs(n, *sent, begin, end), np.zeros(n * n)
+        first, last = (0, n * n) if by_pairs else (begin, end)
+        sums = _congest(flow, paths, *sent, hours, load, first, last)  # once, as each call would be compiled again
+        if by_pairs:
+            for k in range(begin, end):
+                routing.utilisation[k] = load[seller[k] * n + buyer[k]]
         routing.mean[e], routing.max[e], routing.overloaded_hours[e] = sums
     return _ROUTED
 
@@ -166,5 +165,5 @@ def line_flows(grid: Grid, seller_node: ArrayLike, buyer_node: ArrayLike, energy
     )
     flow = np.zeros(len(grid.line_length))
     paths = _Paths(grid.predecessor, grid.line_of, grid.line_from, grid.line_capacity)
-    _add_flows(flow, paths, seller, buyer, amount)
+    _add_flows(flow, paths, seller, buyer, amount, 0, len(amount))
     return flow

@@ -31,6 +31,8 @@ MARK = b"@kernel"
 """Files with kernels contain this."""
 PAUSE = 3.0
 """Seconds between two lines about compiling."""
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+"""Of every kernel: what is divided by zero is inf or nan, as in numpy; without a wrapper for callers written in C."""
 _told = -math.inf
 config: Any = numba.core.config  # takes its names from the environment at run time
 
@@ -38,11 +40,11 @@ config: Any = numba.core.config  # takes its names from the environment at run t
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Compile a function of arrays and numbers on its first call; it releases the GIL while it runs.
 
-    options: of `numba.njit`, besides `cache` and `nogil`.
+    options: of `numba.njit`, besides `cache` and OPTIONS.
     """
     if function is None:
         return functools.partial(kernel, **options)
-    compiled = numba.njit(nogil=True, no_cfunc_wrapper=True, **options)(function)
+    compiled = numba.njit(**{**OPTIONS, **options})(function)
     named = config.CACHE_DIR  # NUMBA_CACHE_DIR wins; other packages keep their own place
     config.CACHE_DIR = named or _folder()
     try:

@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from market.rl.networks.compiled import FAST, compilable
+from market.rl.networks.compiled import FAST, by_rows, compilable
 from market.rl.networks.stacked import Stacked
 from market.support.kernels import kernel
-from market.support.threads import in_parts
 
 DECAYS = (0.9, 0.999)
 """Of Adam's moments, per step (its authors')."""
@@ -119,7 +118,7 @@ class ClippedAdam:
         for p in group.parameters:
             gradients = group.flat(p.grad)
             if self.compiled and compilable(gradients):
-                _by_rows(_add_squares, gradients.numpy(), squares)
+                by_rows(_add_squares, group.rows, gradients.numpy(), squares)
             else:
                 squares += gradients.square().sum(1).cpu().numpy()
         return np.sqrt(squares)
@@ -129,14 +128,9 @@ class ClippedAdam:
         for p, moments in zip(group.parameters, group.moments, strict=True):
             rows = [group.flat(x) for x in (p, p.grad, *moments)]
             if self.compiled and compilable(p):
-                _by_rows(_adam, *(x.numpy() for x in rows), scale, *map(np.float32, numbers))
+                by_rows(_adam, group.rows, *(x.numpy() for x in rows), scale, *map(np.float32, numbers))
             else:
                 _adam_in_torch(rows, torch.from_numpy(scale).to(p.device)[:, None], *numbers)
-
-
-def _by_rows(compiled: Any, rows: NDArray[np.float32], *others: Any) -> None:
-    """Call a kernel for all rows, on torch's number of threads."""
-    in_parts(lambda part: compiled(rows, *others, part.start, part.stop), len(rows), torch.get_num_threads())
 
 
 def _adam_in_torch(rows: list[Tensor], scale: Tensor, *numbers: float) -> None:

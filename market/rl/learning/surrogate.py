@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from market.rl.networks.compiled import FAST, compilable
+from market.rl.networks.compiled import FAST, by_rows, compilable
 from market.rl.networks.distributions import AgentGaussian
 from market.support.kernels import kernel
 
@@ -45,10 +45,10 @@ def clipped_gain(policy: AgentGaussian, action: Tensor, old_logp: Tensor, advant
 
 
 @kernel(**FAST)
-def _gain(mean, log_std, action, old_logp, advantage, low, high, gain, slope):  # type: ignore[no-untyped-def]
-    """gain [N, B]: the surrogate. slope [N, B]: its derivative by the log-probability."""
+def _gain(mean, log_std, action, old_logp, advantage, low, high, gain, slope, first, last):  # type: ignore[no-untyped-def]
+    """gain [N, B]: the surrogate. slope [N, B]: its derivative by the log-probability. Of agents first to last - 1."""
     half, constant = np.float32(0.5), np.float32(0.5 * math.log(2.0 * math.pi)) * np.float32(action.shape[2])
-    for n in range(gain.shape[0]):
+    for n in range(first, last):
         for b in range(gain.shape[1]):
             ratio = -old_logp[n, b] - constant
             for a in range(action.shape[2]):
@@ -63,9 +63,9 @@ def _gain(mean, log_std, action, old_logp, advantage, low, high, gain, slope):  
 
 
 @kernel(**FAST)
-def _gradients(by_logp, mean, log_std, action, by_mean, by_log_std):  # type: ignore[no-untyped-def]
+def _gradients(by_logp, mean, log_std, action, by_mean, by_log_std, first, last):  # type: ignore[no-untyped-def]
     """Of log-probabilities with gradient by_logp [N, B]: by_mean [N, B, A], and by_log_std [N, A], zeros before."""
-    for n in range(by_logp.shape[0]):
+    for n in range(first, last):
         for b in range(by_logp.shape[1]):
             for a in range(action.shape[2]):
                 precision = np.exp(-log_std[n, a])
@@ -83,7 +83,7 @@ class _Gain(torch.autograd.Function):
         mean, log_std, action, old_logp, advantage = (x.detach().contiguous() for x in tensors)
         gain, slope = torch.empty((2, *advantage.shape))
         known = (x.numpy() for x in (mean, log_std, action, old_logp, advantage))
-        _gain(*known, np.float32(low), np.float32(high), gain.numpy(), slope.numpy())
+        by_rows(_gain, len(mean), *known, np.float32(low), np.float32(high), gain.numpy(), slope.numpy())
         ctx.save_for_backward(mean, log_std, action, slope)
         return gain
 
@@ -91,5 +91,6 @@ class _Gain(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         mean, log_std, action, slope = ctx.saved_tensors
         by_mean, by_log_std = torch.empty_like(mean), torch.zeros_like(log_std)
-        _gradients(*(x.numpy() for x in (gradients[0] * slope, mean, log_std, action, by_mean, by_log_std)))
+        arrays = (x.numpy() for x in (gradients[0] * slope, mean, log_std, action, by_mean, by_log_std))
+        by_rows(_gradients, len(mean), *arrays)
         return by_mean, by_log_std, *[None] * 5

@@ -34,13 +34,18 @@ EVEN = tuple(map(np.float32, (1.19825839466702e-06, 1.18534705686654e-04, 2.2684
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 NONE, TANH, RELU = range(3)
 """Activations of a layer."""
-FAST: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "arcp"}}
+FAST: dict[str, Any] = {"fastmath": {"contract", "arcp"}}
 """Options that let the compiler use vector instructions; what is not a number stays so."""
 
 
 def compilable(*tensors: Tensor) -> bool:
     """Whether compiled code takes these tensors: on a CPU, in single precision."""
     return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors)
+
+
+def by_rows(compiled: Any, rows: int, *arrays: Any) -> None:
+    """Call a kernel for all rows, on torch's number of threads; its last arguments are the rows that it works on."""
+    in_parts(lambda part: compiled(*arrays, part.start, part.stop), rows, torch.get_num_threads())
 
 
 @kernel(inline="always", **FAST)
@@ -160,7 +165,7 @@ def forward(x: Tensor, flat: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
     hidden, out = torch.empty(count, rows * shape.hidden), torch.empty(count, rows, shape.out)
     arrays = (x.detach().contiguous().numpy(), flat.detach().numpy(), shape.widths, shape.activation)
     found = (hidden.numpy(), out.numpy())
-    in_parts(lambda part: _propagate(*arrays, *found, part.start, part.stop), count, torch.get_num_threads())
+    by_rows(_propagate, count, *arrays, *found)
     return out, hidden
 
 
@@ -190,6 +195,6 @@ class StackFunction(torch.autograd.Function):
             hidden.numpy(),
         )
         arrays = (*known, flat_gradient.numpy(), x_gradient.numpy())
-        in_parts(lambda part: _propagate_back(*arrays, part.start, part.stop), count, torch.get_num_threads())
+        by_rows(_propagate_back, count, *arrays)
         shared = x_gradient.view(-1, *x.shape).sum(0) if by_x else None
         return shared, flat_gradient if by_flat else None, None
