@@ -3,7 +3,8 @@
 What one network works on stays in the cache, and bias, activation and their derivatives are one pass over it; the
 products are BLAS's. `Stack.plain` in `stacked.py` is the same in torch.
 
-Shapes: R networks of L layers, X batches of inputs of B rows each; network r reads batch r modulo X. Parameters of a
+Shapes: R networks of L layers, X batches of inputs of B rows each; network r reads batch r modulo X. Inputs may come in
+two parts, x and `more` (of which there may be none, [0, 0, 0]), so that nothing is copied to join them. Parameters of a
 network are one row [P]: the weight [in, out] and the bias [out] of each layer in turn. What its hidden layers gave is
 one row, too: [B, width] after [B, width].
 """
@@ -94,9 +95,10 @@ def _derive(gradient, y, bias, activation):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _propagate(x, flat, widths, activation, hidden, out, first, last):  # type: ignore[no-untyped-def]
+def _propagate(x, more, flat, widths, activation, hidden, out, first, last):  # type: ignore[no-untyped-def]
     """Fill `hidden` and `out` [R, B, out] of the networks first to last - 1."""
-    rows, top = x.shape[1], widths.size - 2
+    rows, top, split = x.shape[1], widths.size - 2, x.shape[2]
+    second = np.empty((rows if split < widths[0] else 0, widths[1]), np.float32)
     for r in range(first, last):
         below, at, kept = x[r % x.shape[0]], 0, 0
         for layer in range(top + 1):
@@ -104,18 +106,25 @@ def _propagate(x, flat, widths, activation, hidden, out, first, last):  # type: 
             weight, bias = flat[r, at : at + n * m].reshape(n, m), flat[r, at + n * m : at + n * m + m]
             at += n * m + m
             above = out[r] if layer == top else hidden[r, kept : kept + rows * m].reshape(rows, m)
-            np.dot(below, weight, above)
+            np.dot(below, weight[: below.shape[1]], above)
+            if layer == 0 and split < n:
+                np.dot(more[r % x.shape[0]], weight[split:], second)
+                above += second
             _activate(above, bias, NONE if layer == top else activation)
             below, kept = above, kept + rows * m
 
 
 @kernel
-def _propagate_back(gradient, x, flat, widths, activation, hidden, flat_gradient, x_gradient, first, last):  # type: ignore[no-untyped-def]
-    """Fill the gradients by the parameters [R, P] and by the inputs [R, B, in]; those without rows are not asked for.
+def _propagate_back(  # type: ignore[no-untyped-def]
+    gradient, x, more, flat, widths, activation, hidden, flat_gradient, x_gradient, first, last
+):
+    """Fill the gradients by the parameters [R, P] and by the inputs; those without rows are not asked for.
+
+    x_gradient: by the last part of the inputs, [R, B, ..].
 
     gradient: by the outputs, [R, B, out].
     """
-    rows, top, learns = x.shape[1], widths.size - 2, len(flat_gradient) > 0
+    rows, top, split, learns = x.shape[1], widths.size - 2, x.shape[2], len(flat_gradient) > 0
     space, widest = np.empty((2, rows * widths.max()), np.float32), widths.max()
     unread = np.empty(0 if learns else widest, np.float32)
     for r in range(first, last):
@@ -132,14 +141,17 @@ def _propagate_back(gradient, x, flat, widths, activation, hidden, flat_gradient
             else:
                 below = x[r % x.shape[0]]
             if learns:
-                np.dot(below.T, by_above, flat_gradient[r, at : at + n * m].reshape(n, m))
+                by_weight = flat_gradient[r, at : at + n * m].reshape(n, m)
+                np.dot(below.T, by_above, by_weight[: below.shape[1]])
+                if layer == 0 and split < n:
+                    np.dot(more[r % x.shape[0]].T, by_above, by_weight[split:])
             if layer > 0:
                 by_below = space[layer % 2, : rows * n].reshape(rows, n)
                 np.dot(by_above, weight.T, by_below)
                 _derive(by_below, below, flat_gradient[r, at - n : at] if learns else unread[:n], activation)
                 by_above = by_below
             elif len(x_gradient) > 0:
-                np.dot(by_above, weight.T, x_gradient[r])
+                np.dot(by_above, weight[n - x_gradient.shape[2] :].T, x_gradient[r])
 
 
 class Shape(NamedTuple):
@@ -156,39 +168,41 @@ class Shape(NamedTuple):
     activation: int
 
 
-def forward(x: Tensor, flat: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+def forward(x: Tensor, more: Tensor, flat: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
     """Inputs [X, B, in] and parameters [R, P], R a multiple of X -> outputs [R, B, out], and those of hidden layers.
 
     Networks are shared out over torch's number of threads.
     """
     count, rows = len(flat), x.shape[1]
     hidden, out = torch.empty(count, rows * shape.hidden), torch.empty(count, rows, shape.out)
-    arrays = (x.detach().contiguous().numpy(), flat.detach().numpy(), shape.widths, shape.activation)
+    inputs = (part.detach().contiguous().numpy() for part in (x, more))
+    arrays = (*inputs, flat.detach().numpy(), shape.widths, shape.activation)
     found = (hidden.numpy(), out.numpy())
     by_rows(_propagate, count, *arrays, *found)
     return out, hidden
 
 
 class StackFunction(torch.autograd.Function):
-    """`forward` with its gradients, on a CPU in single precision."""
+    """`forward` with its gradients, on a CPU in single precision; of two parts of inputs, only by the second."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, flat: Tensor, shape: Shape) -> Tensor:
-        x, flat, ctx.shape = x.contiguous(), flat.detach(), shape
-        out, hidden = forward(x, flat, shape)
-        ctx.save_for_backward(x, flat, hidden)
+    def forward(ctx: Any, x: Tensor, more: Tensor, flat: Tensor, shape: Shape) -> Tensor:
+        x, more, flat, ctx.shape = x.contiguous(), more.contiguous(), flat.detach(), shape
+        out, hidden = forward(x, more, flat, shape)
+        ctx.save_for_backward(x, more, flat, hidden)
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, flat, hidden = ctx.saved_tensors
-        by_x, by_flat = ctx.needs_input_grad[:2]
-        count, shape = len(flat), ctx.shape
+        x, more, flat, hidden = ctx.saved_tensors
+        by_x, by_more, by_flat = ctx.needs_input_grad[:3]
+        count, shape, last = len(flat), ctx.shape, more if by_more else x
         flat_gradient = torch.empty(flat.shape if by_flat else (0, 0))
-        x_gradient = torch.empty((count, *x.shape[1:]) if by_x else (0, 0, 0))
+        x_gradient = torch.empty((count, *last.shape[1:]) if by_x or by_more else (0, 0, 0))
         known = (
             gradients[0].contiguous().numpy(),
             x.numpy(),
+            more.numpy(),
             flat.numpy(),
             shape.widths,
             shape.activation,
@@ -196,5 +210,5 @@ class StackFunction(torch.autograd.Function):
         )
         arrays = (*known, flat_gradient.numpy(), x_gradient.numpy())
         by_rows(_propagate_back, count, *arrays)
-        shared = x_gradient.view(-1, *x.shape).sum(0) if by_x else None
-        return shared, flat_gradient if by_flat else None, None
+        shared = x_gradient.view(-1, *last.shape).sum(0) if by_x or by_more else None
+        return shared if by_x else None, shared if by_more else None, flat_gradient if by_flat else None, None

@@ -20,6 +20,7 @@ from market.rl.networks.compiled import RELU, TANH, Shape, StackFunction, compil
 from market.rl.networks.distributions import AgentGaussian, SquashedGaussian
 
 Widths = Sequence[int]
+NOTHING = torch.empty(0, 0, 0)
 ACTIVATIONS: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "tanh": (TANH, torch.tanh),
     "relu": (RELU, torch.relu),
@@ -59,18 +60,24 @@ class Stack(nn.Module):
         parts = iter(torch.split(self.flat, [size for n, m in shapes for size in (n * m, m)], dim=1))
         return [(next(parts).view(-1, n, m), next(parts).unsqueeze(1)) for n, m in shapes]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, more: Tensor = NOTHING) -> Tensor:
+        """more: further inputs [X, B, ..] behind those of x, whose own gradient then takes the slower way of torch."""
         alone = len(self.flat) == 1 and torch.get_num_threads() > 1  # then torch's threads share out each product
-        if alone or not self.compiled or not compilable(x, self.flat):
-            return self.plain(x)
+        both = x.requires_grad and more.shape[2] > 0
+        if alone or both or not self.compiled or not compilable(x, self.flat):
+            return self.plain(x, more)
         if torch.is_grad_enabled():
-            return StackFunction.apply(x, self.flat, self.shape)  # type: ignore[no-untyped-call]
-        return forward(x, self.flat, self.shape)[0]
+            return StackFunction.apply(x, more, self.flat, self.shape)  # type: ignore[no-untyped-call]
+        return forward(x, more, self.flat, self.shape)[0]
 
-    def plain(self, x: Tensor) -> Tensor:
+    def plain(self, x: Tensor, more: Tensor = NOTHING) -> Tensor:
         """The same in torch alone, for other devices."""
-        x = x.expand(len(self.flat) // len(x), *x.shape).flatten(0, 1)  # no copy where each network has its own inputs
+        copies = len(self.flat) // len(x)
+        x, more = (part.expand(copies, *part.shape).flatten(0, 1) for part in (x, more))  # no copies where copies is 1
         *hidden, (weight, bias) = self.layers()
+        if more.shape[2]:
+            inner, shift = hidden[0]
+            hidden[0] = inner[:, : x.shape[2]], torch.baddbmm(shift, more, inner[:, x.shape[2] :])
         for inner, shift in hidden:
             x = ACTIVATIONS[self.activation][1](torch.baddbmm(shift, x, inner))
         return torch.baddbmm(bias, x, weight)
@@ -177,7 +184,7 @@ class TwinCritic(Stacked):
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         own = [x.reshape(len(x), self.owners, -1).transpose(0, 1) for x in (observation, action)]
-        return self.twins(torch.cat(own, -1)).view(2, self.owners, -1).transpose(1, 2)
+        return self.twins(*own).view(2, self.owners, -1).transpose(1, 2)
 
 
 class Actor(NamedTuple):

@@ -60,6 +60,22 @@ def test_a_stack_is_separate_networks_and_so_are_its_gradients(
     torch.testing.assert_close(*learned, atol=1e-5, rtol=1e-5)
 
 
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.booleans())
+def test_inputs_in_two_parts_are_those_side_by_side(inputs: int, copies: int, own: int, more: int, both: bool) -> None:
+    """And so are the gradients, which reach the first part by torch's way alone."""
+    with seeded(5, Stream.BUILD, own):
+        stack = Stack.drawn(inputs * copies, (own + more, 3, 2), "tanh")
+        x, extra = torch.randn(inputs, 5, own, requires_grad=both), torch.randn(inputs, 5, more, requires_grad=True)
+    wanted = (extra, stack.flat, *([x] if both else []))
+    outs = stack(x, extra), stack(torch.cat((x, extra), -1))
+    torch.testing.assert_close(*outs, atol=1e-5, rtol=1e-5)
+    found = [torch.autograd.grad(out.square().sum(), wanted) for out in outs]
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(stack(x, extra), outs[0])
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_what_is_not_a_number_stays_so_in_a_stack(activation: str) -> None:
     stack = Stack.drawn(2, (3, 4, 2), activation)
