@@ -51,11 +51,14 @@ class Group:
     owners: number of agents N whose rows these are, K times over (twins follow each other), or 1: the community.
     rows: K N, or 1: the whole.
     moments: Adam's mean of each parameter's gradients, and of their squares, [2, ...].
+    changed: of each parameter what a step changes, it and its moments, as views [rows, numbers].
     """
 
     def __init__(self, parameters: list[nn.Parameter], rate: float, owners: int = 1, rows: int = 1) -> None:
         self.parameters, self.rate, self.owners, self.rows = parameters, rate, owners, rows
         self.moments = [p.detach().new_zeros(2, *p.shape) for p in parameters]
+        together = zip(parameters, self.moments, strict=True)
+        self.changed = [[self.flat(x) for x in (p, *moments)] for p, moments in together]
 
     def flat(self, x: Any) -> Tensor:
         """A parameter, or what has its shape, as [rows, numbers]."""
@@ -97,40 +100,40 @@ class ClippedAdam:
     @torch.no_grad()
     def step(self) -> int:
         """Returns how many agents (or central networks) have a gradient that is not finite."""
-        norms = [self._norms(group) for group in self.groups]
+        gradients = [[group.flat(p.grad) for p in group.parameters] for group in self.groups]
+        norms = [self._norms(group, own) for group, own in zip(self.groups, gradients, strict=True)]
         finite: dict[int, NDArray[np.bool_]] = {}
         for group, norm in zip(self.groups, norms, strict=True):
             rows = np.isfinite(norm).reshape(-1, group.owners).all(0)
             finite[group.owners] = np.logical_and(rows, finite.get(group.owners, True))
         self.taken += 1
         corrections = [1.0 - decay ** float(self.taken) for decay in DECAYS]
-        for group, norm in zip(self.groups, norms, strict=True):
+        for group, own, norm in zip(self.groups, gradients, norms, strict=True):
             scale = self.limit / np.maximum(norm + np.float32(1e-6), np.float32(self.limit))
             if not finite[group.owners].all():
                 scale[np.tile(~finite[group.owners], group.rows // group.owners)] = np.nan
             numbers = (*DECAYS, group.rate / corrections[0], corrections[1] ** -0.5, self.epsilon)
-            self._move(group, scale, *numbers)
+            self._move(group, own, scale, *numbers)
         return sum(int((~rows).sum()) for rows in finite.values())
 
-    def _norms(self, group: Group) -> NDArray[np.float32]:
+    def _norms(self, group: Group, gradients: list[Tensor]) -> NDArray[np.float32]:
         """Norm over all gradients of a group, [rows]."""
         squares = np.zeros(group.rows, np.float32)
-        for p in group.parameters:
-            gradients = group.flat(p.grad)
-            if self.compiled and compilable(gradients):
-                by_rows(_add_squares, group.rows, gradients.numpy(), squares)
+        for gradient in gradients:
+            if self.compiled and compilable(gradient):
+                by_rows(_add_squares, group.rows, gradient.numpy(), squares)
             else:
-                squares += gradients.square().sum(1).cpu().numpy()
+                squares += gradient.square().sum(1).cpu().numpy()
         return np.sqrt(squares)
 
-    def _move(self, group: Group, scale: NDArray[np.float32], *numbers: float) -> None:
+    def _move(self, group: Group, gradients: list[Tensor], scale: NDArray[np.float32], *numbers: float) -> None:
         """One step on gradients times `scale`, [rows]; rows whose scale is not a number stay; numbers are `_adam`'s."""
-        for p, moments in zip(group.parameters, group.moments, strict=True):
-            rows = [group.flat(x) for x in (p, p.grad, *moments)]
-            if self.compiled and compilable(p):
+        for (parameter, *moments), gradient in zip(group.changed, gradients, strict=True):
+            rows = [parameter, gradient, *moments]
+            if self.compiled and compilable(parameter):
                 by_rows(_adam, group.rows, *(x.numpy() for x in rows), scale, *map(np.float32, numbers))
             else:
-                _adam_in_torch(rows, torch.from_numpy(scale).to(p.device)[:, None], *numbers)
+                _adam_in_torch(rows, torch.from_numpy(scale).to(parameter.device)[:, None], *numbers)
 
 
 def _adam_in_torch(rows: list[Tensor], scale: Tensor, *numbers: float) -> None:

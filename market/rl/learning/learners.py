@@ -52,6 +52,7 @@ class PopulationLearner(TorchLearner):
 
     adam_epsilon = 1e-5  # of PPO by custom: Huang et al. 2022, The 37 implementation details of PPO
     losses: dict[str, Tensor]
+    parameters: list[nn.Parameter]
 
     @property
     def population(self) -> PopulationActor:
@@ -66,6 +67,7 @@ class PopulationLearner(TorchLearner):
         keep_freed_memory()  # Ray builds learners in processes of their own
         with seeded(self.config.learner_config_dict["seed"], Stream.BUILD):
             super().build()
+        self.parameters = list(self.population.parameters())
         self.steps = ClippedAdam(*self.parts(), limit=self.config.grad_clip, epsilon=self.adam_epsilon)
 
     def configure_optimizers_for_module(self, *args: Any, **kwargs: Any) -> None:
@@ -121,7 +123,7 @@ class PopulationLearner(TorchLearner):
         with phase("loss"):
             loss = self.compute_loss_for_module(columns, out)
         with phase("backward"):
-            for parameter in self.population.parameters():
+            for parameter in self.parameters:
                 parameter.grad = None
             loss.backward()
         with phase("optimiser"):
