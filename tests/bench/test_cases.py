@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benches.case import GATE, PROFILES, Case
-from benches.cases import CASES
+from benches.cases import CASES, MODES
 from benches.history import core as asv_core
 from benches.measure import threads
 from benches.workloads.references import POLICIES
@@ -69,12 +69,15 @@ def test_every_cell_has_a_key_and_a_label_of_its_own():
 
 def test_the_study_is_whole_and_quick_holds_what_can_be_trained():
     study = CASES["train/whole"].points("study")
-    assert len(study) == 54 * 5, "seeds, as many as there is time for"
+    combinations = len(MODES) * len(ALGORITHMS)
+    assert len(study) == combinations * 6 * 5, "seeds, as many as there is time for"
     order = sorted(study, key=lambda point: CASES["train/whole"].beside(point.params))
-    assert {(point.params["seed"], point.size) for point in order[:108]} == {
+    assert {(point.params["seed"], point.size) for point in order[: 12 * combinations]} == {
         (seed, agents) for seed in (42, 43, 44) for agents in (1, 5, 10, 20)
     }
-    assert {point.params["seed"] for point in order[108:126]} == {42}, "then each population once"
+    assert {point.params["seed"] for point in order[12 * combinations : 14 * combinations]} == {42}, (
+        "then each population once"
+    )
     assert {point.size for point in CASES["train/iteration"].points("study")} == {1, 5, 10, 20, 50, 100, 200}
     assert {point.params["iterations"] for point in study} == {50}
     assert {point.size for point in CASES["train/whole"].points("full")} >= {200, 500, 1000}

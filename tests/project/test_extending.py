@@ -54,9 +54,9 @@ def patch(folder: Path, diff: str) -> None:
 def patched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code with every patch of the page."""
     folder = tmp_path_factory.mktemp("extended")
-    for name in ("market", "benches", "tests"):
+    for name in ("market", "benches", "tests", ".ci"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "Makefile"):
         shutil.copy(ROOT / name, folder)
     for section in SECTIONS:
         for diff in blocks(section, "diff"):
@@ -91,9 +91,9 @@ def test_the_new_algorithm_trains_in_the_new_mode(patched: Path) -> None:
 
 @pytest.mark.slow
 def test_the_tests_take_what_is_new(patched: Path) -> None:
-    tests = ["clearing/test_pricing.py", "clearing/test_mechanisms.py", "clearing/test_differential.py", "grid",
-             "evaluation", "rl/networks", "rl/test_rl_checkpoint.py", "bench/test_cases.py"]  # fmt: skip
-    registries = ["project/test_project.py", "-k", "not pinned and not pins and not ci_script and not makefile"]
-    for chosen in (tests, registries):
-        paths = [f"tests/{name}" if "/" in name or name in ("grid", "evaluation") else name for name in chosen]
-        run(patched, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *paths)
+    tests = ("clearing/test_pricing", "clearing/test_mechanisms", "clearing/test_differential",
+             "grid/test_topologies", "evaluation/test_kpis", "evaluation/test_policies",
+             "rl/networks/test_rl_networks", "rl/networks/test_rl_rows", "rl/test_rl_checkpoint",
+             "bench/test_cases", "project/test_project")  # fmt: skip
+    paths = (f"tests/{name}.py" for name in tests)
+    run(patched, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *paths)

@@ -49,24 +49,10 @@ LAYERS = (
 )
 
 PUBLIC = (
-    "Battery",
-    "ClearingMechanism",
-    "DERAgent",
-    "DERProfileHandler",
-    "DSOProfileHandler",
-    "GridNetwork",
-    "GridTopology",
-    "Ledger",
-    "MarketConfig",
-    "Orders",
-    "RLAlgorithm",
-    "RLTrainer",
-    "keep_freed_memory",
-    "Scenario",
-    "Trades",
-    "TrainingMode",
-    "clear",
-)
+    "Battery", "ClearingMechanism", "DERAgent", "DERProfileHandler", "DSOProfileHandler", "GridNetwork",
+    "GridTopology", "Ledger", "MarketConfig", "Orders", "RLAlgorithm", "RLTrainer", "keep_freed_memory",
+    "Scenario", "Trades", "TrainingMode", "clear",
+)  # fmt: skip
 FRAMEWORKS = ("torch", "ray", "gymnasium")
 EXTRA_IMPORTS = {
     "market.envs.multi_agent": {"ray"},
@@ -244,7 +230,7 @@ def test_what_stands_in_a_folder_forms_no_circle(package: Path) -> None:
 def test_imports_only_what_its_extra_installs(path: Path) -> None:
     top, *rest = path.relative_to(ROOT).parts
     part = rest[0] if top == "market" else top
-    extras = {"benches": ("rl", "bench"), "rl": ("rl",), "envs": ("envs",)}.get(part, ())
+    extras = {"benches": ("rl", "bench"), "rl": ("rl",), "envs": ("envs",), "community": ("data",)}.get(part, ())
     allowed = {r.name.replace("-", "_") for r in requirements(*extras)} | {"market"}
     allowed |= {"benches"} if top == "benches" else set()
     allowed |= EXTRA_IMPORTS.get(module_name(path), set())

@@ -133,8 +133,12 @@ def drawn_gradients(module: nn.Module, seed: int) -> None:
 
 def rows_clipped_together(module: PopulationModule) -> list[list[tuple[torch.Tensor, int | slice]]]:
     """Parameters, and which part of each, whose gradients have one norm: an agent's own, and the central ones."""
-    shared = [(p, slice(None)) for p in module.parameters() if len(p) != AGENTS or module.mode.joint_actor]
-    own = [p for p in module.parameters() if not any(p is q for q, _ in shared)]
+    central = {"actor": module.mode.joint_actor, "critic": module.mode.central_critic}
+    parts = [(p, central[name.partition(".")[0]]) for name, p in module.named_parameters()]
+    shared, own = (
+        [(p, slice(None)) for p, is_central in parts if is_central],
+        [p for p, is_central in parts if not is_central],
+    )
     return [group for group in (shared, *([(p, agent) for p in own] for agent in range(AGENTS))) if group]
 
 

@@ -22,10 +22,6 @@ def test_every_training_mode_is_a_row() -> None:
     assert set(MODES) == set(TrainingMode)
 
 
-def test_a_joint_actor_has_a_central_critic() -> None:
-    assert all(mode.central_critic for mode in MODES.values() if mode.joint_actor)
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
