@@ -31,6 +31,7 @@ def main(folder: Path) -> None:
     """Write the pages into `folder`."""
     sys.path.insert(0, str(ROOT))
     for name in PACKAGES:
+        print(f"loading {name} ...", flush=True)
         load(name)
     import pdoc
 
@@ -38,7 +39,9 @@ def main(folder: Path) -> None:
     for harmless in (r"nx\.Graph", r".* for ray\.", r".* for \S+\.__init__\."):  # names that only type checkers know
         warnings.filterwarnings("ignore", f"Error parsing type annotation {harmless}")
     pdoc.render.configure(search=True)
+    print("writing the pages ...", flush=True)
     pdoc.pdoc(*PACKAGES, output_directory=folder)
+    print(f"the pages: {folder / 'index.html'}")
 
 
 if __name__ == "__main__":
