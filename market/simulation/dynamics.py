@@ -174,7 +174,7 @@ def _reward(params: Params, saving: Floats, cooperation: Floats) -> Floats:
 
 def storage_value(params: Params, state: State) -> Floats:
     """What a stored kWh is worth at the end, [E, N] $/MWh: delivered at the episode's mean feed-in tariff."""
-    return state.feed_in_tariff.mean(1)[:, None] * params.fleet.discharge_efficiency
+    return state.mean_prices[0][:, None] * params.fleet.discharge_efficiency
 
 
 def _record(params: Params, state: State, book: Book, cleared: Cleared, settled: dict[str, Any]) -> StepRecord:

@@ -73,17 +73,21 @@ class Flows:
     @cached_property
     def self_sufficiency(self) -> Floats:
         """Share of the demand that the community met itself, [..., E]: 1 - net import / demand, in [0, 1]."""
-        return 1 - ratio(np.maximum(self.net_import, 0.0), self.demand.sum(-1), 0.0)
+        return 1 - ratio(np.maximum(self.net_import, 0.0), self._of_all("demand"), 0.0)
 
     @cached_property
     def self_consumption(self) -> Floats:
         """Share of the generation that stayed in the community, [..., E]: 1 - net export / generation, in [0, 1]."""
-        return 1 - ratio(np.maximum(-self.net_import, 0.0), self.generation.sum(-1), 0.0)
+        return 1 - ratio(np.maximum(-self.net_import, 0.0), self._of_all("generation"), 0.0)
 
     @cached_property
     def net_import(self) -> Floats:
         """Energy from the DSO less energy to it, [..., E]."""
-        return self.from_dso.sum(-1) - self.to_dso.sum(-1)
+        return self._of_all("from_dso") - self._of_all("to_dso")
+
+    def _of_all(self, name: str) -> Floats:
+        """Sum over the agents, [..., E]."""
+        return np.asarray(getattr(self, name).sum(-1))
 
     @cached_property
     def cooperation(self) -> Floats:
@@ -116,6 +120,9 @@ class StepRecord(Flows):
     account: Account
     sums: Account
 
+    def _of_all(self, name: str) -> Floats:
+        return np.asarray(getattr(self.sums, name))
+
     def trades(self, episode: int) -> Trades:
         """All trades of one of the episodes, the DSO's too. episode: its place, 0..E-1."""
         check.whole("episode", episode, 0, len(self.cost) - 1)
@@ -137,6 +144,11 @@ class State:
     reputation: Floats  # [E, N], in [0, 1]
     last_price: Floats  # the last clearing price [E], $/MWh
     last: StepRecord | None  # of the step before; None at the start
+
+    @cached_property
+    def mean_prices(self) -> Floats:
+        """Means of the DSO's tariffs over the episode, [2, E] $/MWh; kept, as the states that follow are copies."""
+        return np.stack([self.feed_in_tariff.mean(1), self.utility_price.mean(1)])
 
 
 @in_one_line

@@ -110,7 +110,7 @@ def observation(params: Params, state: State) -> Floats:
     _observe(
         (t, min(t + 1, params.max_steps - 1)),
         (np.sin(angle), np.cos(angle), state.step / params.max_steps),
-        (feed_in, utility, utility.mean(1), state.last_price, float(config.max_price)),
+        (feed_in, utility, state.mean_prices[1], state.last_price, float(config.max_price)),
         (rated, rated * config.max_price / 1000, capacity / shape[1], room),
         (*kpis, state.reputation.mean(1), (state.energy - fleet.low).sum(1)),
         sums,
