@@ -34,7 +34,7 @@ from market.support.extras import on_first_use
 if TYPE_CHECKING:
     from market.rl.trainer import RLTrainer as RLTrainer
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "DSO",
     "NO_PARTNER",
