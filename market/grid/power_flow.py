@@ -82,10 +82,13 @@ def _sweep(order, parent, rise, power, square):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _power_flow(order, parent, rise, power, square):  # type: ignore[no-untyped-def]
-    """Sweeps E markets; power, square: [E, n]."""
+def _power_flow(order, parent, rise, line, sign, power, square, flow):  # type: ignore[no-untyped-def]
+    """Sweeps E markets; power, square: [E, n], flow: [E, L]."""
     for e in range(len(power)):
         _sweep(order, parent, rise, power[e], square[e])
+        for node in range(len(order)):
+            if line[node] >= 0:
+                flow[e, line[node]] = power[e, node] * sign[node]
 
 
 @kernel
@@ -114,13 +117,11 @@ def power_flow(feeder: Feeder, injection: Floats, step_hours: float = 1.0) -> Po
     injection: what each node feeds in less what it takes [E, n], kWh per step.
     step_hours: h; power is the mean over the step.
     """
-    fed = check.array("injection", injection, ("E", feeder.num_nodes), low=-MAX_SIZE, high=MAX_SIZE)
-    power, square = fed / check.number("step_hours", step_hours, 1e-3, 24.0, "h"), np.empty(fed.shape)
-    _power_flow(feeder.order, feeder.parent, feeder.rise, power, square)
-    below = feeder.line >= 0
-    flow = np.empty((len(fed), feeder.num_nodes - 1))
-    flow[:, feeder.line[below]] = power[:, below] * feeder.sign[below]
-    return PowerFlow(flow, np.sqrt(np.maximum(square, 0.0)))
+    power = check.array("injection", injection, ("E", feeder.num_nodes), low=-MAX_SIZE, high=MAX_SIZE)
+    power /= check.number("step_hours", step_hours, 1e-3, 24.0, "h")
+    square, flow = np.empty(power.shape), np.empty((len(power), feeder.num_nodes - 1))
+    _power_flow(feeder.order, feeder.parent, feeder.rise, feeder.line, feeder.sign, power, square, flow)
+    return PowerFlow(flow, np.sqrt(np.maximum(square, 0.0, out=square), out=square))
 
 
 def voltage_deviation(feeder: Feeder, node: NDArray[np.integer[Any]], injection: Floats, step_hours: float) -> Floats:
