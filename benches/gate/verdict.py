@@ -203,6 +203,7 @@ def detectable(pairs: Sequence[Floats], cells: int, tolerance: float) -> float:
 def judge_work(base: Sequence[Counters], head: Sequence[Counters], tolerance: float = TOLERANCE) -> WorkVerdict:
     """Judge the counters of the processes of either side; those that both sides have, and agree upon, decide.
 
+    So do those that vary by nature (memory, seconds) where all processes of one side are above all of the other.
     One process of each side is enough to see that nothing differs.
     """
     verdict = WorkVerdict()
@@ -212,11 +213,23 @@ def judge_work(base: Sequence[Counters], head: Sequence[Counters], tolerance: fl
             continue
         before, after = agreed(name, ours), agreed(name, theirs)
         if before is None or after is None:
+            before, after = _apart(name, ours, theirs)
+        if before is None or after is None:
             verdict.unsteady.append(name)
         elif _differ(name, before, after, tolerance):
             kind = verdict.changed if name not in COSTS else verdict.more if after > before else verdict.less
             kind.append((name, before, after))
     return verdict
+
+
+def _apart(name: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple[float | None, float | None]:
+    """The two nearest values of a cost that varies, of sides of three processes or more that do not overlap."""
+    if name in COSTS and COSTS[name].steady and min(len(ours), len(theirs)) > 2:
+        if max(ours) < min(theirs):
+            return max(ours), min(theirs)
+        if max(theirs) < min(ours):
+            return min(ours), max(theirs)
+    return None, None
 
 
 def _differ(name: str, before: float, after: float, tolerance: float) -> bool:

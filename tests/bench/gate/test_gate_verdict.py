@@ -176,6 +176,23 @@ def test_one_process_decides_nothing():
 
 
 @pytest.mark.parametrize(
+    ("base", "head", "more", "unsteady"),
+    [
+        ([8e3, 348e3, 4e3], [1.49e6, 1.38e6, 1.28e6], [("growth_bytes", 348e3, 1.28e6)], []),  # as it was once measured
+        ([8e3, 348e3, 4e3], [530e3, 900e3, 1.28e6], [], []),  # apart, but by no more than may pass
+        ([8e3, 900e3, 4e3], [1.49e6, 1.38e6, 800e3], [], ["growth_bytes"]),
+        ([8e3, 348e3], [1.49e6, 0.98e6], [], ["growth_bytes"]),  # two are too few
+    ],
+)
+def test_a_cost_that_varies_decides_where_no_process_overlaps(base, head, more, unsteady):
+    sides = ([{"growth_bytes": value} for value in side] for side in (base, head))
+    verdict = judge_work(*sides)
+    assert (verdict.more, verdict.less, verdict.unsteady) == (more, [], unsteady)
+    back = judge_work(*([{"growth_bytes": value} for value in side] for side in (head, base)))
+    assert (len(back.less), back.more, back.unsteady) == (len(more), [], unsteady)
+
+
+@pytest.mark.parametrize(
     ("name", "values", "found"),
     [
         ("builtin_calls", [53, 53], 53),
