@@ -42,10 +42,13 @@ class Process(process.Process):
         super().__init__("-m", "benches.measure.isolated", env=os.environ | threads.pin() | {"PYTHONPATH": path})
         self.at: int | None = None
 
-    def ask(self, cells: Sequence[Point], limit: float = math.inf, **how: Any) -> Any:
+    def ask(
+        self, cells: Sequence[Point], limit: float = math.inf, on: Callable[[int], object] = lambda _: None, **how: Any
+    ) -> Any:
         """Have cells of a case measured, one alone or several in turns. Raises Failed when the process ends instead of
         answering, or after `limit` seconds.
 
+        on: is told which of the cells is on, whenever another one is.
         how: arguments of `turns.in_turns`.
         """
         self.at, end = None, time.monotonic() + limit
@@ -54,6 +57,7 @@ class Process(process.Process):
         try:
             while isinstance(told := self.answer(end - time.monotonic()), int):
                 self.at = told
+                on(told)
         except TimeoutError:
             raise Failed(f"Timeout: no answer within {limit:g} s") from None
         except process.Lost as error:

@@ -5,6 +5,7 @@ Every record is on disk as soon as its process is done with it, whichever cell p
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -23,6 +24,8 @@ Keep = Callable[[Record], None]
 Say = Callable[[str], None]
 Told = list[dict[str, Any]]
 AT_A_TIME = 2
+PAUSE = 3.0
+"""Seconds between two lines about a series that takes its turns."""
 TIMING, RESERVE = 0.5, 0.05
 """Shares of the time of a run: that which is over when the last cell has taken its turns, and that of the report."""
 PRELOADED = "market.rl.trainer"
@@ -108,7 +111,8 @@ class Turns:
                 self._processes[process] = isolated.Process()
             lane = self._processes[process]
             try:
-                told = lane.ask(members, self._limit, process=process, seconds=seconds)
+                on = self._told(process, members)
+                told = lane.ask(members, self._limit, on, process=process, seconds=seconds)
             except Failed as error:
                 culprit = members[lane.at or 0]
                 self._stop(process)
@@ -125,6 +129,20 @@ class Turns:
                 cold = (answer["seen"]["warmup_seconds"] or 0.0 for answer in told)
                 self._costs[self._series[members[0].key]] = sum(cold)
                 return
+
+    def _told(self, process: int, members: Sequence[Point]) -> Callable[[int], None]:
+        """What says every few seconds which cell of a series has its turn."""
+        turns, last = itertools.count(1), time.monotonic()
+
+        def on(cell: int) -> None:
+            nonlocal last
+            turn, now = next(turns), time.monotonic()
+            if now - last > PAUSE:
+                last, point = now, members[cell]
+                where = f"process {process + 1} of {point.case.processes}, turn {turn}"
+                self._say(f"{self._series[point.key]}: {where}, {point.size:,.0f} {point.case.size}")
+
+        return on
 
     def _end(self, point: Point, status: Status, error: str | None) -> None:
         """Keep what is known of a cell after a process."""

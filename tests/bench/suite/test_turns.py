@@ -198,3 +198,14 @@ def test_real_work_of_known_growth_gives_its_exponent_back(exponent, monkeypatch
     assert curve.law.exponent == pytest.approx(exponent, abs=0.1)
     assert curve.law.low - 0.03 <= exponent <= curve.law.high + 0.03
     assert curve.law.high - curve.law.low <= 0.3
+
+
+def test_a_series_tells_every_few_seconds_which_cell_has_its_turn(monkeypatch):
+    now, said = [0.0], []
+    monkeypatch.setattr(lanes.time, "monotonic", lambda: now[0])
+    points = toy(None)
+    on = lanes.Turns(points, {}, "quick", print, said.append)._told(1, points)
+    for cell, seconds in ((0, 1.0), (1, 1.0), (2, 1.5), (0, 2.0), (2, 1.5)):
+        now[0] += seconds
+        on(cell)
+    assert said == ["toy/x: process 2 of 2, turn 3, 3 agents", "toy/x: process 2 of 2, turn 5, 3 agents"]
