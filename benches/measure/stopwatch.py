@@ -188,11 +188,20 @@ class Stopwatch:
             self.seen.elapsed = time.perf_counter() - self._began
 
 
-def measure(point: Point, seen: Measurement, reference_seconds: float = REFERENCE_SECONDS) -> None:
-    """Measure a cell whole, in this process, into `seen`: warm-up and all rounds. Whatever the case raises passes."""
+def measure(
+    point: Point,
+    seen: Measurement,
+    reference_seconds: float = REFERENCE_SECONDS,
+    on: Callable[[], object] = lambda: None,
+) -> None:
+    """Measure a cell whole, in this process, into `seen`: warm-up and all rounds. Whatever the case raises passes.
+
+    on: is called before each round.
+    """
     with Stopwatch(point, reference_seconds, seen) as watch:
         watch.warm_up()
         for _ in range(point.rounds):
+            on()
             watch.round()
 
 

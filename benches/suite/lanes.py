@@ -24,8 +24,6 @@ Keep = Callable[[Record], None]
 Say = Callable[[str], None]
 Told = list[dict[str, Any]]
 AT_A_TIME = 2
-PAUSE = 3.0
-"""Seconds between two lines about a series that takes its turns."""
 TIMING, RESERVE = 0.5, 0.05
 """Shares of the time of a run: that which is over when the last cell has taken its turns, and that of the report."""
 PRELOADED = "market.rl.trainer"
@@ -111,8 +109,7 @@ class Turns:
                 self._processes[process] = isolated.Process()
             lane = self._processes[process]
             try:
-                on = self._told(process, members)
-                told = lane.ask(members, self._limit, on, process=process, seconds=seconds)
+                told = lane.ask(members, self._limit, self._told(process, members), process=process, seconds=seconds)
             except Failed as error:
                 culprit = members[lane.at or 0]
                 self._stop(process)
@@ -132,17 +129,11 @@ class Turns:
 
     def _told(self, process: int, members: Sequence[Point]) -> Callable[[int], None]:
         """What says every few seconds which cell of a series has its turn."""
-        turns, last = itertools.count(1), time.monotonic()
-
-        def on(cell: int) -> None:
-            nonlocal last
-            turn, now = next(turns), time.monotonic()
-            if now - last > PAUSE:
-                last, point = now, members[cell]
-                where = f"process {process + 1} of {point.case.processes}, turn {turn}"
-                self._say(f"{self._series[point.key]}: {where}, {point.size:,.0f} {point.case.size}")
-
-        return on
+        tell, turns = show.now_and_then(self._say), itertools.count(1)
+        case, where = members[0].case, f"{self._series[members[0].key]}: process {process + 1}"
+        return lambda cell: tell(
+            f"{where} of {case.processes}, turn {next(turns)}, {members[cell].size:,.0f} {case.size}"
+        )
 
     def _end(self, point: Point, status: Status, error: str | None) -> None:
         """Keep what is known of a cell after a process."""
@@ -249,7 +240,7 @@ class Lanes:
     def __init__(
         self, points: Sequence[Point], known: Sequence[Record], options: Options, keep: Keep, say: Say, limit: float
     ) -> None:
-        self._options, self._limit, self._keep = options, limit, keep
+        self._options, self._limit, self._keep, self._say = options, limit, keep, say
         self._began = time.monotonic()
         self._last = [point for point in points if place(point, options) > (0.0,)]
         earlier = {record.key: record for record in known}
@@ -280,8 +271,10 @@ class Lanes:
         elif self._options.isolate:
             isolated.measure_alone(point, seen)
         else:
+            tell, rounds = show.now_and_then(self._say), itertools.count(1)
+            where = name_of(point.case.name, point.params, words=True)
             with outlived():
-                measure(point, seen)
+                measure(point, seen, on=lambda: tell(f"{where}: round {next(rounds)} of {point.rounds}"))
 
     def close(self) -> None:
         """End all processes."""

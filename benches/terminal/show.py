@@ -6,7 +6,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from rich.cells import cell_len
@@ -20,6 +20,8 @@ RESULT = 8
 """Columns of a time in a line of progress."""
 BEYOND_CELL = RESULT + len("    about 59:59 left, 177 of 177 cells")
 """Columns that a line of progress usually needs beside its cell."""
+PAUSE = 3.0
+"""Seconds between two lines about something that goes on."""
 
 
 def seconds(value: float | None) -> str:
@@ -150,3 +152,16 @@ class Progress:
         cell = Text(one_line(name_of(case.name, point.params, hidden, words=brevity > 1)))
         cell.stylize("bold", 0, len(one_line(case.name)))
         return cell
+
+
+def now_and_then(say: Callable[[str], object]) -> Callable[[str], None]:
+    """`say`, but not before `PAUSE` has passed since the last time, or since now."""
+    last = time.monotonic()
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > PAUSE:
+            last = time.monotonic()
+            say(text)
+
+    return tell

@@ -202,7 +202,7 @@ def test_real_work_of_known_growth_gives_its_exponent_back(exponent, monkeypatch
 
 def test_a_series_tells_every_few_seconds_which_cell_has_its_turn(monkeypatch):
     now, said = [0.0], []
-    monkeypatch.setattr(lanes.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("benches.terminal.show.time.monotonic", lambda: now[0])
     points = toy(None)
     on = lanes.Turns(points, {}, "quick", print, said.append)._told(1, points)
     for cell, seconds in ((0, 1.0), (1, 1.0), (2, 1.5), (0, 2.0), (2, 1.5)):
