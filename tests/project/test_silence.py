@@ -49,7 +49,7 @@ def test_an_installation_tells_how_far_it_is(tmp_path: Path) -> None:
     slow.chmod(0o755)
     found, text = pauses([str(ROOT / ".ci" / "install"), "venv", "torch"], tmp_path, PYTHON=str(slow))
     assert found[0][0] < LIMIT, found[0]
-    assert text.startswith("Installing into venv ...\n  4 s, ")
+    assert text.startswith("Installing into venv ...\n  3 s, ")
 
 
 @pytest.mark.slow
