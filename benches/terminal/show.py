@@ -20,7 +20,7 @@ RESULT = 8
 """Columns of a time in a line of progress."""
 BEYOND_CELL = RESULT + len("    about 59:59 left, 177 of 177 cells")
 """Columns that a line of progress usually needs beside its cell."""
-PAUSE = 3.0
+PAUSE = 2.0
 """Seconds between two lines about something that goes on."""
 
 

