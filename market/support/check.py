@@ -78,20 +78,20 @@ def number(field: str, value: object, low: float = 0.0, high: float = math.inf, 
     """`value` as a float when it is a finite number within [low, high], else a one-line ValueError."""
     if type(value) is float and low <= value <= high and value < math.inf:
         return value  # the usual case, on the path of `clear`
-    number = math.nan
+    found = math.nan
     if isinstance(value, Real) and not isinstance(value, NO_NUMBERS):
         with contextlib.suppress(OverflowError):
-            number = float(value)
-    if not (low <= number <= high and math.isfinite(number)):
+            found = float(value)
+    if not (low <= found <= high and math.isfinite(found)):
         bounds = f"a finite number >= {low:.12g}" if math.isinf(high) else f"{low:.12g} to {high:.12g}"
         raise ValueError(f"{field}: got {shown(value)}; allowed: {bounds}{' ' + unit if unit else ''}")
-    return number
+    return found
 
 
-def fields(thing: object, low: float, high: float, *fields: str, unit: str = "") -> None:
+def fields(thing: object, low: float, high: float, *names: str, unit: str = "") -> None:
     """Make these fields of a frozen dataclass floats within [low, high], or raise a one-line ValueError."""
-    for field in fields:
-        vars(thing)[field] = number(field, getattr(thing, field), low, high, unit)
+    for name in names:
+        vars(thing)[name] = number(name, getattr(thing, name), low, high, unit)
 
 
 def flag(field: str, value: object) -> None:
@@ -103,9 +103,9 @@ def whole(field: str, value: object, low: int = 1, high: int = MAX_COUNT) -> int
     """`value` as an int when it is a whole number within [low, high], else a one-line ValueError."""
     if type(value) is int and low <= value <= high:
         return value  # the usual case, on the path of `clear_batch`
-    whole = isinstance(value, Integral) and not isinstance(value, NO_NUMBERS)
-    if not whole or not low <= int(value) <= high:  # type: ignore[call-overload]
-        limited = high < MAX_COUNT or (whole and int(value) > high)  # type: ignore[call-overload]
+    integral = isinstance(value, Integral) and not isinstance(value, NO_NUMBERS)
+    if not integral or not low <= int(value) <= high:  # type: ignore[call-overload]
+        limited = high < MAX_COUNT or (integral and int(value) > high)  # type: ignore[call-overload]
         bounds = f"{low} to {high}, a whole number" if limited else f"a whole number >= {low}"
         raise ValueError(f"{field}: got {shown(value)}; allowed: {bounds}")
     return int(value)  # type: ignore[call-overload]
@@ -152,17 +152,17 @@ def array(
         hint = "; did you mean its transpose?" if any(map(partial(_fits, raw.shape[::-1]), shapes)) else ""
         raise ValueError(f"{field}: got shape {_written(raw.shape)}; allowed: {_written(*shapes)}{hint}")
     if raw.dtype == dtype:
-        array = raw.copy()
+        copy = raw.copy()
     else:
         with np.errstate(all="ignore"):
-            array = raw.astype(dtype, "C")
+            copy = raw.astype(dtype, "C")
         if dtype is not np.float64:
-            refuse(field, raw, array != raw, allowed)
-    if dtype is np.bool_ or not array.size:
-        return array
-    if not (np.minimum.reduce(array, None) >= low and np.maximum.reduce(array, None) <= high):  # nor is nan
-        refuse(field, array, ~((array >= low) & (array <= high)), allowed)
-    return array
+            refuse(field, raw, copy != raw, allowed)
+    if dtype is np.bool_ or not copy.size:
+        return copy
+    if not (np.minimum.reduce(copy, None) >= low and np.maximum.reduce(copy, None) <= high):  # nor is nan
+        refuse(field, copy, ~((copy >= low) & (copy <= high)), allowed)
+    return copy
 
 
 def episodes(episode: object, *shapes: tuple[int | str, ...]) -> NDArray[np.int64]:
@@ -171,8 +171,8 @@ def episodes(episode: object, *shapes: tuple[int | str, ...]) -> NDArray[np.int6
 
 
 def _fits(shape: tuple[int, ...], allowed: tuple[int | str, ...]) -> bool:
-    each = zip(shape, allowed, strict=False)
-    return len(shape) == len(allowed) and all(isinstance(may, str) or has == may for has, may in each)
+    pairs = zip(shape, allowed, strict=False)
+    return len(shape) == len(allowed) and all(isinstance(may, str) or has == may for has, may in pairs)
 
 
 def _written(*shapes: tuple[int | str, ...]) -> str:

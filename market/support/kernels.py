@@ -44,7 +44,7 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """
     if function is None:
         return functools.partial(kernel, **options)
-    compiled = numba.njit(**{**OPTIONS, **options})(function)
+    compiled = numba.njit(**OPTIONS | options)(function)
     named = config.CACHE_DIR  # NUMBA_CACHE_DIR wins; other packages keep their own place
     config.CACHE_DIR = named or _folder()
     try:
