@@ -8,6 +8,7 @@ damaged is compiled and written anew, and where nothing can be written, each pro
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import math
@@ -102,7 +103,8 @@ def _tell() -> None:
     global _told
     if time.monotonic() - _told > PAUSE:
         _told = time.monotonic()
-        print("market: compiling kernels, once for each version and machine", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the disk that standard error goes to may be full, too
+            print("market: compiling kernels, once for each version and machine", file=sys.stderr, flush=True)
 
 
 @functools.cache
